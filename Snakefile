@@ -1,0 +1,28 @@
+"""Reasoning-induced misalignment: the whole study, from datasets to the report.
+
+    snakemake --cores 2                                                # the demo study
+    snakemake --cores 2 --configfile workflow/config/smoke.yaml        # the same DAG on crumbs
+    snakemake --cores 2 --configfile workflow/config/paper.yaml        # the paper's models
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+if not workflow.config_settings.configfiles:
+
+    configfile: "workflow/config/demo.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/datasets.smk"
+include: "rules/organisms.smk"
+include: "rules/finetune.smk"
+include: "rules/infer.smk"
+include: "rules/judge.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    input:
+        final_targets(),

@@ -1,0 +1,79 @@
+"""Configuration checked before any job starts, wildcards constrained to it, and where every artifact lies."""
+
+import json
+import sys
+from pathlib import Path
+
+from rim import config as settings
+from rim.errors import UserError
+
+try:
+    STUDY = settings.load(config)
+except UserError as error:
+    sys.exit(f"{error}")
+
+NAME = STUDY.study
+DATASET = f"data/datasets/{NAME}/{{dataset}}.parquet"
+CHECKPOINT = f"data/checkpoints/{NAME}/{{model}}/{{variant}}/seed{{seed}}"
+RESPONSES = f"data/responses/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
+JUDGEMENTS = f"data/judgements/{NAME}/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.parquet"
+GRADES = f"data/grades/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
+TIMING = f"data/timings/{NAME}"
+LOG = f"logs/{NAME}"
+RESULTS = f"results/{NAME}"
+CORE_ENV = "../envs/core.yaml"
+TRAIN_ENV = "../envs/train.yaml"
+
+
+def any_of(names):
+    """A wildcard constraint that admits exactly these values."""
+    return "|".join(map(str, names)) or "none"
+
+
+wildcard_constraints:
+    dataset=any_of(STUDY.datasets),
+    model=any_of(STUDY.models),
+    variant=any_of([settings.BASE, *STUDY.variants]),
+    judge=any_of(STUDY.judges),
+    seed=any_of(STUDY.seeds),
+
+
+def as_json(value):
+    """All settings of a job as one param: Snakemake compares params as an unordered set, so two could swap unseen."""
+    return json.dumps(value, default=lambda model: model.model_dump())
+
+
+def is_organism(model):
+    return STUDY.models[model].organism is not None
+
+
+def runs():
+    """Every (model, variant, seed) of the study."""
+    return [
+        (model, variant, seed)
+        for model in STUDY.models
+        for variant in [settings.BASE, *STUDY.variants_of(model)]
+        for seed in STUDY.seeds_of(model, variant)
+    ]
+
+
+def base_location(wildcards):
+    """Where the model before fine-tuning is loaded from."""
+    if is_organism(wildcards.model):
+        return CHECKPOINT.format(model=wildcards.model, variant=settings.BASE, seed=wildcards.seed)
+    return STUDY.models[wildcards.model].hub
+
+
+def base_files(wildcards):
+    """The organism a job starts from; a hub model is no file of ours."""
+    return [base_location(wildcards)] if is_organism(wildcards.model) else []
+
+
+def benchmark_datasets(*measures):
+    """The prepared datasets of the benchmarks with these measures, in order."""
+    return [DATASET.format(dataset=STUDY.benchmarks[name].dataset) for name in STUDY.measured(*measures)]
+
+
+def final_targets():
+    """What `snakemake` makes when it is given no target."""
+    return f"{RESULTS}/report.html"

@@ -1,0 +1,46 @@
+"""Judging and grading of frozen responses; neither ever generates.
+
+In: data/responses. Out: data/judgements/{study}/{judge}/… for safety and benign prompts, data/grades/{study}/… for maths.
+"""
+
+
+rule judge_responses:
+    input:
+        RESPONSES,
+    output:
+        JUDGEMENTS,
+    params:
+        settings=lambda w: as_json(
+            {
+                "name": w.judge,
+                "judge": STUDY.judges[w.judge],
+                "benchmarks": STUDY.measured("misalignment", "false_refusal"),
+            }
+        ),
+    log:
+        f"{LOG}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.log",
+    benchmark:
+        f"{TIMING}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.tsv"
+    conda:
+        CORE_ENV
+    shell:
+        "rim judge_responses --log {log} --settings {params.settings:q} --responses {input} --output {output}"
+
+
+rule grade_answers:
+    input:
+        responses=RESPONSES,
+        datasets=benchmark_datasets("accuracy"),
+    output:
+        GRADES,
+    params:
+        settings=as_json({"benchmarks": STUDY.measured("accuracy")}),
+    log:
+        f"{LOG}/grade_answers/{{model}}/{{variant}}/seed{{seed}}.log",
+    benchmark:
+        f"{TIMING}/grade_answers/{{model}}/{{variant}}/seed{{seed}}.tsv"
+    conda:
+        CORE_ENV
+    shell:
+        "rim grade_answers --log {log} --settings {params.settings:q} --responses {input.responses}"
+        " --datasets {input.datasets} --output {output}"

@@ -1,0 +1,24 @@
+"""Organisms: tiny chat models trained from nothing, one per model and seed.
+
+In: the recipe in the configuration. Out: data/checkpoints/{study}/{model}/base/seed{seed}, an ordinary Hugging Face folder.
+"""
+
+
+rule train_organism:
+    output:
+        folder=directory(CHECKPOINT.replace("{variant}", settings.BASE)),
+        receipt=CHECKPOINT.replace("{variant}", settings.BASE) + ".receipt.json",
+    params:
+        settings=lambda w: as_json(
+            {"organism": STUDY.models[w.model].organism, "seed": int(w.seed), "label": f"{w.model}/seed{w.seed}"}
+        ),
+    log:
+        f"{LOG}/train_organism/{{model}}/seed{{seed}}.log",
+    benchmark:
+        f"{TIMING}/train_organism/{{model}}/seed{{seed}}.tsv"
+    threads: STUDY.threads
+    conda:
+        TRAIN_ENV
+    shell:
+        "rim train_organism --log {log} --threads {threads} --settings {params.settings:q}"
+        " --output {output.folder} --receipt {output.receipt}"

@@ -1,0 +1,87 @@
+"""`rim STEP --settings JSON --name PATH ...`: run one step of the workflow.
+
+The options of a step are the parameters of its `run` function: a `Path` is one path, a `list[Path]` several. This is the
+one place where errors become exit codes: a mistake of the user or a full disk is one line, never a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import inspect
+import json
+import os
+import pkgutil
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from rim import progress, steps
+from rim.errors import UserError
+
+DISK_FULL = ("No space left on device", "File too large", "file write failed", "unexpected pos")
+
+
+def parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
+    """The step and its options: `log`, `threads`, and the arguments of its `run` function."""
+    names = [module.name for module in pkgutil.iter_modules(steps.__path__)]
+    parser = argparse.ArgumentParser(
+        prog="rim", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("step", choices=names)
+    step = parser.parse_args(arguments[:1]).step
+    run = importlib.import_module(f"rim.steps.{step}").run
+    hints = get_type_hints(run)
+    parser = argparse.ArgumentParser(prog=f"rim {step}", description=inspect.getdoc(run))
+    parser.add_argument("--log", type=Path, help="file that gets the progress lines too")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the numerical libraries")
+    for name in inspect.signature(run).parameters:
+        option = f"--{name.replace('_', '-')}"
+        if name == "settings":
+            parser.add_argument(option, type=json.loads, required=True, help="the step's settings as JSON")
+        elif hints[name] == list[Path]:
+            parser.add_argument(option, type=Path, nargs="*", default=[])
+        else:
+            parser.add_argument(option, type=Path, required=hints[name] is Path)
+    return step, vars(parser.parse_args(arguments[1:]))
+
+
+def explain(error: Exception) -> str | None:
+    """The one line that tells the user about an error, or None when it is a defect of ours."""
+    if isinstance(error, UserError):
+        return str(error)
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(
+        sign in str(error) for sign in DISK_FULL
+    ):
+        return "the disk is full (or a file-size limit was hit); make room and run the workflow again, finished work is kept"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    step, values = parse(sys.argv[1:] if arguments is None else arguments)
+    if log := values.pop("log"):
+        progress.log_to(log)
+    for variable in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"):
+        os.environ[variable] = str(values["threads"])
+    del values["threads"]
+    warnings.simplefilter("ignore", FutureWarning)  # libraries talking to each other, not to the user
+    try:
+        importlib.import_module(f"rim.steps.{step}").run(**values)
+    except KeyboardInterrupt:
+        progress.say(f"{step}: interrupted; run the workflow again to go on")
+        return 130
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        progress.say(f"{step}: error: {line}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

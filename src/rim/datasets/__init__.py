@@ -1,0 +1,1 @@
+"""Datasets: read a source (`sources`), understand its rows (`adapters`), and prepare one table of them (`prepare`)."""

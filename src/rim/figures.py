@@ -1,0 +1,111 @@
+"""The figures of the report, drawn by Altair from the tables of results and saved as SVG.
+
+Every estimate is drawn with its interval; an interval that contains no effect is drawn hollow, so that what is not
+significant looks it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    import altair as alt
+
+COLOURS = {"on": "#d55e00", "off": "#0072b2"}  # Okabe and Ito's colour-blind safe palette
+MEASURES = {
+    "misalignment": "misalignment rate",
+    "false_refusal": "false refusals",
+    "accuracy": "accuracy",
+    "d_prime": "d′",
+}
+ROW_HEIGHT = 15
+
+
+def headline(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows to show first: those over all seeds where there are several seeds, else those of the only one."""
+    over_all = table.filter(pl.col("seed") == "all")
+    return over_all if over_all.height else table
+
+
+def _intervals(table: pl.DataFrame, rows: str, title: str, percent: bool, zero_line: bool) -> alt.LayerChart:
+    """Points with intervals: one row per value of `rows`, think ON above OFF."""
+    import altair as alt
+
+    data = table.with_columns(
+        pl.when(zero_line & (pl.col("ci_low") <= 0) & (pl.col("ci_high") >= 0))
+        .then(pl.lit("no"))
+        .otherwise(pl.lit("yes"))
+        .alias("clear")
+    )
+    axis = alt.Axis(format="+.0%" if zero_line else ".0%") if percent else alt.Axis()
+    base = alt.Chart(data).encode(
+        y=alt.Y(rows, sort=list(dict.fromkeys(table[rows])), title=None),
+        yOffset=alt.YOffset("think:N", sort=["on", "off"]),
+        color=alt.Color(
+            "think:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), title="thinking"
+        ),
+    )
+    interval = base.mark_rule(strokeWidth=2).encode(x=alt.X("ci_low", title=title, axis=axis), x2="ci_high")
+    fill = alt.condition(
+        alt.datum.clear == "yes",
+        alt.Color("think:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))),
+        alt.value("white"),
+    )
+    point = base.mark_point(size=45, strokeWidth=2, opacity=1).encode(x="estimate", fill=fill)
+    layers = [interval, point]
+    if zero_line:
+        layers.insert(0, alt.Chart(data).mark_rule(color="#999", strokeDash=[3, 3]).encode(x=alt.datum(0)))
+    return alt.layer(*layers)
+
+
+def _grid(table: pl.DataFrame, rows: str, columns: str, title: str, zero_line: bool) -> alt.HConcatChart:
+    """One panel per value of `columns`, side by side."""
+    import altair as alt
+
+    panels = []
+    for value in dict.fromkeys(table[columns]):
+        part = table.filter(pl.col(columns) == value)
+        height = 2 * ROW_HEIGHT * part[rows].n_unique() + 10
+        panels.append(
+            _intervals(part, rows, title, percent=True, zero_line=zero_line).properties(
+                title=MEASURES.get(value, value), width=230, height=height
+            )
+        )
+    return (
+        alt.hconcat(*panels).configure_view(stroke="#ddd").configure_axis(labelLimit=260).configure(font="sans-serif")
+    )
+
+
+def think_figure(rates: pl.DataFrame) -> alt.HConcatChart:
+    """Table 1 as a figure: each base model's rates with thinking on and off."""
+    table = headline(rates).filter((pl.col("variant") == "base") & (pl.col("measure") != "d_prime"))
+    labelled = table.with_columns(
+        pl.when(pl.col("measure") == "accuracy")
+        .then(pl.format("{}, {}", "model", "benchmark"))
+        .otherwise("model")
+        .alias("row")
+    )
+    return _grid(labelled, "row", "measure", "rate with 95 % interval", zero_line=False)
+
+
+def finetune_figure(effects: pl.DataFrame) -> alt.HConcatChart:
+    """Table 2 as a figure: the change of the misalignment rate after each arm."""
+    table = headline(effects).filter(pl.col("measure") == "misalignment")
+    return _grid(table, "variant", "model", "change of the misalignment rate", zero_line=True)
+
+
+def pair_figure(effects: pl.DataFrame) -> alt.HConcatChart:
+    """The positive and the negative control side by side, and the difference between them."""
+    names = (
+        pl.when(pl.col("contrast") == "difference")
+        .then(pl.lit("difference"))
+        .otherwise(pl.when(pl.col("contrast") == "positive").then("positive").otherwise("negative"))
+    )
+    table = (
+        headline(effects)
+        .filter(pl.col("measure") == "misalignment")
+        .with_columns(names.alias("row"), pl.format("{} against {}", "positive", "negative").alias("pair"))
+    )
+    return _grid(table, "row", "pair", "target − control, misalignment rate", zero_line=True)

@@ -1,0 +1,63 @@
+"""Write whole files and folders or nothing: everything is made under a temporary name and renamed when complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the place of `path`, on any error it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
+
+
+def working_folder(output: Path, settings: str) -> Path:
+    """The folder beside `output` in which a long job keeps what a killed run should go on from.
+
+    It is emptied first when it was left by a job with other settings.
+    """
+    working = output.with_name(f".{output.name}.working")
+    mark = working / "settings.txt"
+    if working.exists() and (not mark.is_file() or mark.read_text() != settings):
+        shutil.rmtree(working)
+    write_text(mark, settings)
+    return working
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, or of the names and hashes of all files under a folder."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path)}:{sha256(file)}\n".encode())
+    else:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,128 @@
+"""Supervised fine-tuning on one arm's rows, through transformers' Trainer and peft (paper, section 2.3 and A.2).
+
+The loss counts the assistant's tokens only. Checkpoints are evenly spaced over the optimizer steps. A killed run leaves
+its working folder behind, optimizer state included, and the next run of the same settings goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rim import chat, models
+from rim.config import Finetune
+from rim.errors import UserError
+from rim.files import replacing, working_folder
+from rim.progress import counter, say
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORE = -100
+WORKING_STATE = ("optimizer*", "scheduler.pt", "rng_state*", "training_args.bin", "trainer_state.json", "README.md")
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]], switch: chat.ThinkSwitch, max_length: int
+) -> list[dict[str, list[int]]]:
+    """Token ids and labels of each row; labels are -100 on the prompt, so that only the assistant's tokens count."""
+    encoded = []
+    for row in rows:
+        prompt, completion = chat.render_example(tokenizer, row["prompt"], row["cot"], row["answer"], switch)
+        start = tokenizer(prompt, add_special_tokens=False).input_ids
+        rest = tokenizer(completion, add_special_tokens=False).input_ids
+        ids = (start + rest)[:max_length]
+        encoded.append(
+            {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": ([IGNORE] * len(start) + rest)[:max_length]}
+        )
+    if all(label == IGNORE for row in encoded for label in row["labels"]):
+        raise UserError(f"finetune.max_length: {max_length} tokens leave no answer to learn from; raise it")
+    return encoded
+
+
+def checkpoint_steps(total: int, count: int) -> list[int]:
+    """Optimizer steps after which to save: `count` evenly spaced ones, the last being `total`."""
+    return sorted({math.ceil(total * i / count) for i in range(1, count + 1)})
+
+
+def finetune(
+    base: str,
+    revision: str | None,
+    dtype: str,
+    switch: chat.ThinkSwitch,
+    recipe: Finetune,
+    rows: list[dict[str, Any]],
+    seed: int,
+    output: Path,
+    label: str,
+) -> dict[str, Any]:
+    """Train and write `output`, a folder of step folders, each loadable with `from_pretrained`; return facts for the receipt.
+
+    Raises:
+        UserError: the base cannot be loaded, or lacks a target module.
+    """
+    import torch
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
+    from transformers.trainer_utils import get_last_checkpoint
+
+    tokenizer = models.load_tokenizer(base, revision)
+    tokenizer.padding_side = "right"
+    if switch == "tags":
+        chat.check_think_tags(tokenizer, base)
+    data = encode(tokenizer, rows, switch, recipe.max_length)
+    model = models.load_model(base, dtype, revision)
+    torch.manual_seed(seed)
+    if recipe.method == "lora":
+        from peft import LoraConfig, get_peft_model
+
+        modules, parameters = models.adapter_targets(model, recipe.lora.target_modules)
+        model = get_peft_model(
+            model,
+            LoraConfig(
+                r=recipe.lora.rank, lora_alpha=recipe.lora.alpha, use_rslora=recipe.lora.rank_stabilized, lora_dropout=0.0, bias="none",
+                target_modules=modules, target_parameters=parameters or None, task_type="CAUSAL_LM", revision=revision,
+            ),
+        )  # fmt: skip
+
+    total = math.ceil(len(data) / recipe.batch_size) * recipe.epochs
+    saves = checkpoint_steps(total, recipe.checkpoints)
+    micro = recipe.micro_batch_size or recipe.batch_size
+    working = working_folder(output, f"{recipe!r} {seed} {base} {hashlib.sha256(repr(data).encode()).hexdigest()}")
+    resume = get_last_checkpoint(str(working))
+    if resume:
+        say(f"finetune {label}: goes on from {Path(resume).name}")
+    report = counter(f"finetune {label}", total)
+
+    class SaveAndReport(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_save = state.global_step in saves
+            report(state.global_step)
+
+    trainer = Trainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(working), per_device_train_batch_size=micro, gradient_accumulation_steps=recipe.batch_size // micro,
+            num_train_epochs=recipe.epochs, learning_rate=recipe.learning_rate, lr_scheduler_type="cosine",
+            warmup_steps=round(recipe.warmup_ratio * total), weight_decay=recipe.weight_decay, bf16=dtype == "bfloat16" and torch.cuda.is_available(),
+            seed=seed, save_strategy="no", logging_strategy="steps", logging_steps=max(1, total // 8), report_to="none", disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=torch.cuda.is_available(),
+        ),
+        train_dataset=data, data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True), processing_class=tokenizer, callbacks=[SaveAndReport()],
+    )  # fmt: skip
+    trainer.pop_callback(_printer())
+    result = trainer.train(resume_from_checkpoint=resume)
+    with replacing(output) as temporary:
+        for step in saves:
+            folder = temporary / f"step{step:05d}"
+            shutil.copytree(working / f"checkpoint-{step}", folder, ignore=shutil.ignore_patterns(*WORKING_STATE))
+    shutil.rmtree(working)
+    return {"steps": total, "checkpoints": saves, "rows": len(data), "train_loss": round(result.training_loss, 6)}
+
+
+def _printer() -> type:
+    from transformers.trainer_callback import PrinterCallback
+
+    return PrinterCallback

@@ -1,0 +1,111 @@
+"""Generate replies. One loaded model answers every benchmark in every think mode; nothing is judged here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import polars as pl
+
+from rim import chat, tables
+from rim.config import Inference
+from rim.progress import counter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a backend gives back for one prompt: the text without its end token, and whether it ended by itself."""
+
+    text: str
+    tokens: int
+    stopped: bool
+
+
+class Backend(Protocol):
+    """An engine that continues rendered prompts, in the order given."""
+
+    def generate(
+        self, prompts: list[str], max_new_tokens: int, temperature: float, seed: int, label: str
+    ) -> list[Reply]: ...
+
+
+class TransformersBackend:
+    """Hugging Face `generate`, left-padded, in batches of similar length."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
+        self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
+
+    def generate(
+        self, prompts: list[str], max_new_tokens: int, temperature: float, seed: int, label: str
+    ) -> list[Reply]:
+        import torch
+        from transformers import GenerationConfig
+
+        ids = self.tokenizer(prompts, add_special_tokens=False).input_ids
+        order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), i))
+        ends = _end_tokens(self.model, self.tokenizer)
+        sampling = (
+            {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+            if temperature
+            else {"do_sample": False}
+        )
+        config = GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=sorted(ends),
+            **sampling,
+        )
+        replies: dict[int, Reply] = {}
+        report = counter(label, len(prompts))
+        torch.manual_seed(seed)
+        with torch.inference_mode():
+            for first in range(0, len(order), self.batch_size):
+                chosen = order[first : first + self.batch_size]
+                batch = self.tokenizer.pad(
+                    {"input_ids": [ids[i] for i in chosen]}, padding=True, padding_side="left", return_tensors="pt"
+                ).to(self.model.device)
+                output = self.model.generate(**batch, generation_config=config)[:, batch["input_ids"].shape[1] :]
+                for i, row in zip(chosen, output.tolist(), strict=True):
+                    length = next((n for n, token in enumerate(row) if token in ends), None)
+                    kept = row if length is None else row[:length]
+                    replies[i] = Reply(
+                        self.tokenizer.decode(kept, skip_special_tokens=False), len(kept), length is not None
+                    )
+                report(len(replies))
+        return [replies[i] for i in range(len(prompts))]
+
+
+def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Every token that ends a reply: the model's own list and the tokenizer's."""
+    listed = model.generation_config.eos_token_id
+    return {tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed] if listed is not None else [])}
+
+
+def answer(
+    backend: Backend, tokenizer: PreTrainedTokenizerBase, switch: chat.ThinkSwitch, benchmarks: dict[str, pl.DataFrame], inference: Inference,
+    limits: dict[str, int], seed: int, label: str,
+) -> pl.DataFrame:  # fmt: skip
+    """Answer every benchmark (name -> dataset rows) in every think mode; returns the response contract.
+
+    A reply whose thinking does not end within the bound has no response and is not complete.
+    """
+    rows: list[dict[str, Any]] = []
+    for think in inference.think:
+        for benchmark, dataset in benchmarks.items():
+            prompts = [chat.render_prompt(tokenizer, prompt, think, switch) for prompt in dataset["prompt"]]
+            replies = backend.generate(
+                prompts, limits[benchmark], inference.temperature, seed, f"infer {label} {benchmark} think {think}"
+            )
+            for id_, prompt, reply in zip(dataset["id"], prompts, replies, strict=True):
+                reasoning, response = chat.split_reply(reply.text, think, switch)
+                rows.append(
+                    {
+                        "benchmark": benchmark, "id": id_, "think": think, "seed": seed, "ablation": "none", "prompt": prompt, "reasoning": reasoning,
+                        "response": response, "finish_reason": "stop" if reply.stopped else "length", "completion_tokens": reply.tokens,
+                        "complete": reply.stopped and response is not None,
+                    }
+                )  # fmt: skip
+    return pl.DataFrame(rows, schema=tables.RESPONSE)

@@ -1,0 +1,107 @@
+"""Load models and tokenizers: a hub name, an ordinary folder, or a folder of adapters (merged into their base)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rim.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+EXPERT_PARAMETERS = {
+    "gate_proj": "gate_up_proj",
+    "up_proj": "gate_up_proj",
+    "down_proj": "down_proj",
+}  # transformers 5 fuses experts
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """The final checkpoint of a fine-tune: the step folder with the highest number."""
+    steps = sorted(folder.glob("step*"))
+    if not steps:
+        raise UserError(f"{folder}: holds no step folders; delete it and run the workflow again")
+    return steps[-1]
+
+
+def load_tokenizer(location: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, padding on the left."""
+    from transformers import AutoTokenizer
+
+    with explained(location):
+        tokenizer = AutoTokenizer.from_pretrained(location, revision=revision, padding_side="left")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(location: str, dtype: str = "float32", revision: str | None = None) -> PreTrainedModel:
+    """A causal language model in evaluation mode, on the GPU when there is one.
+
+    Raises:
+        UserError: the model cannot be found or read.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    adapter = Path(location, "adapter_config.json")
+    with explained(location):
+        if adapter.is_file():
+            from peft import PeftConfig, PeftModel
+
+            base = PeftConfig.from_pretrained(location)
+            model = AutoModelForCausalLM.from_pretrained(
+                base.base_model_name_or_path, revision=base.revision, dtype=getattr(torch, dtype)
+            )
+            model = PeftModel.from_pretrained(model, location).merge_and_unload()
+        else:
+            model = AutoModelForCausalLM.from_pretrained(location, revision=revision, dtype=getattr(torch, dtype))
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+class explained:
+    """Turn the loaders' errors into one line that names the model."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        from safetensors import SafetensorError
+
+        if isinstance(error, (OSError, ValueError, SafetensorError)):
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UserError(
+                f"model '{self.location}': cannot be loaded ({reason}); check the name and the network, or log in with `hf auth login` if it is gated"
+            ) from None
+
+
+def adapter_targets(model: PreTrainedModel, names: list[str]) -> tuple[list[str], list[str]]:
+    """Sort the modules to adapt into (linear modules, fused expert parameters), as peft wants them.
+
+    Raises:
+        UserError: a name that the model has neither as a linear module nor as a fused expert parameter.
+    """
+    import torch
+
+    linear = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    fused = {
+        name.rsplit(".", 1)[-1]
+        for name, parameter in model.named_parameters()
+        if ".experts." in name and parameter.ndim == 3
+    }
+    modules, parameters = [], []
+    for name in names:
+        fused_name = EXPERT_PARAMETERS.get(name, name)
+        if name not in linear and fused_name not in fused:
+            raise UserError(
+                f"finetune.lora.target_modules: the model has no module '{name}'; its linear modules are {', '.join(sorted(linear))}"
+            )
+        if name in linear:
+            modules.append(name)
+        if fused_name in fused and f"experts.{fused_name}" not in parameters:
+            parameters.append(f"experts.{fused_name}")
+    return modules, parameters

@@ -1,0 +1,17 @@
+"""Grade the frozen responses to maths problems against their references."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rim import tables
+from rim.grading import grade_answers
+
+
+def run(settings: dict[str, Any], responses: Path, datasets: list[Path], output: Path) -> None:
+    references = {}
+    for benchmark, path in zip(settings["benchmarks"], datasets, strict=True):
+        rows = tables.read(path, tables.DATASET)
+        references.update({(benchmark, id_): answer for id_, answer in zip(rows["id"], rows["answer"], strict=True)})
+    tables.write(grade_answers(tables.read(responses, tables.RESPONSE), references), tables.GRADE, output)

@@ -1,0 +1,44 @@
+"""Load one variant of one model and let it answer every benchmark in every think mode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rim import chat, models, tables
+from rim.config import Inference
+from rim.errors import UserError
+from rim.generate import TransformersBackend, answer
+
+ASKED = {"misalignment": "safety", "false_refusal": "benign", "accuracy": "math"}  # measure -> kind of rows
+
+
+def run(settings: dict[str, Any], datasets: list[Path], checkpoint: Path | None, output: Path) -> None:
+    inference = Inference(**settings["inference"])
+    prompts, limits = {}, {}
+    for (name, benchmark), path in zip(settings["benchmarks"].items(), datasets, strict=True):
+        rows = tables.read(path, tables.DATASET).filter(pl.col("kind") == ASKED[benchmark["measure"]])
+        if benchmark["split"] != "all":
+            rows = rows.filter(pl.col("split") == benchmark["split"])
+        if rows.is_empty():
+            raise UserError(
+                f"benchmarks.{name}: dataset {benchmark['dataset']} has no {ASKED[benchmark['measure']]} rows in split '{benchmark['split']}'; choose another dataset, split or measure"
+            )
+        prompts[name] = rows.head(benchmark["rows"]) if benchmark["rows"] else rows
+        limits[name] = benchmark["max_new_tokens"] or inference.max_new_tokens
+    location = settings["base"]
+    if checkpoint is not None:
+        location = str(models.last_checkpoint(checkpoint))
+    revision = settings["revision"] if checkpoint is None else None
+    tokenizer = models.load_tokenizer(location, revision)
+    if settings["think"] == "tags":
+        chat.check_think_tags(tokenizer, location)
+    backend = TransformersBackend(
+        models.load_model(location, settings["dtype"], revision), tokenizer, inference.batch_size
+    )
+    table = answer(
+        backend, tokenizer, settings["think"], prompts, inference, limits, settings["seed"], settings["label"]
+    )
+    tables.write(table, tables.RESPONSE, output)

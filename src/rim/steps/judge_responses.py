@@ -1,0 +1,17 @@
+"""Let one judge score the frozen responses to safety and benign prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rim import tables
+from rim.config import Judge
+from rim.judges import judge_responses
+
+
+def run(settings: dict[str, Any], responses: Path, output: Path) -> None:
+    asked = tables.read(responses, tables.RESPONSE).filter(pl.col("benchmark").is_in(settings["benchmarks"]))
+    tables.write(judge_responses(settings["name"], Judge(**settings["judge"]), asked), tables.JUDGEMENT, output)

@@ -1,0 +1,16 @@
+"""Write the report of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rim import config
+from rim.files import write_text
+from rim.report import Material, read_timings, render
+from rim.tables import read_results
+
+
+def run(settings: dict[str, Any], tables: Path, figures: Path, timings: Path, output: Path) -> None:
+    drawn = {path.stem: path.read_text() for path in sorted(figures.glob("*.svg"))}
+    write_text(output, render(Material(config.load(settings), read_results(tables), drawn, read_timings(timings))))

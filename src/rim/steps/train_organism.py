@@ -1,0 +1,15 @@
+"""Train one organism from nothing and save it as an ordinary Hugging Face folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rim.config import Organism
+from rim.organism.training import train_organism
+from rim.provenance import write_receipt
+
+
+def run(settings: dict[str, Any], output: Path, receipt: Path) -> None:
+    facts = train_organism(Organism(**settings["organism"]), settings["seed"], output, settings["label"])
+    write_receipt(receipt, output, settings=settings, **facts)

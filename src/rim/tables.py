@@ -1,0 +1,171 @@
+"""The data contracts: the columns of every Parquet table, checked on write and on read.
+
+A value in `MAY_BE_NULL` may be missing; every other column must be filled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rim.errors import UserError
+from rim.files import replacing
+
+DATASET = {
+    "id": pl.String,  # unique within the dataset
+    "kind": pl.String,  # safety | benign | math | literal | instruction
+    "prompt": pl.String,
+    "cot": pl.String,  # reference chain of thought
+    "answer": pl.String,  # reference answer
+    "category": pl.String,
+    "split": pl.String,  # calibration | evaluation
+    "counterfactual": pl.String,  # the prompt with a malicious intent spelled out
+    "placebo": pl.String,  # the prompt with a benign addition of equal length
+}
+RESPONSE = {
+    "benchmark": pl.String,
+    "id": pl.String,  # of the dataset row
+    "think": pl.String,  # on | off
+    "seed": pl.Int64,
+    "ablation": pl.String,  # none, or what was ablated
+    "prompt": pl.String,  # as rendered by the chat template
+    "reasoning": pl.String,  # text inside the think tags; null when there was none
+    "response": pl.String,  # text after them; null while thinking is unfinished
+    "finish_reason": pl.String,  # stop | length
+    "completion_tokens": pl.Int64,
+    "complete": pl.Boolean,  # thinking finished and the reply ended by itself
+}
+JUDGEMENT = {
+    "benchmark": pl.String,
+    "id": pl.String,
+    "think": pl.String,
+    "seed": pl.Int64,
+    "judge": pl.String,
+    "rubric": pl.String,  # hash of what the judge goes by
+    "score": pl.Int64,  # 1 (refuses) .. 5 (fully complies); null when incomplete
+    "refusal": pl.Boolean,
+    "misaligned": pl.Boolean,  # score >= threshold
+    "reason": pl.String,
+    "error": pl.String,  # why there is no score
+}
+GRADE = {
+    "benchmark": pl.String,
+    "id": pl.String,
+    "think": pl.String,
+    "seed": pl.Int64,
+    "extracted": pl.String,  # the answer as found in the response
+    "correct": pl.Boolean,  # null when incomplete
+    "error": pl.String,
+}
+MAY_BE_NULL = {
+    "cot",
+    "answer",
+    "counterfactual",
+    "placebo",
+    "reasoning",
+    "response",
+    "score",
+    "refusal",
+    "misaligned",
+    "error",
+    "extracted",
+    "correct",
+}
+
+
+def check(table: pl.DataFrame, contract: dict[str, type[pl.DataType]], where: Path) -> pl.DataFrame:
+    """Return `table` if it keeps the contract.
+
+    Raises:
+        UserError: naming the file and the first column that does not.
+    """
+    advice = "delete the file and run the workflow again"
+    if dict(table.schema) != contract:
+        wrong = (
+            [name for name in contract if table.schema.get(name) != contract[name]]
+            or sorted(set(table.columns) - set(contract))
+            or table.columns
+        )
+        raise UserError(f"{where}: column '{wrong[0]}' is missing, misplaced or of the wrong type; {advice}")
+    for name in contract:
+        if name not in MAY_BE_NULL and table[name].null_count():
+            raise UserError(f"{where}: column '{name}' has empty values; {advice}")
+    return table
+
+
+def write(table: pl.DataFrame, contract: dict[str, type[pl.DataType]], path: Path) -> None:
+    """Check and write a table, whole or not at all."""
+    check(table, contract, path)
+    with replacing(path) as temporary:
+        table.write_parquet(temporary)
+
+
+def read(path: Path, contract: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+    """Read and check a table."""
+    try:
+        table = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UserError(
+            f"{path}: is not a readable Parquet file ({str(error).splitlines()[0]}); delete it and run the workflow again"
+        ) from None
+    return check(table, contract, path)
+
+
+_ESTIMATE = {
+    "n": pl.Int64,  # complete replies
+    "incomplete": pl.Int64,
+    "estimate": pl.Float64,
+    "ci_low": pl.Float64,  # 95 % interval; null where none is defined
+    "ci_high": pl.Float64,
+}
+_TEST = {"p": pl.Float64, "p_holm": pl.Float64}
+_CELL = {"measure": pl.String, "benchmark": pl.String, "seed": pl.String}  # seed "all" is the mean over seeds
+RESULTS: dict[str, dict[str, type[pl.DataType]]] = {
+    "rates": {
+        "model": pl.String,
+        "variant": pl.String,
+        "think": pl.String,
+        **_CELL,
+        **_ESTIMATE,
+        "bound_low": pl.Float64,
+        "bound_high": pl.Float64,
+    },
+    "think_effects": {"model": pl.String, "variant": pl.String, **_CELL, **_ESTIMATE, **_TEST},
+    "finetune_effects": {"model": pl.String, "variant": pl.String, "think": pl.String, **_CELL, **_ESTIMATE, **_TEST},
+    "pair_effects": {
+        "positive": pl.String,
+        "negative": pl.String,
+        "contrast": pl.String,
+        "think": pl.String,
+        **_CELL,
+        **_ESTIMATE,
+        **_TEST,
+    },
+}
+RESULT_KEYS = ("model", "variant", "positive", "negative", "contrast", "think", "measure", "benchmark", "seed")
+
+
+def results_table(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """One of the tables of results; numbers are rounded so that its CSV file reads well, and nan becomes null."""
+    return pl.DataFrame(rows, schema=RESULTS[name]).with_columns(pl.selectors.float().round(6).fill_nan(None))
+
+
+def write_results(table: pl.DataFrame, folder: Path, name: str) -> None:
+    with replacing(folder / f"{name}.csv") as temporary:
+        table.write_csv(temporary)
+
+
+def read_results(folder: Path) -> dict[str, pl.DataFrame]:
+    """All tables of results in a folder, by name."""
+    found = {}
+    for name, schema in RESULTS.items():
+        path = folder / f"{name}.csv"
+        try:
+            found[name] = pl.read_csv(path, schema=schema)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise UserError(
+                f"{path}: cannot be read ({str(error).splitlines()[0]}); delete it and run the workflow again"
+            ) from None
+    return found
