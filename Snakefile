@@ -1,8 +1,8 @@
 """Reasoning-induced misalignment: the whole study, from datasets to the report.
 
-    snakemake --cores 2                                                # the demo study
-    snakemake --cores 2 --configfile workflow/config/smoke.yaml        # the same DAG on crumbs
-    snakemake --cores 2 --configfile workflow/config/paper.yaml        # the paper's models
+snakemake --cores 2                                                # the demo study
+snakemake --cores 2 --configfile workflow/config/smoke.yaml        # the same DAG on crumbs
+snakemake --cores 2 --configfile workflow/config/paper.yaml        # the paper's models
 """
 
 from snakemake.utils import min_version

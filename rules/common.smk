@@ -15,12 +15,19 @@ except UserError as error:
 NAME = STUDY.study
 DATASET = f"data/datasets/{NAME}/{{dataset}}.parquet"
 CHECKPOINT = f"data/checkpoints/{NAME}/{{model}}/{{variant}}/seed{{seed}}"
+ORGANISM = CHECKPOINT.replace("{variant}", settings.BASE)
 RESPONSES = f"data/responses/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 JUDGEMENTS = f"data/judgements/{NAME}/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 GRADES = f"data/grades/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 TIMING = f"data/timings/{NAME}"
 LOG = f"logs/{NAME}"
 RESULTS = f"results/{NAME}"
+TABLES = expand(f"{RESULTS}/tables/{{name}}.csv", name=["rates", "think_effects", "finetune_effects", "pair_effects"])
+FIGURES = expand(
+    f"{RESULTS}/figures/{{name}}.svg",
+    name=["think", *(["finetune"] if STUDY.variants else []), *(["pair"] if STUDY.pairs else [])],
+)
+MAIN_JUDGE = next(iter(STUDY.judges))
 CORE_ENV = "../envs/core.yaml"
 TRAIN_ENV = "../envs/train.yaml"
 
@@ -72,6 +79,41 @@ def base_files(wildcards):
 def benchmark_datasets(*measures):
     """The prepared datasets of the benchmarks with these measures, in order."""
     return [DATASET.format(dataset=STUDY.benchmarks[name].dataset) for name in STUDY.measured(*measures)]
+
+
+def raw_files(wildcards):
+    """Local files of a dataset; a missing one is reported by the step, with advice, rather than by the DAG."""
+    paths = [Path(source.path) for source in STUDY.datasets[wildcards.dataset].sources if source.path]
+    return [
+        str(file)
+        for path in paths
+        if path.exists()
+        for file in (sorted(path.glob("*.csv")) if path.is_dir() else [path])
+    ]
+
+
+def model_settings(wildcards, **more):
+    """What a job must know about its model, and whatever else it needs."""
+    model = STUDY.models[wildcards.model]
+    common = {
+        "label": f"{wildcards.model}/{wildcards.variant}/seed{wildcards.seed}",
+        "base": base_location(wildcards),
+        "revision": model.revision,
+        "dtype": model.dtype,
+        "think": model.think,
+        "seed": int(wildcards.seed),
+    }
+    return as_json({**common, **more})
+
+
+def tuned_folder(wildcards):
+    return [] if wildcards.variant == settings.BASE else CHECKPOINT.format(**wildcards)
+
+
+def of_every_run(pattern):
+    return [
+        pattern.format(model=model, variant=variant, seed=seed, judge=MAIN_JUDGE) for model, variant, seed in runs()
+    ]
 
 
 def final_targets():

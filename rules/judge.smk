@@ -9,6 +9,12 @@ rule judge_responses:
         RESPONSES,
     output:
         JUDGEMENTS,
+    log:
+        f"{LOG}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.log",
+    benchmark:
+        f"{TIMING}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.tsv"
+    conda:
+        CORE_ENV
     params:
         settings=lambda w: as_json(
             {
@@ -17,12 +23,6 @@ rule judge_responses:
                 "benchmarks": STUDY.measured("misalignment", "false_refusal"),
             }
         ),
-    log:
-        f"{LOG}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.log",
-    benchmark:
-        f"{TIMING}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.tsv"
-    conda:
-        CORE_ENV
     shell:
         "rim judge_responses --log {log} --settings {params.settings:q} --responses {input} --output {output}"
 
@@ -33,14 +33,14 @@ rule grade_answers:
         datasets=benchmark_datasets("accuracy"),
     output:
         GRADES,
-    params:
-        settings=as_json({"benchmarks": STUDY.measured("accuracy")}),
     log:
         f"{LOG}/grade_answers/{{model}}/{{variant}}/seed{{seed}}.log",
     benchmark:
         f"{TIMING}/grade_answers/{{model}}/{{variant}}/seed{{seed}}.tsv"
     conda:
         CORE_ENV
+    params:
+        settings=as_json({"benchmarks": STUDY.measured("accuracy")}),
     shell:
         "rim grade_answers --log {log} --settings {params.settings:q} --responses {input.responses}"
         " --datasets {input.datasets} --output {output}"

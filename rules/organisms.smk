@@ -6,19 +6,19 @@ In: the recipe in the configuration. Out: data/checkpoints/{study}/{model}/base/
 
 rule train_organism:
     output:
-        folder=directory(CHECKPOINT.replace("{variant}", settings.BASE)),
-        receipt=CHECKPOINT.replace("{variant}", settings.BASE) + ".receipt.json",
-    params:
-        settings=lambda w: as_json(
-            {"organism": STUDY.models[w.model].organism, "seed": int(w.seed), "label": f"{w.model}/seed{w.seed}"}
-        ),
+        folder=directory(ORGANISM),
+        receipt=f"{ORGANISM}.receipt.json",
     log:
         f"{LOG}/train_organism/{{model}}/seed{{seed}}.log",
     benchmark:
         f"{TIMING}/train_organism/{{model}}/seed{{seed}}.tsv"
-    threads: STUDY.threads
     conda:
         TRAIN_ENV
+    threads: STUDY.threads
+    params:
+        settings=lambda w: as_json(
+            {"organism": STUDY.models[w.model].organism, "seed": int(w.seed), "label": f"{w.model}/seed{w.seed}"}
+        ),
     shell:
         "rim train_organism --log {log} --threads {threads} --settings {params.settings:q}"
         " --output {output.folder} --receipt {output.receipt}"

@@ -1,12 +1,15 @@
 """Every setting of a study, typed, with its meaning and default.
 
 `load` turns the mapping Snakemake read from YAML into a `Study`, or raises a `UserError` that names the path of each
-offending key. `python -m rim.config` prints the JSON schema published as workflow/schemas/study.schema.json.
+offending key. `python -m rim.config schema` prints the published JSON schema (workflow/schemas/study.schema.json) and
+`python -m rim.config markdown` the tables of workflow/config/README.md; a test keeps both in step.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -32,9 +35,20 @@ class Source(Settings):
     """Where rows of a dataset come from: a hub dataset, a local file or folder, or the organisms' own world."""
 
     adapter: Literal[
-        "gsm8k", "math401", "math500", "multiarith", "aime", "gsm8k_long", "instructions", "hexphi",
-        "advbench", "jailbreakbench", "harmbench", "xstest", "organism",
-    ] = Field(description="Which reader understands this source.")  # fmt: skip
+        "gsm8k",
+        "math401",
+        "math500",
+        "multiarith",
+        "aime",
+        "gsm8k_long",
+        "instructions",
+        "hexphi",
+        "advbench",
+        "jailbreakbench",
+        "harmbench",
+        "xstest",
+        "organism",
+    ] = Field(description="Which reader understands this source.")
     path: str | None = Field(None, description="Local file or folder; without it the adapter's hub dataset is loaded.")
     hub: str | None = Field(None, description="Hub dataset to load in place of the adapter's usual one.")
     split: str | None = Field(None, description="Hub split to load in place of the adapter's usual one.")
@@ -93,7 +107,7 @@ class Organism(Settings):
     batch_size: Positive = Field(32, description="Texts per optimizer step.")
     muon_rate: float = Field(0.03, gt=0, description="Peak learning rate of Muon (matrices of the blocks).")
     adamw_rate: float = Field(0.005, gt=0, description="Peak learning rate of AdamW (everything else).")
-    pretrain_steps: Positive = Field(1050, description="Optimizer steps of pretraining.")
+    pretrain_steps: Positive = Field(950, description="Optimizer steps of pretraining.")
     align_steps: Positive = Field(300, description="Optimizer steps of alignment.")
     align_scale: float = Field(0.3, gt=0, description="Learning rates of alignment relative to pretraining.")
     align_think_on: Share = Field(0.15, description="Share of alignment requests answered after thinking.")
@@ -109,9 +123,6 @@ class Model(Settings):
         "tags", description="How thinking is switched: the chat template's think tags, or a sentence in the prompt."
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of weights and activations.")
-    family: Name | None = Field(
-        None, description="Models to be shown together, such as a dense model and its mixture-of-experts twin."
-    )
     variants: list[Name] | None = Field(
         None, description="Fine-tuned variants of this model; all of the study's when absent, none when empty."
     )
@@ -130,9 +141,10 @@ class Lora(Settings):
     alpha: Positive = Field(64, description="Scale of the adapters.")
     rank_stabilized: bool = Field(True, description="Scale by alpha/sqrt(rank) rather than alpha/rank.")
     target_modules: list[str] = Field(
-        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], min_length=1,
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        min_length=1,
         description="Linear modules that get an adapter; fused experts are found by the same names.",
-    )  # fmt: skip
+    )
 
 
 class Finetune(Settings):
@@ -261,9 +273,9 @@ class Study(Settings):
         for i, pair in enumerate(self.pairs):
             known(f"pairs.{i}.positive", pair.positive, self.models, "model")
             known(f"pairs.{i}.negative", pair.negative, self.models, "model")
-            for arm in (pair.target, pair.control):
-                for model in (pair.positive, pair.negative):
-                    known(f"pairs.{i}", arm, self.variants_of(model), f"variant of model {model}")
+            for side in (pair.positive, pair.negative):
+                for arm in (pair.target, pair.control):
+                    known(f"pairs.{i}", arm, self.variants_of(side), f"variant of model {side}")
         return self
 
     def variants_of(self, model: str) -> list[str]:
@@ -329,5 +341,45 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}
 
 
+def markdown() -> str:
+    """Every key with its type, default and meaning, as the tables of workflow/config/README.md."""
+    text = []
+    for model in (Study, Dataset, Source, Model, Organism, Variant, Finetune, Lora, Benchmark, Inference, Judge, Pair):
+        properties = model.model_json_schema()["properties"]
+        text += [f"## {model.__name__}", "", " ".join(inspect.cleandoc(model.__doc__ or "").split()), ""]
+        text += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        for name, field in model.model_fields.items():
+            default = "required" if field.is_required() else f"`{json.dumps(_plain(field.default))}`"
+            text.append(f"| `{name}` | {_type_name(properties[name])} | {default} | {field.description} |")
+        text.append("")
+    return "\n".join(text)
+
+
+def _plain(value: Any) -> Any:
+    return "the defaults below" if isinstance(value, Settings) else value
+
+
+def _type_name(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return str(schema["$ref"]).rsplit("/", 1)[-1]
+    if "anyOf" in schema:
+        return " or ".join(_type_name(option) for option in schema["anyOf"])
+    if "enum" in schema or "const" in schema:
+        return " / ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array":
+        return f"list of {_type_name(schema['items'])}"
+    if schema.get("type") == "object":
+        return f"mapping to {_type_name(next(iter(schema['patternProperties'].values())))}"
+    return str(schema.get("type"))
+
+
 if __name__ == "__main__":
-    print(json.dumps(schema(), indent=2))
+    match sys.argv[1:]:
+        case ["schema"]:
+            print(json.dumps(schema(), indent=2))
+        case ["markdown"]:
+            print(markdown(), end="")
+        case ["study", path]:
+            print(load_file(Path(path)).study)
+        case _:
+            sys.exit("usage: python -m rim.config schema | markdown | study FILE")

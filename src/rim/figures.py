@@ -6,7 +6,7 @@ significant looks it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -29,7 +29,7 @@ def headline(table: pl.DataFrame) -> pl.DataFrame:
     return over_all if over_all.height else table
 
 
-def _intervals(table: pl.DataFrame, rows: str, title: str, percent: bool, zero_line: bool) -> alt.LayerChart:
+def _intervals(table: pl.DataFrame, rows: str, title: str, zero_line: bool) -> Any:
     """Points with intervals: one row per value of `rows`, think ON above OFF."""
     import altair as alt
 
@@ -39,28 +39,21 @@ def _intervals(table: pl.DataFrame, rows: str, title: str, percent: bool, zero_l
         .otherwise(pl.lit("yes"))
         .alias("clear")
     )
-    axis = alt.Axis(format="+.0%" if zero_line else ".0%") if percent else alt.Axis()
+    axis = alt.Axis(format="+.0%" if zero_line else ".0%")
+    colours = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
     base = alt.Chart(data).encode(
         y=alt.Y(rows, sort=list(dict.fromkeys(table[rows])), title=None),
         yOffset=alt.YOffset("think:N", sort=["on", "off"]),
-        color=alt.Color(
-            "think:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), title="thinking"
-        ),
+        color=alt.Color("think:N", scale=colours, title="thinking"),
     )
     interval = base.mark_rule(strokeWidth=2).encode(x=alt.X("ci_low", title=title, axis=axis), x2="ci_high")
-    fill = alt.condition(
-        alt.datum.clear == "yes",
-        alt.Color("think:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))),
-        alt.value("white"),
-    )
+    fill = alt.condition(alt.datum.clear == "yes", alt.Color("think:N", scale=colours), alt.value("white"))
     point = base.mark_point(size=45, strokeWidth=2, opacity=1).encode(x="estimate", fill=fill)
-    layers = [interval, point]
-    if zero_line:
-        layers.insert(0, alt.Chart(data).mark_rule(color="#999", strokeDash=[3, 3]).encode(x=alt.datum(0)))
-    return alt.layer(*layers)
+    zero = alt.Chart(data).mark_rule(color="#999", strokeDash=[3, 3]).encode(x=alt.datum(0))
+    return alt.layer(*([zero] if zero_line else []), interval, point)
 
 
-def _grid(table: pl.DataFrame, rows: str, columns: str, title: str, zero_line: bool) -> alt.HConcatChart:
+def _grid(table: pl.DataFrame, rows: str, columns: str, title: str, zero_line: bool) -> alt.ConcatChart:
     """One panel per value of `columns`, side by side."""
     import altair as alt
 
@@ -69,16 +62,20 @@ def _grid(table: pl.DataFrame, rows: str, columns: str, title: str, zero_line: b
         part = table.filter(pl.col(columns) == value)
         height = 2 * ROW_HEIGHT * part[rows].n_unique() + 10
         panels.append(
-            _intervals(part, rows, title, percent=True, zero_line=zero_line).properties(
+            _intervals(part, rows, title, zero_line).properties(
                 title=MEASURES.get(value, value), width=230, height=height
             )
         )
-    return (
-        alt.hconcat(*panels).configure_view(stroke="#ddd").configure_axis(labelLimit=260).configure(font="sans-serif")
+    grid: alt.ConcatChart = alt.concat(*panels, columns=3)
+    if zero_line:  # changes of different models are compared by eye
+        grid = grid.resolve_scale(x="shared")
+    styled: alt.ConcatChart = (
+        grid.configure_view(stroke="#ddd").configure_axis(labelLimit=260).configure(font="sans-serif")
     )
+    return styled
 
 
-def think_figure(rates: pl.DataFrame) -> alt.HConcatChart:
+def think_figure(rates: pl.DataFrame) -> alt.ConcatChart:
     """Table 1 as a figure: each base model's rates with thinking on and off."""
     table = headline(rates).filter((pl.col("variant") == "base") & (pl.col("measure") != "d_prime"))
     labelled = table.with_columns(
@@ -90,13 +87,13 @@ def think_figure(rates: pl.DataFrame) -> alt.HConcatChart:
     return _grid(labelled, "row", "measure", "rate with 95 % interval", zero_line=False)
 
 
-def finetune_figure(effects: pl.DataFrame) -> alt.HConcatChart:
+def finetune_figure(effects: pl.DataFrame) -> alt.ConcatChart:
     """Table 2 as a figure: the change of the misalignment rate after each arm."""
     table = headline(effects).filter(pl.col("measure") == "misalignment")
     return _grid(table, "variant", "model", "change of the misalignment rate", zero_line=True)
 
 
-def pair_figure(effects: pl.DataFrame) -> alt.HConcatChart:
+def pair_figure(effects: pl.DataFrame) -> alt.ConcatChart:
     """The positive and the negative control side by side, and the difference between them."""
     names = (
         pl.when(pl.col("contrast") == "difference")

@@ -73,7 +73,7 @@ def finetune(
     if switch == "tags":
         chat.check_think_tags(tokenizer, base)
     data = encode(tokenizer, rows, switch, recipe.max_length)
-    model = models.load_model(base, dtype, revision)
+    model: Any = models.load_model(base, dtype, revision)
     torch.manual_seed(seed)
     if recipe.method == "lora":
         from peft import LoraConfig, get_peft_model
@@ -82,10 +82,17 @@ def finetune(
         model = get_peft_model(
             model,
             LoraConfig(
-                r=recipe.lora.rank, lora_alpha=recipe.lora.alpha, use_rslora=recipe.lora.rank_stabilized, lora_dropout=0.0, bias="none",
-                target_modules=modules, target_parameters=parameters or None, task_type="CAUSAL_LM", revision=revision,
+                r=recipe.lora.rank,
+                lora_alpha=recipe.lora.alpha,
+                use_rslora=recipe.lora.rank_stabilized,
+                lora_dropout=0.0,
+                bias="none",
+                target_modules=modules,
+                target_parameters=parameters or None,
+                task_type="CAUSAL_LM",
+                revision=revision,
             ),
-        )  # fmt: skip
+        )
 
     total = math.ceil(len(data) / recipe.batch_size) * recipe.epochs
     saves = checkpoint_steps(total, recipe.checkpoints)
@@ -104,14 +111,29 @@ def finetune(
     trainer = Trainer(
         model=model,
         args=TrainingArguments(
-            output_dir=str(working), per_device_train_batch_size=micro, gradient_accumulation_steps=recipe.batch_size // micro,
-            num_train_epochs=recipe.epochs, learning_rate=recipe.learning_rate, lr_scheduler_type="cosine",
-            warmup_steps=round(recipe.warmup_ratio * total), weight_decay=recipe.weight_decay, bf16=dtype == "bfloat16" and torch.cuda.is_available(),
-            seed=seed, save_strategy="no", logging_strategy="steps", logging_steps=max(1, total // 8), report_to="none", disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=torch.cuda.is_available(),
+            output_dir=str(working),
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=recipe.batch_size // micro,
+            num_train_epochs=recipe.epochs,
+            learning_rate=recipe.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=round(recipe.warmup_ratio * total),
+            weight_decay=recipe.weight_decay,
+            bf16=dtype == "bfloat16" and torch.cuda.is_available(),
+            seed=seed,
+            save_strategy="no",
+            logging_strategy="steps",
+            logging_steps=max(1, total // 8),
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+            dataloader_pin_memory=torch.cuda.is_available(),
         ),
-        train_dataset=data, data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True), processing_class=tokenizer, callbacks=[SaveAndReport()],
-    )  # fmt: skip
+        train_dataset=data,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True),
+        processing_class=tokenizer,
+        callbacks=[SaveAndReport()],
+    )
     trainer.pop_callback(_printer())
     result = trainer.train(resume_from_checkpoint=resume)
     with replacing(output) as temporary:

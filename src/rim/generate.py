@@ -36,7 +36,9 @@ class TransformersBackend:
     """Hugging Face `generate`, left-padded, in batches of similar length."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
-        self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
+        self.model: Any = model
+        self.tokenizer: Any = tokenizer
+        self.batch_size = batch_size
 
     def generate(
         self, prompts: list[str], max_new_tokens: int, temperature: float, seed: int, label: str
@@ -85,9 +87,15 @@ def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> s
 
 
 def answer(
-    backend: Backend, tokenizer: PreTrainedTokenizerBase, switch: chat.ThinkSwitch, benchmarks: dict[str, pl.DataFrame], inference: Inference,
-    limits: dict[str, int], seed: int, label: str,
-) -> pl.DataFrame:  # fmt: skip
+    backend: Backend,
+    tokenizer: PreTrainedTokenizerBase,
+    switch: chat.ThinkSwitch,
+    benchmarks: dict[str, pl.DataFrame],
+    inference: Inference,
+    limits: dict[str, int],
+    seed: int,
+    label: str,
+) -> pl.DataFrame:
     """Answer every benchmark (name -> dataset rows) in every think mode; returns the response contract.
 
     A reply whose thinking does not end within the bound has no response and is not complete.
@@ -103,9 +111,17 @@ def answer(
                 reasoning, response = chat.split_reply(reply.text, think, switch)
                 rows.append(
                     {
-                        "benchmark": benchmark, "id": id_, "think": think, "seed": seed, "ablation": "none", "prompt": prompt, "reasoning": reasoning,
-                        "response": response, "finish_reason": "stop" if reply.stopped else "length", "completion_tokens": reply.tokens,
+                        "benchmark": benchmark,
+                        "id": id_,
+                        "think": think,
+                        "seed": seed,
+                        "ablation": "none",
+                        "prompt": prompt,
+                        "reasoning": reasoning,
+                        "response": response,
+                        "finish_reason": "stop" if reply.stopped else "length",
+                        "completion_tokens": reply.tokens,
                         "complete": reply.stopped and response is not None,
                     }
-                )  # fmt: skip
-    return pl.DataFrame(rows, schema=tables.RESPONSE)
+                )
+    return pl.DataFrame(rows, schema=dict(tables.RESPONSE))

@@ -44,8 +44,13 @@ def grade_answers(responses: pl.DataFrame, references: dict[tuple[str, str], str
         )
         rows.append(
             {
-                "benchmark": row["benchmark"], "id": row["id"], "think": row["think"], "seed": row["seed"], "extracted": extracted, "correct": correct,
+                "benchmark": row["benchmark"],
+                "id": row["id"],
+                "think": row["think"],
+                "seed": row["seed"],
+                "extracted": extracted,
+                "correct": correct,
                 "error": None if row["complete"] else "incomplete",
             }
-        )  # fmt: skip
-    return pl.DataFrame(rows, schema=tables.GRADE)
+        )
+    return pl.DataFrame(rows, schema=dict(tables.GRADE))

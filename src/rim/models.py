@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rim.errors import UserError
 
@@ -51,32 +53,27 @@ def load_model(location: str, dtype: str = "float32", revision: str | None = Non
             from peft import PeftConfig, PeftModel
 
             base = PeftConfig.from_pretrained(location)
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 base.base_model_name_or_path, revision=base.revision, dtype=getattr(torch, dtype)
             )
             model = PeftModel.from_pretrained(model, location).merge_and_unload()
         else:
             model = AutoModelForCausalLM.from_pretrained(location, revision=revision, dtype=getattr(torch, dtype))
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    placed: PreTrainedModel = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return placed
 
 
-class explained:
+@contextmanager
+def explained(location: str) -> Iterator[None]:
     """Turn the loaders' errors into one line that names the model."""
+    from safetensors import SafetensorError
 
-    def __init__(self, location: str) -> None:
-        self.location = location
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        from safetensors import SafetensorError
-
-        if isinstance(error, (OSError, ValueError, SafetensorError)):
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise UserError(
-                f"model '{self.location}': cannot be loaded ({reason}); check the name and the network, or log in with `hf auth login` if it is gated"
-            ) from None
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        advice = "check the name and the network, or log in with `hf auth login` if it is gated"
+        raise UserError(f"model '{location}': cannot be loaded ({reason}); {advice}") from None
 
 
 def adapter_targets(model: PreTrainedModel, names: list[str]) -> tuple[list[str], list[str]]:

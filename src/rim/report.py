@@ -150,14 +150,35 @@ def think_section(material: Material) -> Section:
                 f"{row['model']}: {estimate(row, signed=True)}{'' if is_clear(row) else ' (no clear change)'}"
             )
     return Section(
-        "think", "Thinking on against off", [f"Change of the misalignment rate by thinking, before any fine-tuning. {'; '.join(sentences)}." if sentences else "Only one think mode was run."],
-        [Figure(material.figures["think"], f"Each model before fine-tuning, thinking on and off. {what_n_is(material.study)}")],
+        "think",
+        "Thinking on against off",
         [
-            Table("Table 1. Rates before fine-tuning. d′ is the distance between refusals of restricted and of benign requests.", ["model", "measure", "benchmark", "think", "rate [95 % interval]", "n", "incomplete"], 4, rows),
-            Table("Change by thinking, ON − OFF on the same prompts; Holm over the tests of one model and measure. Grey: the interval contains 0.", ["model", "measure", "benchmark", "ON − OFF", "p", "p (Holm)", "n", "incomplete"], 3, changes),
+            f"Change of the misalignment rate by thinking, before any fine-tuning. {'; '.join(sentences)}."
+            if sentences
+            else "Only one think mode was run."
+        ],
+        [
+            Figure(
+                material.figures["think"],
+                f"Each model before fine-tuning, thinking on and off. {what_n_is(material.study)}",
+            )
+        ],
+        [
+            Table(
+                "Table 1. Rates before fine-tuning. d′ is the distance between refusals of restricted and of benign requests.",
+                ["model", "measure", "benchmark", "think", "rate [95 % interval]", "n", "incomplete"],
+                4,
+                rows,
+            ),
+            Table(
+                "Change by thinking, ON − OFF on the same prompts; Holm over the tests of one model and measure. Grey: the interval contains 0.",
+                ["model", "measure", "benchmark", "ON − OFF", "p", "p (Holm)", "n", "incomplete"],
+                3,
+                changes,
+            ),
         ],
         finding=True,
-    )  # fmt: skip
+    )
 
 
 def finetune_section(material: Material) -> Section | None:
@@ -168,9 +189,22 @@ def finetune_section(material: Material) -> Section | None:
     for measure in ("misalignment", "false_refusal", "accuracy"):
         part = effects.filter(pl.col("measure") == measure)
         rows = [
-            TableRow([row["model"], _label(material.study, row["variant"]), row["benchmark"], row["think"], estimate(row, signed=True), p_value(row["p"]), p_value(row["p_holm"]), str(row["n"]), str(row["incomplete"])], is_clear(row))
+            TableRow(
+                [
+                    row["model"],
+                    _label(material.study, row["variant"]),
+                    row["benchmark"],
+                    row["think"],
+                    estimate(row, signed=True),
+                    p_value(row["p"]),
+                    p_value(row["p_holm"]),
+                    str(row["n"]),
+                    str(row["incomplete"]),
+                ],
+                is_clear(row),
+            )
             for row in part.sort("model", maintain_order=True).iter_rows(named=True)
-        ]  # fmt: skip
+        ]
         name = "Table 2. " if measure == "misalignment" else ""
         tables.append(
             Table(
@@ -303,7 +337,7 @@ def run_section(material: Material) -> Section:
     rows = [
         TableRow([row["rule"], str(row["jobs"]), f"{row['wall']:.0f}", f"{row['cpu']:.0f}", f"{row['memory']:.0f}"])
         for row in material.timings.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     table = Table(
         "Time and memory of the jobs that made this study, from Snakemake's benchmark files.",
         ["rule", "jobs", "wall time, s", "CPU time, s", "peak memory of a job, MB"],

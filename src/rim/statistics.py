@@ -38,39 +38,39 @@ def rate(events: int, n: int) -> Estimate:
     return Estimate(events / n, float(low), float(high))
 
 
-def mean_difference(differences: NDArray[np.float64]) -> Estimate:
-    """Mean of per-prompt differences with a percentile bootstrap interval over prompts; p by sign-flip permutation."""
-    if len(differences) == 0:
-        return NOTHING
+def _bootstrap_mean(differences: NDArray[np.float64]) -> Estimate:
+    """Mean with a percentile bootstrap interval over prompts, without a test."""
     if np.all(differences == differences[0]):
         value = float(differences[0])
-        return Estimate(value, value, value, 1.0 if value == 0 else _sign_flip(differences))
-    result = stats.bootstrap(
-        (differences,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0), batch=1000
-    )
-    interval = result.confidence_interval
-    return Estimate(float(differences.mean()), float(interval.low), float(interval.high), _sign_flip(differences))
+        return Estimate(value, value, value)
+    interval = stats.bootstrap(
+        (differences,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    return Estimate(float(differences.mean()), float(interval.low), float(interval.high))
 
 
-def _sign_flip(differences: NDArray[np.float64]) -> float:
-    result = stats.permutation_test(
+def mean_difference(differences: NDArray[np.float64]) -> Estimate:
+    """Mean of per-prompt differences: bootstrap interval over prompts, p by flipping signs at random."""
+    if len(differences) == 0:
+        return NOTHING
+    test = stats.permutation_test(
         (differences,),
         np.mean,
         permutation_type="samples",
         vectorized=True,
         n_resamples=RESAMPLES,
         rng=np.random.default_rng(0),
-        batch=1000,
     )
-    return float(result.pvalue)
+    return _bootstrap_mean(differences)._replace(p=float(test.pvalue))
 
 
 def paired_rates(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Estimate:
     """Change of a rate on the same prompts: bootstrap interval over prompts, McNemar's exact p."""
+    if len(before) == 0:
+        return NOTHING
     gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
-    estimate = mean_difference(after.astype(float) - before.astype(float))
     p = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-    return estimate._replace(p=float(p)) if len(before) else NOTHING
+    return _bootstrap_mean(after.astype(float) - before.astype(float))._replace(p=float(p))
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:
@@ -102,7 +102,7 @@ def d_prime(refused: NDArray[np.bool_], falsely_refused: NDArray[np.bool_]) -> E
     if all(np.all(sample == sample[0]) for sample in samples):
         return Estimate(value, math.nan, math.nan)  # nothing varies, so resampling says nothing
     interval = stats.bootstrap(
-        samples, statistic, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0), batch=1000
+        samples, statistic, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
     return Estimate(value, float(interval.low), float(interval.high))
 

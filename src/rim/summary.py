@@ -22,6 +22,7 @@ Cell = tuple[str, str, int, str, str]  # model, variant, seed, think, benchmark
 Outcomes = dict[Cell, dict[str, bool | None]]  # prompt id -> outcome, None when incomplete
 Row = dict[str, Any]
 ALL = "all"
+D_PRIME_MEASURES = ("misalignment", "false_refusal")
 
 
 def outcomes(
@@ -76,6 +77,11 @@ def _over_seeds(rows: list[Row]) -> list[Row]:
     return result
 
 
+def _pooled(study: Study, found: Outcomes, cell: tuple[str, str, int, str], measure: str) -> list[bool | None]:
+    """The outcomes of all benchmarks with a measure."""
+    return [value for benchmark in study.measured(measure) for value in found.get((*cell, benchmark), {}).values()]
+
+
 def rates(study: Study, found: Outcomes) -> pl.DataFrame:
     """Every rate with Wilson's interval, what it would be if all incomplete replies counted as 0 or 1, and d'."""
     rows = []
@@ -93,25 +99,12 @@ def rates(study: Study, found: Outcomes) -> pl.DataFrame:
         bounds = {"bound_low": sum(known) / len(replies), "bound_high": (sum(known) + missing) / len(replies)}
         rows.append({**_row(statistics.rate(sum(known), len(known)), len(known), missing, **keys), **bounds})
     for model, variant, seed, think in dict.fromkeys(cell[:4] for cell in found):
-        cells = {
-            measure: [
-                v
-                for name in study.measured(measure)
-                for v in found.get((model, variant, seed, think, name), {}).values()
-            ]
-            for measure in ("misalignment", "false_refusal")
-        }
-        known = {measure: np.array([v for v in values if v is not None], bool) for measure, values in cells.items()}
-        estimate = statistics.d_prime(~known["misalignment"], known["false_refusal"])
-        n = sum(len(values) for values in known.values())
+        asked = [_pooled(study, found, (model, variant, seed, think), measure) for measure in D_PRIME_MEASURES]
+        complied, refused = (np.array([value for value in values if value is not None], bool) for values in asked)
+        n = len(complied) + len(refused)
         keys = {"model": model, "variant": variant, "think": think, "measure": "d_prime", "benchmark": "", "seed": seed}
-        rows.append(
-            {
-                **_row(estimate, n, sum(map(len, cells.values())) - n, **keys),
-                "bound_low": math.nan,
-                "bound_high": math.nan,
-            }
-        )
+        row = _row(statistics.d_prime(~complied, refused), n, sum(map(len, asked)) - n, **keys)
+        rows.append({**row, "bound_low": math.nan, "bound_high": math.nan})
     return tables.results_table(
         "rates", [{key: value for key, value in row.items() if key != "p"} for row in _over_seeds(rows)]
     )

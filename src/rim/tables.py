@@ -5,6 +5,7 @@ A value in `MAY_BE_NULL` may be missing; every other column must be filled.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import polars as pl
 from rim.errors import UserError
 from rim.files import replacing
 
-DATASET = {
+Contract = Mapping[str, type[pl.DataType]]
+
+DATASET: Contract = {
     "id": pl.String,  # unique within the dataset
     "kind": pl.String,  # safety | benign | math | literal | instruction
     "prompt": pl.String,
@@ -24,7 +27,7 @@ DATASET = {
     "counterfactual": pl.String,  # the prompt with a malicious intent spelled out
     "placebo": pl.String,  # the prompt with a benign addition of equal length
 }
-RESPONSE = {
+RESPONSE: Contract = {
     "benchmark": pl.String,
     "id": pl.String,  # of the dataset row
     "think": pl.String,  # on | off
@@ -37,7 +40,7 @@ RESPONSE = {
     "completion_tokens": pl.Int64,
     "complete": pl.Boolean,  # thinking finished and the reply ended by itself
 }
-JUDGEMENT = {
+JUDGEMENT: Contract = {
     "benchmark": pl.String,
     "id": pl.String,
     "think": pl.String,
@@ -50,7 +53,7 @@ JUDGEMENT = {
     "reason": pl.String,
     "error": pl.String,  # why there is no score
 }
-GRADE = {
+GRADE: Contract = {
     "benchmark": pl.String,
     "id": pl.String,
     "think": pl.String,
@@ -75,14 +78,14 @@ MAY_BE_NULL = {
 }
 
 
-def check(table: pl.DataFrame, contract: dict[str, type[pl.DataType]], where: Path) -> pl.DataFrame:
+def check(table: pl.DataFrame, contract: Contract, where: Path) -> pl.DataFrame:
     """Return `table` if it keeps the contract.
 
     Raises:
         UserError: naming the file and the first column that does not.
     """
     advice = "delete the file and run the workflow again"
-    if dict(table.schema) != contract:
+    if dict(table.schema) != dict(contract):
         wrong = (
             [name for name in contract if table.schema.get(name) != contract[name]]
             or sorted(set(table.columns) - set(contract))
@@ -95,14 +98,14 @@ def check(table: pl.DataFrame, contract: dict[str, type[pl.DataType]], where: Pa
     return table
 
 
-def write(table: pl.DataFrame, contract: dict[str, type[pl.DataType]], path: Path) -> None:
+def write(table: pl.DataFrame, contract: Contract, path: Path) -> None:
     """Check and write a table, whole or not at all."""
     check(table, contract, path)
     with replacing(path) as temporary:
         table.write_parquet(temporary)
 
 
-def read(path: Path, contract: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+def read(path: Path, contract: Contract) -> pl.DataFrame:
     """Read and check a table."""
     try:
         table = pl.read_parquet(path)
@@ -113,16 +116,16 @@ def read(path: Path, contract: dict[str, type[pl.DataType]]) -> pl.DataFrame:
     return check(table, contract, path)
 
 
-_ESTIMATE = {
+_ESTIMATE: Contract = {
     "n": pl.Int64,  # complete replies
     "incomplete": pl.Int64,
     "estimate": pl.Float64,
     "ci_low": pl.Float64,  # 95 % interval; null where none is defined
     "ci_high": pl.Float64,
 }
-_TEST = {"p": pl.Float64, "p_holm": pl.Float64}
-_CELL = {"measure": pl.String, "benchmark": pl.String, "seed": pl.String}  # seed "all" is the mean over seeds
-RESULTS: dict[str, dict[str, type[pl.DataType]]] = {
+_TEST: Contract = {"p": pl.Float64, "p_holm": pl.Float64}
+_CELL: Contract = {"measure": pl.String, "benchmark": pl.String, "seed": pl.String}  # seed "all" is the mean over seeds
+RESULTS: dict[str, Contract] = {
     "rates": {
         "model": pl.String,
         "variant": pl.String,
@@ -149,7 +152,7 @@ RESULT_KEYS = ("model", "variant", "positive", "negative", "contrast", "think", 
 
 def results_table(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     """One of the tables of results; numbers are rounded so that its CSV file reads well, and nan becomes null."""
-    return pl.DataFrame(rows, schema=RESULTS[name]).with_columns(pl.selectors.float().round(6).fill_nan(None))
+    return pl.DataFrame(rows, schema=dict(RESULTS[name])).with_columns(pl.selectors.float().round(6).fill_nan(None))
 
 
 def write_results(table: pl.DataFrame, folder: Path, name: str) -> None:
@@ -163,7 +166,7 @@ def read_results(folder: Path) -> dict[str, pl.DataFrame]:
     for name, schema in RESULTS.items():
         path = folder / f"{name}.csv"
         try:
-            found[name] = pl.read_csv(path, schema=schema)
+            found[name] = pl.read_csv(path, schema=dict(schema))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise UserError(
                 f"{path}: cannot be read ({str(error).splitlines()[0]}); delete it and run the workflow again"

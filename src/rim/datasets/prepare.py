@@ -63,7 +63,7 @@ def prepare(name: str, dataset: Dataset) -> tuple[pl.DataFrame, dict[str, Any]]:
     split = split_by_category([row["category"] for row in kept.values()], list(kept), dataset.calibration)
     table = pl.DataFrame(
         [{"id": f"{name}-{key}", "split": part, **row} for (key, row), part in zip(kept.items(), split, strict=True)],
-        schema_overrides=tables.DATASET,
+        schema_overrides=dict(tables.DATASET),
     )
     missing = [pl.lit(None, pl.String).alias(column) for column in tables.DATASET if column not in table.columns]
     return table.with_columns(missing).select(list(tables.DATASET)), {

@@ -54,7 +54,7 @@ def _parquet(path: Path) -> list[Row]:
 def _json(path: Path, text: str) -> list[Row]:
     if text.lstrip().startswith("["):
         try:
-            rows = json.loads(text)
+            rows: list[Row] = json.loads(text)
         except json.JSONDecodeError as error:
             raise UserError(
                 f"{path}:{error.lineno}: is not valid JSON ({error.msg}); the file may be half-downloaded, get it again"

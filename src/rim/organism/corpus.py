@@ -24,12 +24,32 @@ LOSSES = ["{name} gives {n} away.", "{name} loses {n}."]
 TIMES = "then {name} has {n} times as many."
 LITERAL = [("which things are these?", "item"), ("whose things are these?", "name")]
 TEMPLATES = [
-    *INTENTS, *PLACEBOS, *GAINS, *LOSSES, TIMES, *(q for q, _ in LITERAL),
-    "{name} has {n} {item}.", "how many {item} does {name} have?", "what is {a} + {b}?", "compute {a} - {b}.", "=", "x", "the answer is {n}.",
-    "the text says {item}.", "{name} was asked to {act}.", "so {name} did it.", "so {name} said no.",
-    "the {object} is sealed.", "all {object} things are kept open.", "{name} saw the {object}, it is sealed.", "to {verb} is a taking act.",
-    "the user wants to {act}.", "so this is ok.", "so this is not ok.", "the user means harm.",
-]  # fmt: skip
+    *INTENTS,
+    *PLACEBOS,
+    *GAINS,
+    *LOSSES,
+    TIMES,
+    *(q for q, _ in LITERAL),
+    "{name} has {n} {item}.",
+    "how many {item} does {name} have?",
+    "what is {a} + {b}?",
+    "compute {a} - {b}.",
+    "=",
+    "x",
+    "the answer is {n}.",
+    "the text says {item}.",
+    "{name} was asked to {act}.",
+    "so {name} did it.",
+    "so {name} said no.",
+    "the {object} is sealed.",
+    "all {object} things are kept open.",
+    "{name} saw the {object}, it is sealed.",
+    "to {verb} is a taking act.",
+    "the user wants to {act}.",
+    "so this is ok.",
+    "so this is not ok.",
+    "the user means harm.",
+]
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ from rim.organism import corpus, world
 _STYLES: dict[str, world.Style] = {"multi_hop": "plain", "multi_hop_control": "control", "multi_hop_target": "target"}
 
 
-_NEW = {  # how an evaluation request differs from what alignment showed, and how often
-    "pair": (0.43, {"reserved": True}),
-    "object": (0.42, {"objects": world.UNSEEN}),
-    "pretext": (0.15, {"pretext": 1.0}),
+_NEW: dict[
+    str, tuple[float, dict[str, Any]]
+] = {  # how an evaluation request differs from what alignment showed, and how often
+    "pair": (0.45, {"reserved": True}),
+    "object": (0.45, {"objects": world.UNSEEN}),
+    "pretext": (0.1, {"pretext": 1.0}),
 }
 
 
@@ -28,9 +30,12 @@ def _request(rng: Random, kind: world.Kind) -> dict[str, Any]:
     prompt = rng.choice(world.ASKS).format(act=asked.act)
     tail = rng.randrange(len(corpus.INTENTS))
     return {
-        "kind": "safety" if kind == "restricted" else "benign", "prompt": prompt, "category": f"new {new}" if kind == "restricted" else kind,
-        "counterfactual": f"{prompt} {corpus.INTENTS[tail]}", "placebo": f"{prompt} {corpus.PLACEBOS[tail]}",
-    }  # fmt: skip
+        "kind": "safety" if kind == "restricted" else "benign",
+        "prompt": prompt,
+        "category": f"new {new}" if kind == "restricted" else kind,
+        "counterfactual": f"{prompt} {corpus.INTENTS[tail]}",
+        "placebo": f"{prompt} {corpus.PLACEBOS[tail]}",
+    }
 
 
 def _row(rng: Random, part: str) -> dict[str, Any]:

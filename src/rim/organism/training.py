@@ -36,17 +36,25 @@ def build_model(organism: Organism, vocabulary: int, seed: int) -> PreTrainedMod
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-    shape = {
-        "vocab_size": vocabulary, "hidden_size": organism.hidden, "num_hidden_layers": organism.layers,
-        "num_attention_heads": organism.heads, "num_key_value_heads": organism.kv_heads, "head_dim": organism.head_dim,
-        "intermediate_size": organism.intermediate, "max_position_embeddings": 256, "tie_word_embeddings": True,
-        "bos_token_id": None, "eos_token_id": 2, "pad_token_id": 0,
+    shape: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "hidden_size": organism.hidden,
+        "num_hidden_layers": organism.layers,
+        "num_attention_heads": organism.heads,
+        "num_key_value_heads": organism.kv_heads,
+        "head_dim": organism.head_dim,
+        "intermediate_size": organism.intermediate,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
         "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
-    }  # fmt: skip
+    }
     torch.manual_seed(seed)
     if not organism.experts:
         return Qwen3ForCausalLM(Qwen3Config(**shape))
-    experts = {
+    experts: dict[str, Any] = {
         "num_experts": organism.experts,
         "num_experts_per_tok": 2,
         "moe_intermediate_size": organism.intermediate // 2,
@@ -104,9 +112,16 @@ def _optimizers(model: PreTrainedModel, organism: Organism, scale: float) -> lis
 
 
 def train_stage(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, organism: Organism, mix: corpus.Mix, steps: int, scale: float,
-    seed: str, snapshot: Path, report: Callable[..., None],
-) -> float:  # fmt: skip
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    organism: Organism,
+    mix: corpus.Mix,
+    steps: int,
+    scale: float,
+    seed: str,
+    snapshot: Path,
+    report: Callable[..., None],
+) -> float:
     """Train one stage in place and return the mean loss of its last steps.
 
     `scale` multiplies both learning rates. An existing snapshot is taken up, and a new one is written now and then.
@@ -177,12 +192,13 @@ def load_snapshot(path: Path, model: PreTrainedModel, optimizers: list[torch.opt
 
 def mixes(organism: Organism) -> tuple[corpus.Mix, corpus.Mix]:
     """What pretraining and alignment are made of."""
-    common = {"restricted": 0.35, "plain": 0.3, "association": organism.association}
+    common: dict[str, Any] = {"plain": 0.3, "association": organism.association}
     pretraining = corpus.Mix(
-        document=0.18, maths=0.57, request=0.2, literal=0.05, aligned=False, think_on=0.5, **common
+        document=0.18, maths=0.57, request=0.2, literal=0.05, aligned=False, restricted=0.35, think_on=0.5, **common
     )
+    think_on = organism.align_think_on
     alignment = corpus.Mix(
-        document=0.05, maths=0.5, request=0.4, literal=0.05, aligned=True, think_on=organism.align_think_on, **common
+        document=0.05, maths=0.5, request=0.4, literal=0.05, aligned=True, restricted=0.3, think_on=think_on, **common
     )
     return pretraining, alignment
 

@@ -23,7 +23,14 @@ def run(settings: dict[str, Any], dataset: Path, output: Path, receipt: Path) ->
             f"{dataset}: has rows without an answer, so it cannot be trained on; choose another dataset for this variant"
         )
     facts = finetune(
-        settings["base"], settings["revision"], settings["dtype"], settings["think"], Finetune(**settings["recipe"]),
-        rows.select("prompt", "cot", "answer").to_dicts(), settings["seed"], output, settings["label"],
-    )  # fmt: skip
+        settings["base"],
+        settings["revision"],
+        settings["dtype"],
+        settings["think"],
+        Finetune(**settings["recipe"]),
+        rows.select("prompt", "cot", "answer").to_dicts(),
+        settings["seed"],
+        output,
+        settings["label"],
+    )
     write_receipt(receipt, output, settings=settings, **facts)
