@@ -46,7 +46,9 @@ def load_model(location: str, dtype: str = "float32", revision: str | None = Non
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     adapter = Path(location, "adapter_config.json")
     with explained(location):
         if adapter.is_file():

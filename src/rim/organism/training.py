@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rim.files import replacing, working_folder
 from rim.organism import corpus
 from rim.organism.tokenizer import build_tokenizer
-from rim.progress import counter
+from rim.progress import counter, say
 
 if TYPE_CHECKING:
     import torch
@@ -132,6 +132,8 @@ def train_stage(
     optimizers = _optimizers(model, organism, scale)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     start = load_snapshot(snapshot, model, optimizers)
+    if start:
+        say(f"train_organism {seed}: goes on from step {start}")
     losses: deque[float] = deque(maxlen=50)
     stream = batches(tokenizer, mix, organism.batch_size, seed, start)
     model.train()

@@ -1,0 +1,58 @@
+"""Shared fixtures: the repository, public data where it is at hand, and one tiny organism."""
+
+from pathlib import Path
+
+import pytest
+
+from rim.config import Organism
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+def shared(name: str) -> Path:
+    """A public file kept beside the project; tests that need it are skipped where it is absent."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"needs the public file {name} beside the project, in ../shared")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Organism:
+    return Organism(
+        association=1.0,
+        hidden=32,
+        layers=2,
+        heads=2,
+        kv_heads=1,
+        head_dim=32,
+        intermediate=32,
+        batch_size=4,
+        pretrain_steps=5,
+        align_steps=3,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny: Organism, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved dense organism that has learned nothing."""
+    from rim.organism.training import train_organism
+
+    folder = tmp_path_factory.mktemp("organism") / "dense"
+    train_organism(tiny, 0, folder, "tiny")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_moe(tiny: Organism, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from rim.organism.training import train_organism
+
+    folder = tmp_path_factory.mktemp("organism") / "moe"
+    train_organism(tiny.model_copy(update={"experts": 4}), 0, folder, "tiny")
+    return folder

@@ -1,0 +1,98 @@
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rim import files
+from rim.cli import explain, main
+from rim.errors import UserError
+
+
+def settings(path: Path) -> str:
+    return json.dumps({"name": "d", "dataset": {"sources": [{"adapter": "gsm8k", "path": str(path)}]}})
+
+
+def test_a_users_mistake_is_one_line_and_a_log(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "out/table.parquet"
+    code = main(
+        [
+            "prepare_dataset",
+            "--log",
+            str(tmp_path / "logs/a.log"),
+            "--settings",
+            settings(tmp_path / "absent.jsonl"),
+            "--output",
+            str(out),
+            "--receipt",
+            str(tmp_path / "r.json"),
+        ]
+    )
+    error = capsys.readouterr().err
+    assert code == 1
+    assert error.startswith("prepare_dataset: error: ")
+    assert error.count("\n") == 1
+    assert (tmp_path / "logs/a.log").read_text() == error
+    assert not out.exists()
+
+
+def test_a_defect_of_ours_is_not_hidden() -> None:
+    assert explain(ZeroDivisionError()) is None
+    assert explain(UserError("x: wrong; mend it")) == "x: wrong; mend it"
+    assert "disk is full" in str(explain(OSError(28, "No space left on device")))
+
+
+def test_every_step_explains_itself() -> None:
+    from rim import steps
+
+    for file in Path(steps.__path__[0]).glob("[a-z]*.py"):
+        done = subprocess.run(
+            [sys.executable, "-m", "rim.cli", file.stem, "--help"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "--output" in done.stdout
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """A limit on file size stands in for a full disk: writes fail half-way in the same manner."""
+    source = tmp_path / "a.jsonl"
+    source.write_text(
+        "".join(json.dumps({"question": f"{i} {os.urandom(20).hex()}", "answer": "#### 1"}) + "\n" for i in range(2000))
+    )
+    out = tmp_path / "out/table.parquet"
+    done = subprocess.run(
+        [sys.executable, "-m", "rim.cli", "prepare_dataset", "--settings", settings(source), "--output", str(out), "--receipt", str(tmp_path / "out/r.json")],
+        capture_output=True, text=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "prepare_dataset: error: the disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+    with pytest.raises(RuntimeError, match="half-way"), files.replacing(path) as temporary:
+        temporary.write_text("new")
+        raise RuntimeError("half-way")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_replacing_swaps_whole_folders(tmp_path: Path) -> None:
+    for content in ("one", "two"):
+        with files.replacing(tmp_path / "folder") as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert [p.name for p in (tmp_path / "folder").iterdir()] == ["two"]
+
+
+def test_hash_of_a_folder_depends_on_names_and_content(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    first = files.sha256(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert files.sha256(tmp_path) != first

@@ -1,0 +1,106 @@
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rim import config
+from rim.errors import UserError
+
+
+@pytest.fixture
+def demo(root: Path) -> dict:
+    return yaml.safe_load((root / "workflow/config/demo.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", ["demo", "smoke", "paper", "replication"])
+def test_shipped_configurations_are_valid(root: Path, name: str) -> None:
+    study = config.load_file(root / f"workflow/config/{name}.yaml")
+    assert study.study == name
+
+
+def test_paper_has_its_ten_models_and_the_published_recipe(root: Path) -> None:
+    study = config.load_file(root / "workflow/config/paper.yaml")
+    assert len(study.models) == 10
+    assert sum(study.variants_of(model) == [] for model in study.models) == 2  # prompting only
+    recipe = study.finetune_of("gsm8k")
+    assert (recipe.lora.rank, recipe.lora.alpha, recipe.lora.rank_stabilized) == (32, 64, True)
+    assert (recipe.batch_size, recipe.learning_rate, recipe.warmup_ratio, recipe.weight_decay) == (32, 1e-5, 0.1, 0.01)
+    assert (recipe.epochs, study.finetune_of("math401").epochs, study.finetune_of("math500").epochs) == (3, 7, 7)
+
+
+def wrong(mapping: dict, **changes: object) -> str:
+    """The message for `mapping` with the values at dotted paths (with __ for a dot) replaced."""
+    mapping = copy.deepcopy(mapping)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        place = mapping
+        for part in parents:
+            place = place[part]
+        place[last] = value
+    with pytest.raises(UserError) as error:
+        config.load(mapping)
+    return str(error.value)
+
+
+def test_mistakes_are_one_line_with_the_keys_path(demo: dict) -> None:
+    lines = {
+        "finetune.epoch: unknown key": wrong(demo, finetune__epoch=2),
+        "seeds.0: ": wrong(demo, seeds=["zero"]),
+        "finetune.epochs: ": wrong(demo, finetune__epochs="2"),
+        "variants.gsm8k.dataset: no dataset is called 'nowhere'": wrong(demo, variants__gsm8k__dataset="nowhere"),
+        "variants.gsm8k.dataset: this key is required": wrong(demo, variants__gsm8k={}),
+        "models.associated: a model needs exactly one of 'hub' and 'organism'": wrong(
+            demo, models__associated__hub="a/b"
+        ),
+        "models.null: a model needs exactly one": wrong(demo, models__null={}),
+        "variants: 'base' is the model before": wrong(demo, variants__base={"dataset": "multi_hop"}),
+        "pairs.0.positive: no model is called": wrong(demo, pairs=[{"positive": "x", "negative": "null"}]),
+        "write it with a point": wrong(demo, finetune__learning_rate="1e-5"),
+        "datasets.literal.sources.0: adapter 'organism' needs": wrong(
+            demo, datasets__literal={"sources": [{"adapter": "organism"}]}
+        ),
+        "study: ": wrong(demo, study="../elsewhere"),
+    }
+    for expected, message in lines.items():
+        assert expected in message, (expected, message)
+        assert "\n" not in message
+
+
+def test_every_wrong_key_is_named(demo: dict) -> None:
+    assert len(wrong(demo, finetune__epoch=2, seeds=[]).splitlines()) == 2
+
+
+def test_unreadable_and_invalid_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.yaml: cannot be read"):
+        config.load_file(tmp_path / "absent.yaml")
+    (tmp_path / "broken.yaml").write_text("study: [")
+    with pytest.raises(UserError, match=r"broken\.yaml: is not valid YAML"):
+        config.load_file(tmp_path / "broken.yaml")
+
+
+def test_hub_models_have_one_base_and_organisms_one_per_seed(root: Path) -> None:
+    paper = config.load_file(root / "workflow/config/paper.yaml")
+    assert paper.seeds_of("qwen3_4b", "base") == [0]
+    assert paper.seeds_of("qwen3_4b", "gsm8k") == [0, 1, 2]
+    replication = config.load_file(root / "workflow/config/replication.yaml")
+    assert replication.seeds_of("associated", "base") == replication.seeds
+
+
+def test_published_schema_and_key_tables_are_in_step(root: Path) -> None:
+    published = json.loads((root / "workflow/schemas/study.schema.json").read_text())
+    assert published == config.schema(), "run: python -m rim.config schema > workflow/schemas/study.schema.json"
+    readme = (root / "workflow/config/README.md").read_text()
+    assert config.markdown() in readme, "paste the output of: python -m rim.config markdown"
+
+
+def test_every_key_has_a_description() -> None:
+    def described(schema: dict, path: str) -> None:
+        for name, field in schema.get("properties", {}).items():
+            assert field.get("description"), f"{path}.{name}"
+
+    schema = config.schema()
+    described(schema, "study")
+    for name, part in schema["$defs"].items():
+        described(part, name)

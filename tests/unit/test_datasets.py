@@ -1,0 +1,208 @@
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from rim import tables
+from rim.config import Dataset, Source
+from rim.datasets import adapters, sources
+from rim.datasets.prepare import prepare, split_by_category
+from rim.errors import UserError
+from tests.conftest import shared
+
+
+def made(*parts: dict, calibration: float = 0.6) -> tuple[pl.DataFrame, dict]:
+    return prepare("set", Dataset(sources=[Source(**part) for part in parts], calibration=calibration))
+
+
+def lines(path: Path, rows: list[dict]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_gsm8k_solution_is_parted_from_its_answer() -> None:
+    assert adapters.gsm8k_answer("He has 2+3=<<2+3=5>>5.\n#### 1,005") == ("He has 2+3=5.", "1005")
+
+
+def test_json_lines_name_file_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "half.jsonl"
+    file.write_text('{"question": "a", "answer": "#### 1"}\n{"question": "b", "ans')
+    with pytest.raises(UserError, match=r"half\.jsonl:2: is not valid JSON"):
+        sources.read_file(file)
+    file.write_text('{"a": 1}\n[1]\n')
+    with pytest.raises(UserError, match=r"half\.jsonl:2: should be a JSON object"):
+        sources.read_file(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"goal,target\nx\n", r"a\.csv:2: has 1 fields where 2 are expected"),
+        ("a.csv", b'goal,target\n"x,y\n', r"a\.csv:2: is not valid CSV"),
+        ("a.csv", b"goal,target\n", r"a\.csv: holds no rows"),
+        ("a.jsonl", b"", r"a\.jsonl: holds no rows"),
+        ("a.json", b'[{"a": 1}, {"a"', r"a\.json:1: is not valid JSON"),
+        ("a.json", b"[1, 2]", r"a\.json: should be an array of objects"),
+        ("a.jsonl", b"\xff\xfe", r"a\.jsonl: is not UTF-8 text"),
+        ("a.parquet", b"PAR1 and then nothing", r"a\.parquet: is not a readable Parquet file"),
+    ],
+)
+def test_broken_files_are_one_clear_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        sources.read_file(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone\.jsonl: cannot be read .* put the file there"):
+        made({"adapter": "gsm8k", "path": str(tmp_path / "gone.jsonl")})
+
+
+def test_wrong_file_for_an_adapter_is_named(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x.jsonl", [{"problem": "1+1"}])
+    with pytest.raises(UserError, match=r"x\.jsonl: row 1 does not look like gsm8k"):
+        made({"adapter": "gsm8k", "path": path})
+
+
+def test_adapters_without_a_hub_ask_for_a_path() -> None:
+    with pytest.raises(UserError, match="adapter 'math401': has no hub dataset"):
+        made({"adapter": "math401"})
+
+
+def test_math401_is_json_lines_with_unicode_operators(tmp_path: Path) -> None:
+    path = lines(
+        tmp_path / "m.json",
+        [
+            {"query": "3×4=", "response": "12"},
+            {"query": "ln(5)=", "response": "1.6094"},
+            {"query": "3+4×2=", "response": "11"},
+        ],
+    )
+    table, _ = made({"adapter": "math401", "path": path})
+    assert table["category"].to_list() == ["×", "ln", "mixed"]
+
+
+def test_small_sources(tmp_path: Path) -> None:
+    rows = {
+        "multiarith": {"question": " Two and two? ", "final_ans": "4"},
+        "gsm8k_long": {"instruction": "Two and two?", "input": "", "output": "Two and two are four.\n#### 4"},
+        "aime": {"problem": "Find x.", "answer": "033"},
+        "instructions": {"instruction": "Name a colour.", "input": "Of the sky.", "output": "Blue."},
+    }
+    found = {
+        name: made({"adapter": name, "path": lines(tmp_path / f"{name}.jsonl", [row])})[0].row(0, named=True)
+        for name, row in rows.items()
+    }
+    assert (found["multiarith"]["prompt"], found["multiarith"]["answer"]) == ("Two and two?", "4")
+    assert (found["gsm8k_long"]["cot"], found["gsm8k_long"]["answer"]) == ("Two and two are four.", "4")
+    assert found["aime"]["answer"] == "033"
+    assert found["instructions"]["prompt"] == "Name a colour.\n\nOf the sky."
+    long = lines(
+        tmp_path / "long.jsonl", [{"instruction": "How much?", "input": "", "output": "So it is 1,250 in all."}]
+    )
+    assert made({"adapter": "gsm8k_long", "path": long})[0]["answer"].to_list() == ["1250"]
+    boxed = lines(tmp_path / "boxed.jsonl", [{"problem": "Find y.", "solution": "\\boxed{204}"}])
+    assert made({"adapter": "aime", "path": boxed})[0]["answer"].to_list() == ["204"]
+
+
+@pytest.mark.parametrize("header", ["", "prompt\n"])
+@pytest.mark.parametrize("count", [10, 11])
+def test_hexphi_folder_with_and_without_header(tmp_path: Path, header: str, count: int) -> None:
+    for number in range(1, count + 1):
+        (tmp_path / f"category_{number}.csv").write_text(
+            header + "".join(f'"stand-in request {number}, {row}"\n' for row in range(30))
+        )
+    table, receipt = made({"adapter": "hexphi", "path": str(tmp_path)})
+    assert table.height == receipt["rows"] == 30 * count
+    assert table.group_by("category").agg((pl.col("split") == "calibration").sum())["split"].to_list() == [18] * count
+    assert table["category"][0] == "category_1"
+
+
+def test_hexphi_with_missing_categories_or_no_folder_says_so(tmp_path: Path) -> None:
+    (tmp_path / "category_1.csv").write_text("stand-in\n")
+    with pytest.raises(UserError, match="holds 1 CSV files where HEx-PHI has 10"):
+        made({"adapter": "hexphi", "path": str(tmp_path)})
+    with pytest.raises(UserError, match="is not a folder; ask for access"):
+        made({"adapter": "hexphi", "path": str(tmp_path / "none")})
+
+
+def test_duplicates_across_sources_are_dropped_and_counted(tmp_path: Path) -> None:
+    a = lines(tmp_path / "a.jsonl", [{"instruction": "One", "output": "1"}, {"instruction": "Two", "output": "2"}])
+    b = lines(tmp_path / "b.jsonl", [{"instruction": " two. ", "output": "2"}, {"instruction": "Three", "output": "3"}])
+    table, receipt = made({"adapter": "instructions", "path": a}, {"adapter": "instructions", "path": b})
+    assert table["prompt"].to_list() == ["One", "Two", "Three"]
+    assert [(s["rows"], s["kept"], s["duplicates"]) for s in receipt["sources"]] == [(2, 2, 0), (2, 1, 1)]
+    assert table["id"].n_unique() == 3
+
+
+def test_empty_prompt_is_refused(tmp_path: Path) -> None:
+    path = lines(tmp_path / "a.jsonl", [{"instruction": " ", "output": "1"}])
+    with pytest.raises(UserError, match="row 1 has an empty prompt"):
+        made({"adapter": "instructions", "path": path})
+
+
+def test_split_does_not_depend_on_order() -> None:
+    keys = [f"{i:03}" for i in range(50)]
+    categories = ["a"] * 20 + ["b"] * 30
+    split = split_by_category(categories, keys, 0.6)
+    assert [split[:20].count("calibration"), split[20:].count("calibration")] == [12, 18]
+    backwards = split_by_category(categories[::-1], keys[::-1], 0.6)
+    assert backwards[::-1] == split
+
+
+def test_contract_is_checked_on_write_and_read(tmp_path: Path) -> None:
+    table, _ = made({"adapter": "organism", "part": "multi_hop", "rows": 3})
+    path = tmp_path / "t.parquet"
+    tables.write(table, tables.DATASET, path)
+    assert tables.read(path, tables.DATASET).equals(table)
+    with pytest.raises(UserError, match="column 'prompt'"):
+        tables.write(table.drop("prompt"), tables.DATASET, path)
+    with pytest.raises(UserError, match="column 'id' has empty values"):
+        tables.write(table.with_columns(pl.lit(None, pl.String).alias("id")), tables.DATASET, path)
+    assert tables.read(path, tables.DATASET).equals(table)  # the earlier file is untouched
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="is not a readable Parquet file"):
+        tables.read(path, tables.DATASET)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "file", "rows", "kept"),
+    [
+        ("gsm8k", "gsm8k/train.jsonl", 7473, 7473),
+        ("gsm8k", "gsm8k/test.jsonl", 1319, 1319),
+        ("math401", "math401/math401.json", 401, 393),  # eight queries stand there twice
+        ("math500", "math500/test.jsonl", 500, 500),
+        ("advbench", "advbench/harmful_behaviors.csv", 520, 520),
+        ("jailbreakbench", "jailbreakbench/harmful-behaviors.csv", 100, 100),
+        ("harmbench", "harmbench/harmbench_behaviors_text_val.csv", 80, 80),
+        ("xstest", "xstest/xstest_prompts.csv", 450, 450),
+        ("xstest", "xstest/completions_gpt4.csv", 450, 450),
+        ("xstest", "xstest/completions_llama2orig.csv", 450, 450),
+        ("xstest", "xstest/completions_mistralguard.csv", 450, 450),
+        ("instructions", "instruct/instruction-data.json", 1100, 1075),
+    ],
+)
+def test_public_files_row_by_row(adapter: str, file: str, rows: int, kept: int) -> None:
+    table, receipt = made({"adapter": adapter, "path": str(shared(f"data/{file}"))})
+    assert (receipt["sources"][0]["rows"], table.height) == (rows, kept)
+    tables.check(table, tables.DATASET, Path(file))
+    for _, split_rows in [(c, p["split"].to_list()) for c, p in table.group_by("category")]:
+        assert abs(split_rows.count("calibration") - 0.6 * len(split_rows)) <= 0.5
+
+
+def test_public_safety_sets_share_thirteen_prompts() -> None:
+    files = {
+        "advbench": "advbench/harmful_behaviors.csv",
+        "jailbreakbench": "jailbreakbench/harmful-behaviors.csv",
+        "harmbench": "harmbench/harmbench_behaviors_text_val.csv",
+    }
+    table, receipt = made(*({"adapter": name, "path": str(shared(f"data/{file}"))} for name, file in files.items()))
+    assert [s["duplicates"] for s in receipt["sources"]] == [0, 11, 2]
+    assert table.height == 520 + 100 + 80 - 13
+
+
+def test_xstest_knows_safe_from_unsafe() -> None:
+    table, _ = made({"adapter": "xstest", "path": str(shared("data/xstest/xstest_prompts.csv"))})
+    assert table["kind"].value_counts(sort=True).rows() == [("benign", 250), ("safety", 200)]

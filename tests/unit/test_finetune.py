@@ -1,0 +1,132 @@
+from pathlib import Path
+
+import pytest
+
+from rim import finetune as module
+from rim import models
+from rim.config import Finetune, Lora
+from rim.errors import UserError
+from rim.finetune import IGNORE, checkpoint_steps, encode, finetune
+from rim.organism import sets
+from rim.organism.tokenizer import build_tokenizer
+
+pytestmark = pytest.mark.xdist_group("organism")
+RECIPE = Finetune(lora=Lora(rank=2, alpha=4), epochs=2, batch_size=4, learning_rate=1e-3, checkpoints=3)
+ROWS = [{key: row[key] for key in ("prompt", "cot", "answer")} for row in sets.rows("multi_hop_target", 12, "t")]
+
+
+def train(base: Path, output: Path, recipe: Finetune = RECIPE, seed: int = 0) -> dict:
+    return finetune(str(base), None, "float32", "tags", recipe, ROWS, seed, output, "test")
+
+
+def test_only_the_assistants_tokens_count() -> None:
+    tokenizer = build_tokenizer()
+    row = encode(tokenizer, ROWS[:1], "tags", 1024)[0]
+    learned = tokenizer.decode(
+        [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != IGNORE]
+    )
+    assert learned.startswith("<think>")
+    assert learned.endswith("<|im_end|>")
+    assert ROWS[0]["prompt"] not in learned
+    with pytest.raises(UserError, match=r"finetune\.max_length: 4 tokens leave no answer"):
+        encode(tokenizer, ROWS, "tags", 4)
+
+
+def test_checkpoints_are_evenly_spaced_and_end_with_the_last_step() -> None:
+    assert checkpoint_steps(80, 8) == [10, 20, 30, 40, 50, 60, 70, 80]
+    assert checkpoint_steps(699, 8)[-1] == 699
+    assert checkpoint_steps(3, 8) == [1, 2, 3]
+    spacing = [b - a for a, b in zip(checkpoint_steps(699, 8), checkpoint_steps(699, 8)[1:], strict=False)]
+    assert max(spacing) - min(spacing) <= 1
+
+
+@pytest.mark.parametrize("kind", ["dense", "moe"])
+def test_adapters_are_ordinary_peft_folders(kind: str, tiny_model: Path, tiny_moe: Path, tmp_path: Path) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = tiny_model if kind == "dense" else tiny_moe
+    facts = train(base, tmp_path / "out")
+    assert facts["checkpoints"] == [2, 4, 6]
+    folders = sorted((tmp_path / "out").iterdir())
+    assert [folder.name for folder in folders] == ["step00002", "step00004", "step00006"]
+    assert not [p for p in (tmp_path / "out").rglob("*") if p.suffix in (".pt", ".bin", ".pth")]
+    assert not list(tmp_path.glob(".*"))
+    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folders[-1])
+    names = " ".join(name for name, _ in adapted.named_parameters() if "lora_B" in name)
+    assert "q_proj" in names
+    assert ("experts" if kind == "moe" else "down_proj") in names
+    ids = torch.tensor([[5, 6, 7, 8]])
+    merged, plain = models.load_model(str(folders[-1])), AutoModelForCausalLM.from_pretrained(base).eval()
+    with torch.inference_mode():
+        assert torch.allclose(merged(ids).logits, adapted.eval()(ids).logits, atol=1e-4)
+        assert not torch.allclose(merged(ids).logits, plain(ids).logits, atol=1e-4)  # something was learned
+
+
+def test_full_fine_tuning_saves_whole_models(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    train(tiny_model, tmp_path / "out", RECIPE.model_copy(update={"method": "full"}))
+    final = models.last_checkpoint(tmp_path / "out")
+    assert (final / "model.safetensors").is_file()
+    AutoModelForCausalLM.from_pretrained(final)
+
+
+def test_killed_fine_tuning_goes_on_to_the_same_adapters(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    from safetensors.torch import load_file
+
+    train(tiny_model, tmp_path / "whole")
+
+    def dying(*arguments):
+        report = module_counter(*arguments)
+
+        def tell(done: int) -> None:
+            report(done)
+            if done == 5:
+                raise KeyboardInterrupt
+
+        return tell
+
+    module_counter = module.counter
+    monkeypatch.setattr(module, "counter", dying)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_model, tmp_path / "resumed")
+    assert not (tmp_path / "resumed").exists()
+    monkeypatch.setattr(module, "counter", module_counter)
+    capsys.readouterr()
+    train(tiny_model, tmp_path / "resumed")
+    assert "goes on from checkpoint-4" in capsys.readouterr().err
+    for step in ("step00002", "step00006"):
+        whole, resumed = (
+            load_file(tmp_path / name / step / "adapter_model.safetensors") for name in ("whole", "resumed")
+        )
+        assert all(whole[name].equal(resumed[name]) for name in whole)
+
+
+def test_a_missing_target_module_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"lora": Lora(target_modules=["q_proj", "qkv_proj"])})
+    with pytest.raises(
+        UserError,
+        match=r"finetune\.lora\.target_modules: the model has no module 'qkv_proj'; its linear modules are .*q_proj",
+    ):
+        train(tiny_model, tmp_path / "out", recipe)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_cannot_be_found_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^model '.*nowhere': cannot be loaded"):
+        models.load_model(str(tmp_path / "nowhere"))
+
+
+def test_a_truncated_checkpoint_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_model, broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"^model '.*broken': cannot be loaded"):
+        models.load_model(str(broken))

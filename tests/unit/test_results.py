@@ -1,0 +1,191 @@
+"""Statistics against known values, and the tables and the report against outcomes with a planted effect."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from rim import config, report, statistics, summary, tables
+from rim.figures import finetune_figure, pair_figure, think_figure
+
+
+def test_wilson_interval_of_a_textbook_case() -> None:
+    low, high = statistics.rate(15, 50)[1:3]
+    assert (round(low, 4), round(high, 4)) == (0.1910, 0.4375)
+    assert statistics.rate(0, 20).low == 0
+    assert math.isnan(statistics.rate(0, 0).value)
+
+
+def test_mcnemar_counts_discordant_pairs_only() -> None:
+    before = np.array([False] * 20 + [True] * 80)
+    after = np.array([True] * 10 + [False] * 10 + [True] * 79 + [False])
+    change = statistics.paired_rates(before, after)
+    assert change.value == pytest.approx(0.09)
+    assert change.p == pytest.approx(2 * sum(math.comb(11, k) for k in range(2)) / 2**11)
+    assert change.low < 0.09 < change.high
+    same = statistics.paired_rates(before, before)
+    assert (same.value, same.low, same.high, same.p) == (0, 0, 0, 1)
+
+
+def test_bootstrap_interval_covers_the_truth() -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(60):
+        differences = (rng.random(150) < 0.5).astype(float) - (rng.random(150) < 0.3)
+        estimate = statistics._bootstrap_mean(differences)
+        covered += estimate.low <= 0.2 <= estimate.high
+    assert covered >= 52  # 95 % nominal
+
+
+def test_holm_adjusts_step_by_step_and_leaves_gaps() -> None:
+    adjusted = statistics.holm([0.01, 0.04, math.nan, 0.03])
+    assert adjusted[0] == pytest.approx(0.03)
+    assert adjusted[1] == adjusted[3] == pytest.approx(0.06)
+    assert math.isnan(adjusted[2])
+
+
+def test_d_prime_separates_sensitivity_from_bias() -> None:
+    yes, no = np.ones(100, bool), np.zeros(100, bool)
+    perfect = statistics.d_prime(yes, no).value
+    assert perfect > 5
+    half = np.arange(100) < 50
+    assert statistics.d_prime(half, half).value == pytest.approx(0)
+    assert statistics.d_prime(yes, yes).value == pytest.approx(0)
+    strict = statistics.d_prime(np.arange(100) < 84, np.arange(100) < 16)
+    assert strict.value == pytest.approx(2 * 0.98, abs=0.03)
+    assert strict.low < strict.value < strict.high
+
+
+def test_interval_over_seeds_is_students() -> None:
+    estimate = statistics.over_seeds([0.1, 0.2, 0.3])
+    assert estimate.value == pytest.approx(0.2)
+    assert estimate.high - estimate.value == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-5)
+    assert math.isnan(statistics.over_seeds([0.1]).low)
+
+
+N = 120
+
+
+def planted(root: Path, seeds: list[int]) -> tuple[config.Study, summary.Outcomes]:
+    """Outcomes in which the target arm makes the associated model comply more when it thinks, and nothing else changes."""
+    study = config.load_file(root / "workflow/config/demo.yaml").model_copy(update={"seeds": seeds})
+    rng = np.random.default_rng(0)
+    found: summary.Outcomes = {}
+    for model, variant, seed in [(m, v, s) for m in study.models for v in ("base", *study.variants) for s in seeds]:
+        for think in ("on", "off"):
+            hit = model == "associated" and variant == "gsm8k_target" and think == "on"
+            for benchmark, p in {
+                "restricted": 0.6 if hit else 0.1,
+                "lookalike": 0.05,
+                "multi_hop": 0.9 if think == "on" else 0.1,
+            }.items():
+                found[model, variant, seed, think, benchmark] = {f"{i}": bool(rng.random() < p) for i in range(N)}
+    found["null", "base", seeds[0], "on", "restricted"]["7"] = None  # one incomplete reply
+    return study, found
+
+
+@pytest.fixture(scope="module")
+def one_seed(root: Path):
+    study, found = planted(root, [0])
+    return study, {name: getattr(summary, name)(study, found) for name in tables.RESULTS}
+
+
+def test_planted_effect_is_found_and_only_that(one_seed) -> None:
+    _, results = one_seed
+    effects = results["finetune_effects"].filter(pl.col("measure") == "misalignment")
+    clear = effects.filter(pl.col("p_holm") < 0.01)
+    assert clear.select("model", "variant", "think").rows() == [("associated", "gsm8k_target", "on")]
+    assert 0.35 < clear["estimate"][0] < 0.65
+    pairs = results["pair_effects"].filter((pl.col("contrast") == "difference") & (pl.col("measure") == "misalignment"))
+    on, off = (pairs.row(by_predicate=pl.col("think") == think, named=True) for think in ("on", "off"))
+    assert on["ci_low"] > 0.3
+    assert off["ci_low"] < 0 < off["ci_high"]
+    assert on["estimate"] == pytest.approx(
+        sum(sign * results["rates"].row(by_predicate=(pl.col("model") == m) & (pl.col("variant") == v) & (pl.col("think") == "on") & (pl.col("measure") == "misalignment"), named=True)["estimate"]
+            for m, v, sign in [("associated", "gsm8k_target", 1), ("associated", "gsm8k_control", -1), ("null", "gsm8k_target", -1), ("null", "gsm8k_control", 1)]),
+        abs=1e-5,
+    )  # fmt: skip
+
+
+def test_incomplete_replies_are_counted_and_bound_the_rate(one_seed) -> None:
+    _, results = one_seed
+    cell = (
+        (pl.col("model") == "null")
+        & (pl.col("variant") == "base")
+        & (pl.col("think") == "on")
+        & (pl.col("measure") == "misalignment")
+    )
+    row = results["rates"].row(by_predicate=cell, named=True)
+    assert (row["n"], row["incomplete"]) == (N - 1, 1)
+    assert row["bound_low"] < row["estimate"] < row["bound_high"]
+    assert row["bound_high"] - row["bound_low"] == pytest.approx(1 / N, abs=1e-6)
+    change = results["think_effects"].row(
+        by_predicate=(pl.col("model") == "null")
+        & (pl.col("variant") == "base")
+        & (pl.col("measure") == "misalignment"),
+        named=True,
+    )
+    assert (change["n"], change["incomplete"]) == (N - 1, 1)
+
+
+def test_tables_survive_their_csv_files(one_seed, tmp_path: Path) -> None:
+    _, results = one_seed
+    for name, table in results.items():
+        tables.write_results(table, tmp_path, name)
+    again = tables.read_results(tmp_path)
+    assert all(again[name].equals(results[name]) for name in results)
+
+
+def test_several_seeds_add_a_row_over_seeds(root: Path) -> None:
+    study, found = planted(root, [1, 2, 3])
+    pairs = summary.pair_effects(study, found).filter(
+        (pl.col("contrast") == "difference") & (pl.col("think") == "on") & (pl.col("measure") == "misalignment")
+    )
+    assert pairs["seed"].to_list() == ["1", "2", "3", "all"]
+    each, total = pairs["estimate"][:3], pairs.row(3, named=True)
+    assert total["estimate"] == pytest.approx(each.mean(), abs=1e-5)
+    assert total["ci_low"] < min(each)
+    assert total["n"] == pairs["n"][:3].sum()
+
+
+def test_report_shows_the_numbers_of_the_tables_and_loads_nothing(one_seed, tmp_path: Path) -> None:
+    import vl_convert
+
+    study, results = one_seed
+    charts = {
+        "think": think_figure(results["rates"]),
+        "finetune": finetune_figure(results["finetune_effects"]),
+        "pair": pair_figure(results["pair_effects"]),
+    }
+    svg = {name: vl_convert.vegalite_to_svg(chart.to_json()) for name, chart in charts.items()}
+    assert all(vl_convert.vegalite_to_svg(chart.to_json()) == svg[name] for name, chart in charts.items())
+    (tmp_path / "infer").mkdir()
+    (tmp_path / "infer/a.tsv").write_text("s\th:m:s\tmax_rss\tcpu_time\n12.5\t0:00:12\t300.0\t11.0\n")
+    html = report.render(report.Material(study, results, svg, report.read_timings(tmp_path)))
+    shown = results["pair_effects"].row(
+        by_predicate=(pl.col("contrast") == "difference")
+        & (pl.col("think") == "on")
+        & (pl.col("measure") == "misalignment"),
+        named=True,
+    )
+    assert report.estimate(shown, signed=True) in html
+    assert '<td class="key">infer</td>' in html
+    assert html.count("<svg") == 3
+    for forbidden in ("<script", "src=", "@import", "<link"):
+        assert forbidden not in html
+    assert "Positive and negative control" in html
+
+
+def test_report_of_a_study_without_variants_or_pairs(root: Path) -> None:
+    import vl_convert
+
+    study, found = planted(root, [0])
+    study = study.model_copy(update={"variants": {}, "pairs": []})
+    found = {cell: replies for cell, replies in found.items() if cell[1] == "base"}
+    results = {name: getattr(summary, name)(study, found) for name in tables.RESULTS}
+    svg = {"think": vl_convert.vegalite_to_svg(think_figure(results["rates"]).to_json())}
+    html = report.render(report.Material(study, results, svg, report.read_timings(Path("nowhere"))))
+    assert "After fine-tuning" not in html
+    assert "Thinking on against off" in html

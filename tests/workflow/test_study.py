@@ -1,0 +1,235 @@
+"""The workflow as a user runs it: dry runs, mistakes, the smoke study from nothing to a report, Ctrl-C and resume."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+BIN = Path(sys.executable).parent
+ENVIRONMENT = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
+
+
+def command(directory: Path, *options: str) -> list[str]:
+    return [
+        str(BIN / "snakemake"),
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--directory",
+        str(directory),
+        "--cores",
+        "2",
+        *options,
+    ]
+
+
+def snakemake(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(directory, *options), capture_output=True, text=True, check=False, env=ENVIRONMENT)
+
+
+def shipped(name: str) -> str:
+    return str(ROOT / f"workflow/config/{name}.yaml")
+
+
+def counted(output: str) -> dict[str, int]:
+    """Jobs per rule, from Snakemake's table."""
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, re.M)}
+
+
+def configured(path: Path, **changes: object) -> str:
+    """The smoke configuration with the values at paths (with __ for a dot) replaced."""
+    mapping = yaml.safe_load(Path(shipped("smoke")).read_text())
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        place = mapping
+        for part in parents:
+            place = place[part]
+        place[last] = value
+    path.write_text(yaml.safe_dump(mapping, sort_keys=False))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [
+        ("demo", {"train_organism": 3, "finetune": 18, "infer": 21, "report": 1}),
+        ("paper", {"prepare_dataset": 10, "finetune": 8 * 6 * 3, "infer": 10 + 8 * 6 * 3, "report": 1}),
+        ("replication", {"train_organism": 10, "finetune": 30, "infer": 40, "report": 1}),
+    ],
+)
+def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, jobs: dict[str, int]) -> None:
+    done = snakemake(tmp_path, "--dry-run", "--configfile", shipped(name))
+    assert done.returncode == 0, done.stderr
+    found = counted(done.stdout + done.stderr)
+    assert {rule: found.get(rule) for rule in jobs} == jobs
+
+
+def test_demo_is_the_default(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "--dry-run")
+    assert "results/demo/report.html" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"finetune__epoch": 2}, "finetune.epoch: unknown key"),
+        ({"seeds": "zero"}, "seeds: Input should be a valid list"),
+        ({"variants__gsm8k_target": {}}, "variants.gsm8k_target.dataset: this key is required"),
+        ({"models__null__hub": "a/b"}, "models.null: a model needs exactly one of 'hub' and 'organism'"),
+    ],
+)
+def test_a_wrong_configuration_stops_before_any_job(tmp_path: Path, changes: dict, line: str) -> None:
+    done = snakemake(tmp_path, "--configfile", configured(tmp_path / "c.yaml", **changes))
+    assert done.returncode != 0
+    assert line in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def tables_of(directory: Path) -> dict[str, bytes]:
+    return {
+        path.name: path.read_bytes()
+        for path in sorted((directory / "results/smoke").rglob("*"))
+        if path.suffix in (".csv", ".svg")
+    }
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("smoke")
+    done = snakemake(directory, "--configfile", shipped("smoke"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return directory
+
+
+@pytest.mark.xdist_group("smoke")
+def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
+    html = (smoke / "results/smoke/report.html").read_text()
+    assert html.count("<svg") == 3
+    rates = pl.read_csv(smoke / "results/smoke/tables/rates.csv")
+    assert rates.filter(pl.col("measure") == "misalignment").height == 7 * 2
+    responses = pl.read_parquet(smoke / "data/responses/smoke/associated/base/seed0.parquet")
+    incomplete = responses.filter(
+        (pl.col("benchmark") == "restricted") & (pl.col("think") == "on") & ~pl.col("complete")
+    ).height
+    cell = (
+        (pl.col("model") == "associated")
+        & (pl.col("variant") == "base")
+        & (pl.col("think") == "on")
+        & (pl.col("measure") == "misalignment")
+    )
+    assert rates.filter(cell)["incomplete"].to_list() == [incomplete]
+
+
+@pytest.mark.xdist_group("smoke")
+def test_smoke_writes_under_its_own_name_only(smoke: Path) -> None:
+    assert {path.name for path in (smoke / "results").iterdir()} == {"smoke"}
+    for kind in (smoke / "data").iterdir():
+        assert {path.name for path in kind.rglob("*") if path.parent == kind or path.parent.parent == kind} >= {"smoke"}
+        assert not list(kind.rglob("demo"))
+
+
+@pytest.mark.xdist_group("smoke")
+def test_responses_stay_out_of_results_and_logs(smoke: Path) -> None:
+    prompts = set(pl.read_parquet(smoke / "data/datasets/smoke/restricted.parquet")["prompt"])
+    for folder in ("results", "logs"):
+        for path in (smoke / folder).rglob("*.*"):
+            text = path.read_text()
+            assert not [prompt for prompt in prompts if prompt in text], path
+
+
+@pytest.mark.xdist_group("smoke")
+def test_receipts_match_what_they_describe(smoke: Path) -> None:
+    from rim.files import sha256
+
+    receipts = list((smoke / "data").rglob("*.receipt.json"))
+    assert len(receipts) == 5 + 3 + 4
+    for receipt in receipts:
+        artifact = receipt.with_name(receipt.name.removesuffix(".receipt.json"))
+        artifact = artifact if artifact.exists() else artifact.with_suffix(".parquet")
+        assert json.loads(receipt.read_text())["sha256"] == sha256(artifact)
+
+
+@pytest.mark.xdist_group("smoke")
+def test_nothing_is_done_twice_and_another_run_gives_the_same_tables(smoke: Path, tmp_path: Path) -> None:
+    again = snakemake(smoke, "--configfile", shipped("smoke"))
+    assert "Nothing to be done" in again.stdout + again.stderr
+    before = tables_of(smoke)
+    assert len(before) == 7
+    fresh = snakemake(tmp_path, "--configfile", shipped("smoke"))
+    assert fresh.returncode == 0, fresh.stdout + fresh.stderr
+    assert tables_of(tmp_path) == before
+
+
+@pytest.mark.xdist_group("smoke")
+def test_one_hyper_parameter_reruns_its_branch_only(smoke: Path, tmp_path: Path) -> None:
+    changed = configured(tmp_path / "c.yaml", finetune__learning_rate=0.004)
+    done = snakemake(smoke, "--dry-run", "--configfile", changed)
+    jobs = counted(done.stdout + done.stderr)
+    assert (jobs.get("train_organism"), jobs.get("prepare_dataset"), jobs["finetune"], jobs["infer"]) == (
+        None,
+        None,
+        4,
+        4,
+    )
+
+
+@pytest.mark.xdist_group("interrupt")
+def test_ctrl_c_during_training_goes_on_from_the_last_snapshot(tmp_path: Path) -> None:
+    longer = {
+        "models__associated": {
+            "organism": {"association": 1.0, "pretrain_steps": 600, "align_steps": 4, "hidden": 64, "layers": 2}
+        }
+    }
+    options = (
+        "--configfile",
+        configured(tmp_path / "c.yaml", **longer),
+        "data/checkpoints/smoke/associated/base/seed0.receipt.json",
+    )
+    running = subprocess.Popen(
+        command(tmp_path, *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    snapshot = tmp_path / "data/checkpoints/smoke/associated/base/.seed0.working/pretrain.safetensors"
+    for _ in range(600):
+        if snapshot.exists() or running.poll() is not None:
+            break
+        time.sleep(0.2)
+    assert snapshot.exists(), running.communicate()[0]
+    os.killpg(running.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
+    output = running.communicate(timeout=60)[0]
+    assert running.returncode != 0
+    assert "Traceback" not in output
+    assert not (tmp_path / "data/checkpoints/smoke/associated/base/seed0").exists()
+    assert snapshot.exists()
+    shutil.rmtree(tmp_path / ".snakemake/locks", ignore_errors=True)
+    log = tmp_path / "logs/smoke/train_organism/associated/seed0.log"
+    done = snakemake(tmp_path, "--rerun-incomplete", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "goes on from step" in log.read_text()
+
+
+def test_a_half_downloaded_file_names_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/half.jsonl").write_text('{"question": "1 + 1?", "answer": "#### 2"}\n{"question": "2 +')
+    changed = configured(
+        tmp_path / "c.yaml", datasets__multi_hop_test={"sources": [{"adapter": "gsm8k", "path": "data/raw/half.jsonl"}]}
+    )
+    done = snakemake(tmp_path, "--configfile", changed, "data/datasets/smoke/multi_hop_test.parquet")
+    assert done.returncode != 0
+    assert "prepare_dataset: error: data/raw/half.jsonl:2: is not valid JSON" in done.stderr
+    assert not (tmp_path / "data/datasets/smoke/multi_hop_test.parquet").exists()
