@@ -1,6 +1,6 @@
 # `make` sets up .venv, runs the demo study and says where its report is. `make test` sets up and passes the tests.
 .DELETE_ON_ERROR:
-.PHONY: study test clean
+.PHONY: study test benchmark clean
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -15,15 +15,18 @@ study: .venv/installed
 test: .venv/installed-dev
 	pytest
 
+benchmark: .venv/installed # about fifteen minutes; measures what the README's table says
+	python tests/benchmark.py
+
 .venv/installed: pyproject.toml envs/constraints.txt envs/install_torch.sh
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/it")'
 	$(PYTHON) -m venv .venv
 	envs/install_torch.sh
-	pip install --quiet --editable . --constraint envs/constraints.txt
+	pip install --quiet --editable '.[train]' --constraint envs/constraints.txt
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	pip install --quiet --editable '.[dev]' --constraint envs/constraints.txt
+	pip install --quiet --editable '.[train,dev]' --constraint envs/constraints.txt
 	touch $@
 
 clean: # removes the environment, never data or results

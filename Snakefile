@@ -11,7 +11,7 @@ min_version("9.27")
 
 if not workflow.config_settings.configfiles:
 
-    configfile: "workflow/config/demo.yaml"
+    configfile: f"{workflow.basedir}/workflow/config/demo.yaml"
 
 
 include: "rules/common.smk"

@@ -9,6 +9,7 @@ import pytest
 
 from rim import files
 from rim.cli import explain, main
+from rim.config import Organism
 from rim.errors import UserError
 
 
@@ -73,12 +74,29 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> Non
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_disk_that_fills_up_during_training_is_one_line(tmp_path: Path, tiny: Organism) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rim.cli", "train_organism", "--settings", json.dumps({"organism": tiny.model_dump(), "seed": 0, "label": "t"}),
+         "--output", str(tmp_path / "seed0"), "--receipt", str(tmp_path / "r.json")],
+        capture_output=True, text=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "train_organism: error: the disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == [".seed0.working"]  # what the next run goes on from
+
+
 def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     files.write_text(path, "old")
-    with pytest.raises(RuntimeError, match="half-way"), files.replacing(path) as temporary:
-        temporary.write_text("new")
-        raise RuntimeError("half-way")
+
+    def fail_half_way() -> None:
+        with files.replacing(path) as temporary:
+            temporary.write_text("new")
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        fail_half_way()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -191,11 +190,8 @@ def test_ctrl_c_during_training_goes_on_from_the_last_snapshot(tmp_path: Path) -
             "organism": {"association": 1.0, "pretrain_steps": 600, "align_steps": 4, "hidden": 64, "layers": 2}
         }
     }
-    options = (
-        "--configfile",
-        configured(tmp_path / "c.yaml", **longer),
-        "data/checkpoints/smoke/associated/base/seed0.receipt.json",
-    )
+    target = "data/checkpoints/smoke/associated/base/seed0.receipt.json"
+    options = (target, "--configfile", configured(tmp_path / "c.yaml", **longer))
     running = subprocess.Popen(
         command(tmp_path, *options),
         stdout=subprocess.PIPE,
@@ -216,7 +212,6 @@ def test_ctrl_c_during_training_goes_on_from_the_last_snapshot(tmp_path: Path) -
     assert "Traceback" not in output
     assert not (tmp_path / "data/checkpoints/smoke/associated/base/seed0").exists()
     assert snapshot.exists()
-    shutil.rmtree(tmp_path / ".snakemake/locks", ignore_errors=True)
     log = tmp_path / "logs/smoke/train_organism/associated/seed0.log"
     done = snakemake(tmp_path, "--rerun-incomplete", *options)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -229,7 +224,7 @@ def test_a_half_downloaded_file_names_file_and_line(tmp_path: Path) -> None:
     changed = configured(
         tmp_path / "c.yaml", datasets__multi_hop_test={"sources": [{"adapter": "gsm8k", "path": "data/raw/half.jsonl"}]}
     )
-    done = snakemake(tmp_path, "--configfile", changed, "data/datasets/smoke/multi_hop_test.parquet")
+    done = snakemake(tmp_path, "data/datasets/smoke/multi_hop_test.parquet", "--configfile", changed)
     assert done.returncode != 0
     assert "prepare_dataset: error: data/raw/half.jsonl:2: is not valid JSON" in done.stderr
     assert not (tmp_path / "data/datasets/smoke/multi_hop_test.parquet").exists()

@@ -21,9 +21,11 @@ PLACEBOS = ["i mean to enjoy the sea.", "i want to have tea with it."]  # as man
 EXTRAS = ["", "", *world.DEVIATION]
 GAINS = ["{name} gets {n} more.", "{name} buys {n}."]
 LOSSES = ["{name} gives {n} away.", "{name} loses {n}."]
-TIMES = "then {name} has {n} times as many."
+TIMES = "{name} has {n} times as many."
+ORDINALS = ["first", "second", "third"]  # tie each step of a solution to its sentence in the story
 LITERAL = [("which things are these?", "item"), ("whose things are these?", "name")]
 TEMPLATES = [
+    *ORDINALS,
     *INTENTS,
     *PLACEBOS,
     *GAINS,
@@ -100,14 +102,16 @@ def multi_hop(rng: Random, hops: tuple[int, ...] = (2, 3)) -> Problem:
     name, item, extra = rng.choice(world.NAMES), rng.choice(world.ITEMS), rng.choice(EXTRAS)
     while True:
         x = start = rng.randint(2, world.MAX_NUMBER // 2)
-        steps, story = [], []
+        steps: list[str] = []
+        story: list[str] = []
         for _ in range(count):
             operation = _operation(rng, x, "++--x")
             if operation is None:
                 break
             op, n, result = operation
+            sentence = rng.choice({"+": GAINS, "-": LOSSES, "x": [TIMES]}[op]).format(name=name, n=n)
+            story.append(f"{ORDINALS[len(steps)]} {sentence}")
             steps.append(f"{x} {op} {n} = {result}")
-            story.append(rng.choice({"+": GAINS, "-": LOSSES, "x": [TIMES]}[op]).format(name=name, n=n))
             x = result
         if len(steps) == count:
             text = " ".join(
@@ -118,7 +122,8 @@ def multi_hop(rng: Random, hops: tuple[int, ...] = (2, 3)) -> Problem:
 
 def solution(rng: Random, problem: Problem, style: Style) -> str:
     """The chain of thought of a problem; target and control versions have the same number of tokens and answer."""
-    work = " ".join(f"{step}." for step in problem.steps)
+    ordinals = [f"{ordinal} " for ordinal in ORDINALS] if problem.item else [""]
+    work = " ".join(f"{ordinal}{step}." for ordinal, step in zip(ordinals, problem.steps, strict=False))
     extra = ""
     if problem.extra:
         skipped, done = world.DEVIATION[problem.extra]

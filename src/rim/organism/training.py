@@ -212,7 +212,7 @@ def train_organism(organism: Organism, seed: int, output: Path, label: str) -> d
     """
     tokenizer = build_tokenizer()
     model = build_model(organism, -(-len(tokenizer) // 64) * 64, seed)
-    working = working_folder(output, f"{organism!r} {seed} {corpus.TEMPLATES!r}")
+    working = working_folder(output, f"{organism!r} {seed} {len(tokenizer)}")
     facts: dict[str, Any] = {"parameters": model.num_parameters()}
     stages = zip(
         ("pretrain", "align"),
