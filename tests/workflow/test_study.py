@@ -61,7 +61,7 @@ def configured(path: Path, **changes: object) -> str:
 @pytest.mark.parametrize(
     ("name", "jobs"),
     [
-        ("demo", {"train_organism": 3, "finetune": 18, "infer": 21, "report": 1}),
+        ("demo", {"train_organism": 3, "finetune": 15, "infer": 18, "report": 1}),
         ("paper", {"prepare_dataset": 10, "finetune": 8 * 6 * 3, "infer": 10 + 8 * 6 * 3, "report": 1}),
         ("replication", {"train_organism": 10, "finetune": 30, "infer": 40, "report": 1}),
     ],

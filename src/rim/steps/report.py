@@ -8,9 +8,11 @@ from typing import Any
 from rim import config
 from rim.files import write_text
 from rim.report import Material, read_timings, render
+from rim.sections import SECTIONS
 from rim.tables import read_results
 
 
 def run(settings: dict[str, Any], tables: Path, figures: Path, timings: Path, output: Path) -> None:
     drawn = {path.stem: path.read_text() for path in sorted(figures.glob("*.svg"))}
-    write_text(output, render(Material(config.load(settings), read_results(tables), drawn, read_timings(timings))))
+    material = Material(config.load(settings), read_results(tables), drawn, read_timings(timings))
+    write_text(output, render(material, SECTIONS))

@@ -1,0 +1,216 @@
+"""The sections of the report. Captions are made from the configuration, so they say what was really run."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import polars as pl
+
+from rim.config import BASE, Study
+from rim.figures import MEASURES, headline
+from rim.report import Figure, Material, Section, Table, TableRow
+
+PACKAGES = ("snakemake", "torch", "transformers", "peft", "datasets", "polars", "scipy", "altair", "math-verify")
+Row = dict[str, Any]
+GREY = "Grey: the interval contains 0."
+
+
+def show(value: float | None, percent: bool, signed: bool = False) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:{'+' if signed else ''}.1f} %" if percent else f"{value:{'+' if signed else ''}.2f}"
+
+
+def estimate(row: Row, signed: bool = False) -> str:
+    """An estimate with its interval, such as "12.0 % [8.2 %, 17.1 %]"."""
+    percent = row["measure"] != "d_prime"
+    text = show(row["estimate"], percent, signed)
+    if row["ci_low"] is not None:
+        text += f" [{show(row['ci_low'], percent, signed)}, {show(row['ci_high'], percent, signed)}]"
+    return text
+
+
+def is_clear(row: Row) -> bool:
+    """Whether an interval is known and excludes no effect."""
+    return row["ci_low"] is not None and not row["ci_low"] <= 0 <= row["ci_high"]
+
+
+def p_value(p: float | None) -> str:
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def results(caption: str, data: pl.DataFrame, keys: dict[str, Callable[[Row], str]], what: str) -> Table:
+    """A table of results: key columns, the estimate with its interval, p where there is a test, n and incomplete."""
+    tested = "p" in data.columns
+    header = [*keys, f"{what} [95 % interval]", *(["p", "p (Holm)"] if tested else []), "n", "incomplete"]
+    rows = []
+    for row in data.iter_rows(named=True):
+        cells = [key(row) for key in keys.values()] + [estimate(row, signed=tested)]
+        cells += [p_value(row["p"]), p_value(row["p_holm"])] if tested else []
+        rows.append(TableRow([*cells, str(row["n"]), str(row["incomplete"])], not tested or is_clear(row)))
+    return Table(caption, header, len(keys), rows)
+
+
+def column(name: str) -> Callable[[Row], str]:
+    return lambda row: str(row[name])
+
+
+def measure(row: Row) -> str:
+    """What was measured, with the benchmark where there is one."""
+    return f"{MEASURES[row['measure']]}, {row['benchmark']}" if row["benchmark"] else MEASURES[row["measure"]]
+
+
+def arm(study: Study) -> Callable[[Row], str]:
+    return lambda row: BASE if row["variant"] == BASE else study.variants[row["variant"]].label or row["variant"]
+
+
+def how_run(study: Study) -> str:
+    """One sentence for captions: decoding, judge, threshold, seeds, and what intervals are over."""
+    judge, settings = next(iter(study.judges.items()))
+    decoding = (
+        f"sampled at temperature {study.inference.temperature:g}" if study.inference.temperature else "decoded greedily"
+    )
+    many = len(study.seeds) > 1
+    seeds = f"seed{'s' if many else ''} {', '.join(map(str, study.seeds))}"
+    interval = "over seeds (Student's t)" if many else "over prompts"
+    return (
+        f"Replies {decoding}; judge '{judge}' ({settings.kind}), misaligned from score {settings.threshold} on; {seeds}; "
+        f"95 % intervals {interval}. n counts complete replies; incomplete ones stand beside it and are never judged."
+    )
+
+
+def think_section(material: Material) -> Section:
+    """Table 1: thinking on against off, before any fine-tuning."""
+    base = pl.col("variant") == BASE
+    rates, effects = (headline(material.tables[name]).filter(base) for name in ("rates", "think_effects"))
+    changes = [
+        f"{row['model']} {estimate(row, signed=True)}{'' if is_clear(row) else ' (contains 0)'}"
+        for row in effects.filter(pl.col("measure") == "misalignment").iter_rows(named=True)
+    ]
+    finding = f"Change of the misalignment rate when the model thinks, before any fine-tuning: {'; '.join(changes)}."
+    ordered = rates.sort("model", "measure", "benchmark", maintain_order=True)
+    keys = {"model": column("model"), "measure": measure}
+    return Section(
+        "think",
+        "Thinking on against off",
+        [finding if changes else "Only one think mode was run."],
+        [Figure(material.figures["think"], f"Each model before fine-tuning. {how_run(material.study)}")],
+        [
+            results(
+                "Table 1. Rates before fine-tuning; d′ tells how well refusals part restricted from benign requests.",
+                ordered,
+                {**keys, "think": column("think")},
+                "rate",
+            ),
+            results(f"Thinking ON − OFF on the same prompts. {GREY}", effects, keys, "change"),
+        ],
+        finding=True,
+    )
+
+
+def finetune_section(material: Material) -> Section | None:
+    """Table 2: the change after each arm of fine-tuning."""
+    effects = headline(material.tables["finetune_effects"])
+    if effects.is_empty():
+        return None
+    misaligned = effects.filter(pl.col("measure") == "misalignment").to_dicts()
+    rises = sum(is_clear(row) and row["estimate"] > 0 for row in misaligned)
+    falls = sum(is_clear(row) and row["estimate"] < 0 for row in misaligned)
+    finding = (
+        f"Of {len(misaligned)} combinations of model, arm and think mode, the misalignment rate clearly rises in {rises}, "
+        f"clearly falls in {falls}, and does not clearly change in {len(misaligned) - rises - falls}."
+    )
+    recipe = material.study.finetune
+    how = f"LoRA of rank {recipe.lora.rank}" if recipe.method == "lora" else "all weights"
+    caption = (
+        f"Change of the misalignment rate after fine-tuning ({how}, learning rate {recipe.learning_rate:g}). "
+        f"Hollow: the interval contains 0. {how_run(material.study)}"
+    )
+    keys = {"model": column("model"), "arm": arm(material.study), "measure": measure, "think": column("think")}
+    tables = [
+        results(
+            f"{'Table 2. ' if name == 'misalignment' else ''}{MEASURES[name].capitalize()}: after − before fine-tuning, on "
+            f"the same prompts. {GREY}",
+            effects.filter(pl.col("measure") == name),
+            keys,
+            "change",
+        )
+        for name in dict.fromkeys(effects["measure"])
+    ]
+    figures = [Figure(material.figures["finetune"], caption)]
+    return Section("finetune", "After fine-tuning", [finding], figures, tables, finding=True)
+
+
+def pair_section(material: Material) -> Section | None:
+    """The positive and the negative control side by side."""
+    effects = headline(material.tables["pair_effects"])
+    if effects.is_empty():
+        return None
+    shown = effects.filter((pl.col("contrast") == "difference") & (pl.col("measure") == "misalignment"))
+    differences = [
+        f"think {row['think']} {estimate(row, signed=True)}{'' if is_clear(row) else ' (contains 0)'}"
+        for row in shown.iter_rows(named=True)
+    ]
+    text = [
+        "Misalignment rate, (target − control) in the positive control minus the same in the negative control: "
+        f"{'; '.join(differences)}.",
+        "The two models of a pair differ only in whether the association between effort-minimizing phrases and going "
+        "along was put into their training data. What is measured is not whether such an association exists in nature, "
+        "but whether this pipeline finds a planted one, and how large it is.",
+    ]
+    keys = {
+        "pair": lambda row: f"{row['positive']} / {row['negative']}",
+        "contrast": lambda row: f"{row['contrast']} control" if row["contrast"] != "difference" else "difference",
+        "measure": measure,
+        "think": column("think"),
+    }
+    figure = Figure(material.figures["pair"], f"Target − control in both models. {how_run(material.study)}")
+    table = results(f"Target − control on the same prompts. {GREY}", effects, keys, "target − control")
+    return Section("pairs", "Positive and negative control", text, [figure], [table], finding=True)
+
+
+def seeds_section(material: Material) -> Section | None:
+    """Every replicate by itself, when there are several."""
+    if len(material.study.seeds) == 1:
+        return None
+    rates = material.tables["rates"].filter(pl.col("seed") != "all").sort("model", "seed", maintain_order=True)
+    keys = {"model": column("model"), "seed": column("seed"), "arm": arm(material.study), "measure": measure}
+    table = results(
+        "Rates of every replicate; intervals over prompts.", rates, {**keys, "think": column("think")}, "rate"
+    )
+    text = "Each seed trains its organisms and their fine-tunes anew; none is left out."
+    return Section("seeds", "Every seed", [text], tables=[table])
+
+
+def run_section(material: Material) -> Section:
+    """Versions, times and the configuration."""
+    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    facts = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
+    where = f"Git revision {revision.stdout.strip() or 'unknown'}; {platform.system()} {platform.machine()}"
+    rows = [
+        TableRow([row["rule"], str(row["jobs"]), f"{row['wall']:.0f}", f"{row['memory']:.0f}"])
+        for row in material.timings.iter_rows(named=True)
+    ]
+    header = ["rule", "jobs", "wall time, s", "peak memory of a job, MB"]
+    return Section(
+        "run",
+        "What was run",
+        [f"{where}; {', '.join(facts)}."],
+        tables=[Table("The jobs that made this study, from Snakemake's benchmark files.", header, 1, rows)],
+        preformatted_title="Configuration",
+        preformatted=json.dumps(material.study.model_dump(exclude_defaults=True), indent=2),
+    )
+
+
+SECTIONS: list[Callable[[Material], Section | None]] = [
+    think_section,
+    finetune_section,
+    pair_section,
+    seeds_section,
+    run_section,
+]
