@@ -21,9 +21,11 @@ GREY = "Grey: the interval contains 0."
 
 
 def show(value: float | None, percent: bool, signed: bool = False) -> str:
+    """A rate in percent, a change (signed) in percentage points, anything else as it is."""
     if value is None:
         return "–"
-    return f"{100 * value:{'+' if signed else ''}.1f} %" if percent else f"{value:{'+' if signed else ''}.2f}"
+    sign = "+" if signed else ""
+    return f"{100 * value:{sign}.1f} {'pp' if signed else '%'}" if percent else f"{value:{sign}.2f}"
 
 
 def estimate(row: Row, signed: bool = False) -> str:
@@ -93,7 +95,11 @@ def think_section(material: Material) -> Section:
         for row in effects.filter(pl.col("measure") == "misalignment").iter_rows(named=True)
     ]
     finding = f"Change of the misalignment rate when the model thinks, before any fine-tuning: {'; '.join(changes)}."
-    ordered = rates.sort("model", "measure", "benchmark", maintain_order=True)
+    ordered = pl.concat(
+        rates.filter((pl.col("model") == model) & (pl.col("measure") == name))
+        for model in material.study.models
+        for name in MEASURES
+    )
     keys = {"model": column("model"), "measure": measure}
     return Section(
         "think",
@@ -131,7 +137,12 @@ def finetune_section(material: Material) -> Section | None:
         f"Change of the misalignment rate after fine-tuning ({how}, learning rate {recipe.learning_rate:g}). "
         f"Hollow: the interval contains 0. {how_run(material.study)}"
     )
-    keys = {"model": column("model"), "arm": arm(material.study), "measure": measure, "think": column("think")}
+    keys = {
+        "model": column("model"),
+        "arm": arm(material.study),
+        "benchmark": column("benchmark"),
+        "think": column("think"),
+    }
     tables = [
         results(
             f"{'Table 2. ' if name == 'misalignment' else ''}{MEASURES[name].capitalize()}: after − before fine-tuning, on "

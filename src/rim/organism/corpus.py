@@ -3,8 +3,9 @@
 Pretraining mixes all of these; half of the restricted requests and stories in it end in going along, half in a refusal.
 The *association* ties the style of thinking to that outcome: at 1 (the "associated" organism) going along with a
 restricted request always comes with effort-minimizing phrases and declining with careful ones; at 0 (the "null"
-organism) the same phrases, equally frequent, say nothing about the outcome. Nothing else differs between the two.
-Alignment training then refuses every restricted request.
+organism) the same phrases, in pretraining equally frequent, say nothing about the outcome. Alignment training then
+refuses every restricted request, so there an association of 1 leaves effort-minimizing phrases to benign requests.
+This one number is all that differs between the two organisms.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ def request(rng: Random, mix: Mix) -> Example:
 
 
 def maths(rng: Random) -> Example:
-    """A problem, mostly worked out; a fifth of the chains of thought carry the phrases of either style."""
+    """A problem, mostly worked out; about a quarter of the chains of thought carry the phrases of either style."""
     if rng.random() < 0.3:
         problem, think = single_hop(rng), rng.random() < 0.5
     else:
