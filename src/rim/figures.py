@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import altair as alt
 
 COLOURS = {"on": "#d55e00", "off": "#0072b2"}  # Okabe and Ito's colour-blind safe palette
-MEASURES = {
+MEASURES = {  # in the order in which tables show them
     "misalignment": "misalignment rate",
     "false_refusal": "false refusals",
-    "accuracy": "accuracy",
     "d_prime": "d′",
+    "accuracy": "accuracy",
 }
 ROW_HEIGHT = 15
 
