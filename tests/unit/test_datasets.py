@@ -84,6 +84,28 @@ def test_math401_is_json_lines_with_unicode_operators(tmp_path: Path) -> None:
     assert table["category"].to_list() == ["×", "ln", "mixed"]
 
 
+def test_hub_datasets_are_read_by_the_datasets_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder stands in for the hub: `datasets` loads both through the same call."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "hub").mkdir()
+    lines(tmp_path / "hub/train.jsonl", [{"question": "Two and two?", "answer": "2+2=<<2+2=4>>4\n#### 4"}])
+    rows, commit = sources.read_hub(str(tmp_path / "hub"), None, "train", None)
+    assert [adapters.ADAPTERS["gsm8k"].to_row(row)["answer"] for row in rows] == ["4"]
+    assert commit == "unknown"
+
+
+def test_an_unreachable_hub_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets.config
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        UserError, match=r"^hub dataset 'openai/gsm8k': cannot be loaded .* give the source a local 'path'$"
+    ):
+        made({"adapter": "gsm8k"})
+
+
 def test_small_sources(tmp_path: Path) -> None:
     rows = {
         "multiarith": {"question": " Two and two? ", "final_ans": "4"},

@@ -105,11 +105,11 @@ def read_hub(name: str, config: str | None, split: str, revision: str | None) ->
     """Rows of a hub dataset, and the commit they came from ("unknown" when only a cached copy could be reached)."""
     import datasets
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
         commit = HfApi().dataset_info(name, revision=revision).sha or "unknown"
-    except (HfHubHTTPError, OSError):
+    except (HfHubHTTPError, HFValidationError, OSError):
         commit = revision or "unknown"
     try:
         table = datasets.load_dataset(name, config, split=split, revision=None if commit == "unknown" else commit)
