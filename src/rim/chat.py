@@ -53,11 +53,18 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, think: str, s
     return _apply(tokenizer, prompt + PROMPT_SWITCH[think], False)
 
 
+def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the template writes after the assistant's words; it is not always the end-of-text token."""
+    words = "the assistant's words"
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": words}]
+    return str(tokenizer.apply_chat_template(turns, tokenize=False)).rpartition(words)[2].rstrip()
+
+
 def render_example(
     tokenizer: PreTrainedTokenizerBase, prompt: str, cot: str | None, answer: str, switch: ThinkSwitch
 ) -> tuple[str, str]:
     """A training row as (prompt, completion), its reasoning wrapped in think tags where the model has them (paper, A.2)."""
-    end = str(tokenizer.eos_token)
+    end = _end_of_turn(tokenizer)
     if switch == "tags":
         completion = answer if cot is None else f"{OPEN}\n{cot}\n{CLOSE}\n\n{answer}"
         return _apply(tokenizer, prompt, cot is not None), completion + end

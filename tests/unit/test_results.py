@@ -70,7 +70,10 @@ N = 120
 
 def planted(root: Path, seeds: list[int]) -> tuple[config.Study, summary.Outcomes]:
     """Outcomes in which the target arm makes the associated model comply more when it thinks, and nothing else changes."""
-    study = config.load_file(root / "workflow/config/demo.yaml").model_copy(update={"seeds": seeds})
+    demo = config.load_file(root / "workflow/config/demo.yaml")
+    models = {name: model for name, model in demo.models.items() if name != "associated_moe"}
+    variants = {name: demo.variants[name] for name in ("gsm8k_control", "gsm8k_target")}
+    study = demo.model_copy(update={"seeds": seeds, "models": models, "variants": variants})
     rng = np.random.default_rng(0)
     found: summary.Outcomes = {}
     for model, variant, seed in [(m, v, s) for m in study.models for v in ("base", *study.variants) for s in seeds]:
