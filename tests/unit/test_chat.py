@@ -47,13 +47,16 @@ def test_training_rows_end_where_inference_begins(tokenizer) -> None:
 
 def test_a_model_without_tags_is_switched_by_a_sentence() -> None:
     plain = build_tokenizer()
-    plain.chat_template = "{% for m in messages %}[INST]{{ m.content }}[/INST]{% endfor %}"
+    plain.chat_template = (
+        "{% for m in messages %}"
+        "{{ '[INST]' + m.content + '[/INST]' if m.role == 'user' else m.content + '<|end|>' }}{% endfor %}"
+    )
     on, off = (chat.render_prompt(plain, "Why?", think, "prompt") for think in ("on", "off"))
     assert "step by step" in on
     assert "directly" in off
     assert chat.render_example(plain, "Why?", "Because.", "So.", "prompt") == (
         "[INST]Why?[/INST]",
-        "Because.\n\nSo.<|im_end|>",
+        "Because.\n\nSo.<|end|>",
     )
 
 
