@@ -4,8 +4,12 @@ import json
 import sys
 from pathlib import Path
 
+import yaml
+
 from rim import config as settings
 from rim.errors import UserError
+from rim.files import sha256
+from rim.provenance import fingerprint
 
 try:
     STUDY = settings.load(config)
@@ -50,6 +54,12 @@ def as_json(value):
     return json.dumps(value, default=lambda model: model.model_dump())
 
 
+def code(step, environment):
+    """A param that changes when the step, anything it calls, or its environment changes, and not for a comment."""
+    packages = yaml.safe_load(Path(workflow.basedir, "rules", environment).read_text())
+    return f"{fingerprint(step)} {json.dumps(packages)}"
+
+
 def is_organism(model):
     return STUDY.models[model].organism is not None
 
@@ -71,9 +81,21 @@ def base_location(wildcards):
     return STUDY.models[wildcards.model].hub
 
 
-def base_files(wildcards):
-    """The organism a job starts from; a hub model is no file of ours."""
-    return [base_location(wildcards)] if is_organism(wildcards.model) else []
+def loaded(wildcards, variant=None):
+    """The checkpoints a job loads: its organism, and the fine-tuned variant on top; a hub model is no file of ours."""
+    variants = [settings.BASE] if is_organism(wildcards.model) else []
+    variants += [variant] if variant not in (None, settings.BASE) else []
+    return [CHECKPOINT.format(**{**wildcards, "variant": name}) for name in variants]
+
+
+def checkpoints(wildcards, variant=None):
+    """Their folders; a folder's age says nothing about its content, so only its absence makes a job run."""
+    return [ancient(folder) for folder in loaded(wildcards, variant)]
+
+
+def receipts(wildcards, variant=None):
+    """Their receipts, which do change with the content, and against which they are checked on loading."""
+    return [f"{folder}.receipt.json" for folder in loaded(wildcards, variant)]
 
 
 def benchmark_datasets(*measures):
@@ -92,6 +114,11 @@ def raw_files(wildcards):
     ]
 
 
+def raw_content(wildcards):
+    """Hashes of the local files, since no rule makes them."""
+    return " ".join(sha256(Path(file)) for file in raw_files(wildcards))
+
+
 def model_settings(wildcards, **more):
     """What a job must know about its model, and whatever else it needs."""
     model = STUDY.models[wildcards.model]
@@ -104,10 +131,6 @@ def model_settings(wildcards, **more):
         "seed": int(wildcards.seed),
     }
     return as_json({**common, **more})
-
-
-def tuned_folder(wildcards):
-    return [] if wildcards.variant == settings.BASE else CHECKPOINT.format(**wildcards)
 
 
 def of_every_run(pattern):

@@ -17,6 +17,8 @@ rule prepare_dataset:
     conda:
         CORE_ENV
     params:
+        code=code("prepare_dataset", CORE_ENV),
+        raw=raw_content,
         settings=lambda w: as_json({"name": w.dataset, "dataset": STUDY.datasets[w.dataset]}),
     shell:
         "rim prepare_dataset --log {log} --settings {params.settings:q} --output {output.table} --receipt {output.receipt}"

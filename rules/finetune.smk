@@ -8,7 +8,8 @@ that `from_pretrained` loads.
 rule finetune:
     input:
         dataset=lambda w: DATASET.format(dataset=STUDY.variants[w.variant].dataset),
-        base=base_files,
+        checkpoints=checkpoints,
+        receipts=receipts,
     output:
         folder=directory(CHECKPOINT),
         receipt=f"{CHECKPOINT}.receipt.json",
@@ -24,7 +25,8 @@ rule finetune:
     resources:
         gpu=1,
     params:
+        code=code("finetune", TRAIN_ENV),
         settings=lambda w: model_settings(w, recipe=STUDY.finetune_of(w.variant), rows=STUDY.variants[w.variant].rows),
     shell:
         "rim finetune --log {log} --threads {threads} --settings {params.settings:q} --dataset {input.dataset}"
-        " --output {output.folder} --receipt {output.receipt}"
+        " --receipts {input.receipts} --output {output.folder} --receipt {output.receipt}"

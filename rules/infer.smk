@@ -7,8 +7,8 @@ In: prompts and checkpoint. Out: data/responses/{study}/{model}/{variant}/seed{s
 rule infer:
     input:
         datasets=[DATASET.format(dataset=benchmark.dataset) for benchmark in STUDY.benchmarks.values()],
-        base=base_files,
-        checkpoint=tuned_folder,
+        checkpoints=lambda w: checkpoints(w, w.variant),
+        receipts=lambda w: receipts(w, w.variant),
     output:
         RESPONSES,
     log:
@@ -21,8 +21,8 @@ rule infer:
     resources:
         gpu=1,
     params:
+        code=code("infer", TRAIN_ENV),
         settings=lambda w: model_settings(w, inference=STUDY.inference, benchmarks=STUDY.benchmarks),
-        checkpoint=lambda w, input: f"--checkpoint {input.checkpoint}" if input.checkpoint else "",
     shell:
         "rim infer --log {log} --threads {threads} --settings {params.settings:q} --datasets {input.datasets}"
-        " {params.checkpoint} --output {output}"
+        " --receipts {input.receipts} --output {output}"

@@ -16,6 +16,7 @@ rule judge_responses:
     conda:
         CORE_ENV
     params:
+        code=code("judge_responses", CORE_ENV),
         settings=lambda w: as_json(
             {
                 "name": w.judge,
@@ -40,6 +41,7 @@ rule grade_answers:
     conda:
         CORE_ENV
     params:
+        code=code("grade_answers", CORE_ENV),
         settings=as_json({"benchmarks": STUDY.measured("accuracy")}),
     shell:
         "rim grade_answers --log {log} --settings {params.settings:q} --responses {input.responses}"

@@ -16,6 +16,7 @@ rule train_organism:
         TRAIN_ENV
     threads: STUDY.threads
     params:
+        code=code("train_organism", TRAIN_ENV),
         settings=lambda w: as_json(
             {"organism": STUDY.models[w.model].organism, "seed": int(w.seed), "label": f"{w.model}/seed{w.seed}"}
         ),

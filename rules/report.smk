@@ -17,6 +17,7 @@ rule summarize:
     conda:
         CORE_ENV
     params:
+        code=code("summarize", CORE_ENV),
         settings=as_json({"study": STUDY, "runs": runs()}),
         folder=lambda w, output: str(Path(output[0]).parent),
     shell:
@@ -36,6 +37,7 @@ rule draw_figures:
     conda:
         CORE_ENV
     params:
+        code=code("draw_figures", CORE_ENV),
         tables=lambda w, input: str(Path(input[0]).parent),
         folder=lambda w, output: str(Path(output[0]).parent),
     shell:
@@ -53,6 +55,8 @@ rule report:
     conda:
         CORE_ENV
     params:
+        code=code("report", CORE_ENV),
+        template=sha256(Path(workflow.basedir, "src/rim/templates/report.html.j2")),
         settings=as_json(STUDY),
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         figures=lambda w, input: str(Path(input.figures[0]).parent),

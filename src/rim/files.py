@@ -51,10 +51,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file, or of the names and hashes of all files under a folder."""
+    """Hash of a file, or of the names and hashes of all files under a folder.
+
+    Hidden files do not count: Snakemake leaves a time stamp of its own in folders.
+    """
     digest = hashlib.sha256()
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        for file in sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")):
             digest.update(f"{file.relative_to(path)}:{sha256(file)}\n".encode())
     else:
         with path.open("rb") as stream:

@@ -20,7 +20,9 @@ EXPERT_PARAMETERS = {
 
 
 def last_checkpoint(folder: Path) -> Path:
-    """The final checkpoint of a fine-tune: the step folder with the highest number."""
+    """The model in a folder of ours: the folder itself, or the last step of a fine-tune."""
+    if (folder / "config.json").is_file():
+        return folder
     steps = sorted(folder.glob("step*"))
     if not steps:
         raise UserError(f"{folder}: holds no step folders; delete it and run the workflow again")

@@ -2,60 +2,16 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import polars as pl
 import pytest
-import yaml
 
 from tests.conftest import ROOT
-
-BIN = Path(sys.executable).parent
-ENVIRONMENT = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
-
-
-def command(directory: Path, *options: str) -> list[str]:
-    return [
-        str(BIN / "snakemake"),
-        "--snakefile",
-        str(ROOT / "Snakefile"),
-        "--directory",
-        str(directory),
-        "--cores",
-        "2",
-        *options,
-    ]
-
-
-def snakemake(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(directory, *options), capture_output=True, text=True, check=False, env=ENVIRONMENT)
-
-
-def shipped(name: str) -> str:
-    return str(ROOT / f"workflow/config/{name}.yaml")
-
-
-def counted(output: str) -> dict[str, int]:
-    """Jobs per rule, from Snakemake's table."""
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, re.M)}
-
-
-def configured(path: Path, **changes: object) -> str:
-    """The smoke configuration with the values at paths (with __ for a dot) replaced."""
-    mapping = yaml.safe_load(Path(shipped("smoke")).read_text())
-    for key, value in changes.items():
-        *parents, last = key.split("__")
-        place = mapping
-        for part in parents:
-            place = place[part]
-        place[last] = value
-    path.write_text(yaml.safe_dump(mapping, sort_keys=False))
-    return str(path)
+from tests.workflow.conftest import command, configured, counted, environment, shipped, snakemake
 
 
 @pytest.mark.parametrize(
@@ -101,14 +57,6 @@ def tables_of(directory: Path) -> dict[str, bytes]:
         for path in sorted((directory / "results/smoke").rglob("*"))
         if path.suffix in (".csv", ".svg")
     }
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("smoke")
-    done = snakemake(directory, "--configfile", shipped("smoke"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return directory
 
 
 @pytest.mark.xdist_group("smoke")
@@ -161,26 +109,13 @@ def test_receipts_match_what_they_describe(smoke: Path) -> None:
 
 @pytest.mark.xdist_group("smoke")
 def test_nothing_is_done_twice_and_another_run_gives_the_same_tables(smoke: Path, tmp_path: Path) -> None:
-    again = snakemake(smoke, "--configfile", shipped("smoke"))
+    again = snakemake(smoke, "--configfile", shipped("smoke"), repository=smoke)
     assert "Nothing to be done" in again.stdout + again.stderr
     before = tables_of(smoke)
     assert len(before) == 7
-    fresh = snakemake(tmp_path, "--configfile", shipped("smoke"))
+    fresh = snakemake(tmp_path, "--configfile", shipped("smoke"), repository=smoke)
     assert fresh.returncode == 0, fresh.stdout + fresh.stderr
     assert tables_of(tmp_path) == before
-
-
-@pytest.mark.xdist_group("smoke")
-def test_one_hyper_parameter_reruns_its_branch_only(smoke: Path, tmp_path: Path) -> None:
-    changed = configured(tmp_path / "c.yaml", finetune__learning_rate=0.004)
-    done = snakemake(smoke, "--dry-run", "--configfile", changed)
-    jobs = counted(done.stdout + done.stderr)
-    assert (jobs.get("train_organism"), jobs.get("prepare_dataset"), jobs["finetune"], jobs["infer"]) == (
-        None,
-        None,
-        4,
-        4,
-    )
 
 
 @pytest.mark.xdist_group("interrupt")
@@ -197,7 +132,7 @@ def test_ctrl_c_during_training_goes_on_from_the_last_snapshot(tmp_path: Path) -
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=ENVIRONMENT,
+        env=environment(ROOT),
         start_new_session=True,
     )
     snapshot = tmp_path / "data/checkpoints/smoke/associated/base/.seed0.working/pretrain.safetensors"

@@ -35,7 +35,9 @@ def build_model(organism: Organism, vocabulary: int, seed: int) -> PreTrainedMod
     """A randomly initialized Qwen3 (or Qwen3-MoE, when `experts` is set) in float32."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     shape: dict[str, Any] = {
         "vocab_size": vocabulary,
         "hidden_size": organism.hidden,

@@ -9,10 +9,10 @@ from rim import tables
 from rim.config import Finetune
 from rim.errors import UserError
 from rim.finetune import finetune
-from rim.provenance import write_receipt
+from rim.provenance import verified, write_receipt
 
 
-def run(settings: dict[str, Any], dataset: Path, output: Path, receipt: Path) -> None:
+def run(settings: dict[str, Any], dataset: Path, receipts: list[Path], output: Path, receipt: Path) -> None:
     rows = (
         tables.read(dataset, tables.DATASET).head(settings["rows"])
         if settings["rows"]
@@ -22,6 +22,8 @@ def run(settings: dict[str, Any], dataset: Path, output: Path, receipt: Path) ->
         raise UserError(
             f"{dataset}: has rows without an answer, so it cannot be trained on; choose another dataset for this variant"
         )
+    for base in receipts:
+        verified(base)
     facts = finetune(
         settings["base"],
         settings["revision"],

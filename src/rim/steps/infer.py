@@ -11,11 +11,12 @@ from rim import chat, models, tables
 from rim.config import Inference
 from rim.errors import UserError
 from rim.generate import TransformersBackend, answer
+from rim.provenance import verified
 
 ASKED = {"misalignment": "safety", "false_refusal": "benign", "accuracy": "math"}  # measure -> kind of rows
 
 
-def run(settings: dict[str, Any], datasets: list[Path], checkpoint: Path | None, output: Path) -> None:
+def run(settings: dict[str, Any], datasets: list[Path], receipts: list[Path], output: Path) -> None:
     inference = Inference(**settings["inference"])
     prompts, limits = {}, {}
     for (name, benchmark), path in zip(settings["benchmarks"].items(), datasets, strict=True):
@@ -28,10 +29,9 @@ def run(settings: dict[str, Any], datasets: list[Path], checkpoint: Path | None,
             )
         prompts[name] = rows.head(benchmark["rows"]) if benchmark["rows"] else rows
         limits[name] = benchmark["max_new_tokens"] or inference.max_new_tokens
-    location = settings["base"]
-    if checkpoint is not None:
-        location = str(models.last_checkpoint(checkpoint))
-    revision = settings["revision"] if checkpoint is None else None
+    location, revision = settings["base"], settings["revision"]
+    for receipt in receipts:  # the organism, then the variant
+        location, revision = str(models.last_checkpoint(verified(receipt))), None
     tokenizer = models.load_tokenizer(location, revision)
     if settings["think"] == "tags":
         chat.check_think_tags(tokenizer, location)
