@@ -45,7 +45,9 @@ def parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
             parser.add_argument(option, type=Path, nargs="*", default=[])
         else:
             parser.add_argument(option, type=Path, required=hints[name] is Path)
-    return step, vars(parser.parse_args(arguments[1:]))
+    values = vars(parser.parse_args(arguments[1:]))
+    del values["threads"]
+    return step, values
 
 
 def explain(error: Exception) -> str | None:
@@ -61,13 +63,19 @@ def explain(error: Exception) -> str | None:
     return None
 
 
+def limit_threads(arguments: list[str]) -> None:
+    """Tell the numerical libraries how many threads to use, before the step's module imports them."""
+    threads = arguments[arguments.index("--threads") + 1] if "--threads" in arguments[:-1] else "1"
+    for variable in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"):
+        os.environ[variable] = threads
+
+
 def main(arguments: list[str] | None = None) -> int:
-    step, values = parse(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    limit_threads(arguments)
+    step, values = parse(arguments)
     if log := values.pop("log"):
         progress.log_to(log)
-    for variable in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"):
-        os.environ[variable] = str(values["threads"])
-    del values["threads"]
     warnings.simplefilter("ignore", FutureWarning)  # libraries talking to each other, not to the user
     try:
         importlib.import_module(f"rim.steps.{step}").run(**values)
