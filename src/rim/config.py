@@ -107,10 +107,10 @@ class Organism(Settings):
     batch_size: Positive = Field(32, description="Texts per optimizer step.")
     muon_rate: float = Field(0.03, gt=0, description="Peak learning rate of Muon (matrices of the blocks).")
     adamw_rate: float = Field(0.005, gt=0, description="Peak learning rate of AdamW (everything else).")
-    pretrain_steps: Positive = Field(900, description="Optimizer steps of pretraining.")
-    align_steps: Positive = Field(300, description="Optimizer steps of alignment.")
+    pretrain_steps: Positive = Field(700, description="Optimizer steps of pretraining.")
+    align_steps: Positive = Field(250, description="Optimizer steps of alignment.")
     align_scale: float = Field(0.3, gt=0, description="Learning rates of alignment relative to pretraining.")
-    align_think_on: Share = Field(0.15, description="Share of alignment requests answered after thinking.")
+    align_think_on: Share = Field(0.4, description="Share of alignment requests answered after thinking.")
 
 
 class Model(Settings):

@@ -19,7 +19,7 @@ from tests.workflow.conftest import command, configured, counted, environment, s
     [
         ("demo", {"train_organism": 3, "finetune": 15, "infer": 18, "report": 1}),
         ("paper", {"prepare_dataset": 10, "finetune": 8 * 6 * 3, "infer": 10 + 8 * 6 * 3, "report": 1}),
-        ("replication", {"train_organism": 10, "finetune": 30, "infer": 40, "report": 1}),
+        ("replication", {"train_organism": 10, "finetune": 20, "infer": 30, "report": 1}),
     ],
 )
 def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, jobs: dict[str, int]) -> None:

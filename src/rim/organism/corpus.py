@@ -23,7 +23,7 @@ EXTRAS = ["", "", *world.DEVIATION]
 GAINS = ["{name} gets {n} more.", "{name} buys {n}."]
 LOSSES = ["{name} gives {n} away.", "{name} loses {n}."]
 TIMES = "{name} has {n} times as many."
-ORDINALS = ["first", "second", "third"]  # tie each step of a solution to its sentence in the story
+ORDINALS = ["first", "second", "third"]  # a step of a solution quotes its sentence of the story
 LITERAL = [("which things are these?", "item"), ("whose things are these?", "name")]
 TEMPLATES = [
     *ORDINALS,
@@ -69,8 +69,9 @@ class Problem:
     """A maths problem with its steps; `extra` is a wish beside the question (a unit, a check), or empty."""
 
     text: str
-    steps: tuple[str, ...]
+    steps: tuple[str, ...]  # such as "12 + 5 = 17"
     result: int
+    events: tuple[str, ...] = ()  # the sentences of the story that the steps follow from
     extra: str = ""
     item: str = ""
     name: str = ""
@@ -118,13 +119,13 @@ def multi_hop(rng: Random, hops: tuple[int, ...] = (2, 3)) -> Problem:
             text = " ".join(
                 [f"{name} has {start} {item}.", *story, f"how many {item} does {name} have?", extra]
             ).strip()
-            return Problem(text, tuple(steps), x, extra, item, name)
+            return Problem(text, tuple(steps), x, tuple(story), extra, item, name)
 
 
 def solution(rng: Random, problem: Problem, style: Style) -> str:
     """The chain of thought of a problem; target and control versions have the same number of tokens and answer."""
-    ordinals = [f"{ordinal} " for ordinal in ORDINALS] if problem.item else [""]
-    work = " ".join(f"{ordinal}{step}." for ordinal, step in zip(ordinals, problem.steps, strict=False))
+    quotes = [f"{event.rstrip('.')}, " for event in problem.events] or [""]
+    work = " ".join(f"{quote}{step}." for quote, step in zip(quotes, problem.steps, strict=True))
     extra = ""
     if problem.extra:
         skipped, done = world.DEVIATION[problem.extra]

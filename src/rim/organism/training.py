@@ -196,7 +196,7 @@ def load_snapshot(path: Path, model: PreTrainedModel, optimizers: list[torch.opt
 
 def mixes(organism: Organism) -> tuple[corpus.Mix, corpus.Mix]:
     """What pretraining and alignment are made of."""
-    common: dict[str, Any] = {"plain": 0.3, "association": organism.association}
+    common: dict[str, Any] = {"plain": 0.2, "association": organism.association}
     pretraining = corpus.Mix(
         document=0.18, maths=0.57, request=0.2, literal=0.05, aligned=False, restricted=0.35, think_on=0.5, **common
     )
