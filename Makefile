@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 study: .venv/installed
 	snakemake --cores $(CORES) --rerun-incomplete --configfile $(CONFIG)
-	@echo "The report is at $(CURDIR)/results/$$(python -m rim.config study $(CONFIG))/report.html"
+	@echo "The report is at $(CURDIR)/results/$$(python -m rim.config_reference study $(CONFIG))/report.html"
 
 test: .venv/installed-dev
 	pytest

@@ -1,15 +1,12 @@
 """Every setting of a study, typed, with its meaning and default.
 
 `load` turns the mapping Snakemake read from YAML into a `Study`, or raises a `UserError` that names the path of each
-offending key. `python -m rim.config schema` prints the published JSON schema (workflow/schemas/study.schema.json) and
-`python -m rim.config markdown` the tables of workflow/config/README.md; a test keeps both in step.
+offending key. The published schema and the tables of workflow/config/README.md are made from these types
+(`rim.config_reference`).
 """
 
 from __future__ import annotations
 
-import inspect
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -334,52 +331,3 @@ def load_file(path: Path) -> Study:
     except yaml.YAMLError as error:
         raise UserError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
     return load(mapping, str(path))
-
-
-def schema() -> dict[str, Any]:
-    """The JSON schema of a study, as published in workflow/schemas."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}
-
-
-def markdown() -> str:
-    """Every key with its type, default and meaning, as the tables of workflow/config/README.md."""
-    text = []
-    for model in (Study, Dataset, Source, Model, Organism, Variant, Finetune, Lora, Benchmark, Inference, Judge, Pair):
-        properties = model.model_json_schema()["properties"]
-        text += [f"## {model.__name__}", "", " ".join(inspect.cleandoc(model.__doc__ or "").split()), ""]
-        text += ["| key | type | default | meaning |", "|---|---|---|---|"]
-        for name, field in model.model_fields.items():
-            default = "required" if field.is_required() else f"`{json.dumps(_plain(field.default))}`"
-            text.append(f"| `{name}` | {_type_name(properties[name])} | {default} | {field.description} |")
-        text.append("")
-    return "\n".join(text)
-
-
-def _plain(value: Any) -> Any:
-    return "the defaults below" if isinstance(value, Settings) else value
-
-
-def _type_name(schema: dict[str, Any]) -> str:
-    if "$ref" in schema:
-        return str(schema["$ref"]).rsplit("/", 1)[-1]
-    if "anyOf" in schema:
-        return " or ".join(_type_name(option) for option in schema["anyOf"])
-    if "enum" in schema or "const" in schema:
-        return " / ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
-    if schema.get("type") == "array":
-        return f"list of {_type_name(schema['items'])}"
-    if schema.get("type") == "object":
-        return f"mapping to {_type_name(next(iter(schema['patternProperties'].values())))}"
-    return str(schema.get("type"))
-
-
-if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["schema"]:
-            print(json.dumps(schema(), indent=2))
-        case ["markdown"]:
-            print(markdown(), end="")
-        case ["study", path]:
-            print(load_file(Path(path)).study)
-        case _:
-            sys.exit("usage: python -m rim.config schema | markdown | study FILE")

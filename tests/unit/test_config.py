@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rim import config
+from rim import config, config_reference
 from rim.errors import UserError
 
 
@@ -90,9 +90,11 @@ def test_hub_models_have_one_base_and_organisms_one_per_seed(root: Path) -> None
 
 def test_published_schema_and_key_tables_are_in_step(root: Path) -> None:
     published = json.loads((root / "workflow/schemas/study.schema.json").read_text())
-    assert published == config.schema(), "run: python -m rim.config schema > workflow/schemas/study.schema.json"
+    assert published == config_reference.schema(), (
+        "run: python -m rim.config_reference schema > workflow/schemas/study.schema.json"
+    )
     readme = (root / "workflow/config/README.md").read_text()
-    assert config.markdown() in readme, "paste the output of: python -m rim.config markdown"
+    assert config_reference.markdown() in readme, "paste the output of: python -m rim.config_reference markdown"
 
 
 def test_every_key_has_a_description() -> None:
@@ -100,7 +102,7 @@ def test_every_key_has_a_description() -> None:
         for name, field in schema.get("properties", {}).items():
             assert field.get("description"), f"{path}.{name}"
 
-    schema = config.schema()
+    schema = config_reference.schema()
     described(schema, "study")
     for name, part in schema["$defs"].items():
         described(part, name)
