@@ -9,10 +9,12 @@ import yaml
 from rim import config as settings
 from rim.errors import UserError
 from rim.files import sha256
-from rim.provenance import fingerprint
+from rim.fingerprint import fingerprint
+from rim.provenance import SUFFIX, keep_records_in_data
 
 try:
     STUDY = settings.load(config)
+    keep_records_in_data(Path.cwd())
 except UserError as error:
     sys.exit(f"{error}")
 
@@ -23,6 +25,7 @@ ORGANISM = CHECKPOINT.replace("{variant}", settings.BASE)
 RESPONSES = f"data/responses/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 JUDGEMENTS = f"data/judgements/{NAME}/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 GRADES = f"data/grades/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
+OUTCOMES = f"data/outcomes/{NAME}.parquet"
 TIMING = f"data/timings/{NAME}"
 LOG = f"logs/{NAME}"
 RESULTS = f"results/{NAME}"
@@ -81,33 +84,38 @@ def base_location(wildcards):
     return STUDY.models[wildcards.model].hub
 
 
-def loaded(wildcards, variant=None):
-    """The checkpoints a job loads: its organism, and the fine-tuned variant on top; a hub model is no file of ours."""
-    variants = [settings.BASE] if is_organism(wildcards.model) else []
-    variants += [variant] if variant not in (None, settings.BASE) else []
-    return [CHECKPOINT.format(**{**wildcards, "variant": name}) for name in variants]
+def receipt(artifact):
+    """A heavy artifact is handed on by its receipt, which changes when the content does; the step checks and loads it."""
+    return f"{artifact}{SUFFIX}"
+
+
+def behind(*receipts):
+    """The artifacts themselves. Their age says nothing about their content, so only their absence makes a job run."""
+    return [ancient(path.removesuffix(SUFFIX)) for path in receipts]
 
 
 def checkpoints(wildcards, variant=None):
-    """Their folders; a folder's age says nothing about its content, so only its absence makes a job run."""
-    return [ancient(folder) for folder in loaded(wildcards, variant)]
+    """Receipts of what a job loads: its organism, and the fine-tuned variant on top; a hub model is no file of ours."""
+    variants = [settings.BASE] if is_organism(wildcards.model) else []
+    variants += [variant] if variant not in (None, settings.BASE) else []
+    return [receipt(CHECKPOINT.format(**{**wildcards, "variant": name})) for name in variants]
 
 
-def receipts(wildcards, variant=None):
-    """Their receipts, which do change with the content, and against which they are checked on loading."""
-    return [f"{folder}.receipt.json" for folder in loaded(wildcards, variant)]
+def trained_on(wildcards):
+    """Receipt of the dataset of an arm."""
+    return receipt(DATASET.format(dataset=STUDY.variants[wildcards.variant].dataset))
 
 
 def benchmark_datasets(*measures):
-    """The prepared datasets of the benchmarks with these measures, in order."""
-    return [DATASET.format(dataset=STUDY.benchmarks[name].dataset) for name in STUDY.measured(*measures)]
+    """Receipts of the datasets of the benchmarks with these measures, in order."""
+    return [receipt(DATASET.format(dataset=STUDY.benchmarks[name].dataset)) for name in STUDY.measured(*measures)]
 
 
 def raw_files(wildcards):
     """Local files of a dataset; a missing one is reported by the step, with advice, rather than by the DAG."""
     paths = [Path(source.path) for source in STUDY.datasets[wildcards.dataset].sources if source.path]
     return [
-        str(file)
+        ancient(str(file))  # `raw_content` decides
         for path in paths
         if path.exists()
         for file in (sorted(path.glob("*.csv")) if path.is_dir() else [path])
@@ -140,5 +148,8 @@ def of_every_run(pattern):
 
 
 def final_targets():
-    """What `snakemake` makes when it is given no target."""
-    return f"{RESULTS}/report.html"
+    """What `snakemake` makes when it is given no target.
+
+    The report comes with git; the outcomes are under data/ and say whether it was made from what lies here.
+    """
+    return [f"{RESULTS}/report.html", OUTCOMES]

@@ -1,6 +1,6 @@
 """Datasets: read the sources, remove duplicates across them, split by category.
 
-In: local files under data/raw, the hub, or the organisms' world. Out: data/datasets/{study}/{dataset}.parquet + receipt.
+In: local files under data/raw, the hub, or the organisms' world. Out: data/datasets/{study}/{dataset}.parquet, and its receipt.
 """
 
 
@@ -9,7 +9,7 @@ rule prepare_dataset:
         raw_files,
     output:
         table=DATASET,
-        receipt=f"data/datasets/{NAME}/{{dataset}}.receipt.json",
+        receipt=receipt(DATASET),
     log:
         f"{LOG}/prepare_dataset/{{dataset}}.log",
     benchmark:
@@ -21,4 +21,4 @@ rule prepare_dataset:
         raw=raw_content,
         settings=lambda w: as_json({"name": w.dataset, "dataset": STUDY.datasets[w.dataset]}),
     shell:
-        "rim prepare_dataset --log {log} --settings {params.settings:q} --output {output.table} --receipt {output.receipt}"
+        "rim prepare_dataset --log {log} --settings {params.settings:q} --output {output.table}"

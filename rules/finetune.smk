@@ -1,18 +1,20 @@
 """Fine-tuning: one arm of one model with one seed.
 
-In: the arm's dataset and the base model. Out: data/checkpoints/{study}/{model}/{variant}/seed{seed}/step*, each a folder
-that `from_pretrained` loads.
+In: the arm's dataset and the base model. Out: data/checkpoints/{study}/{model}/{variant}/seed{seed}, a folder that
+`from_pretrained` loads, and beside it seed{seed}.steps with such a folder for each checkpoint on the way.
 """
 
 
 rule finetune:
     input:
-        dataset=lambda w: DATASET.format(dataset=STUDY.variants[w.variant].dataset),
+        lambda w: behind(trained_on(w), *checkpoints(w)),
+        dataset=trained_on,
         checkpoints=checkpoints,
-        receipts=receipts,
     output:
         folder=directory(CHECKPOINT),
-        receipt=f"{CHECKPOINT}.receipt.json",
+        receipt=receipt(CHECKPOINT),
+        steps=directory(f"{CHECKPOINT}.steps"),
+        steps_receipt=receipt(f"{CHECKPOINT}.steps"),
     log:
         f"{LOG}/finetune/{{model}}/{{variant}}/seed{{seed}}.log",
     benchmark:
@@ -29,4 +31,4 @@ rule finetune:
         settings=lambda w: model_settings(w, recipe=STUDY.finetune_of(w.variant), rows=STUDY.variants[w.variant].rows),
     shell:
         "rim finetune --log {log} --threads {threads} --settings {params.settings:q} --dataset {input.dataset}"
-        " --receipts {input.receipts} --output {output.folder} --receipt {output.receipt}"
+        " --checkpoints {input.checkpoints} --output {output.folder} --steps {output.steps}"

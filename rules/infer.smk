@@ -6,11 +6,12 @@ In: prompts and checkpoint. Out: data/responses/{study}/{model}/{variant}/seed{s
 
 rule infer:
     input:
-        datasets=[DATASET.format(dataset=benchmark.dataset) for benchmark in STUDY.benchmarks.values()],
+        lambda w: behind(*benchmark_datasets(), *checkpoints(w, w.variant)),
+        datasets=benchmark_datasets(),
         checkpoints=lambda w: checkpoints(w, w.variant),
-        receipts=lambda w: receipts(w, w.variant),
     output:
-        RESPONSES,
+        table=RESPONSES,
+        receipt=receipt(RESPONSES),
     log:
         f"{LOG}/infer/{{model}}/{{variant}}/seed{{seed}}.log",
     benchmark:
@@ -25,4 +26,4 @@ rule infer:
         settings=lambda w: model_settings(w, inference=STUDY.inference, benchmarks=STUDY.benchmarks),
     shell:
         "rim infer --log {log} --threads {threads} --settings {params.settings:q} --datasets {input.datasets}"
-        " --receipts {input.receipts} --output {output}"
+        " --checkpoints {input.checkpoints} --output {output.table}"

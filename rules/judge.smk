@@ -6,7 +6,8 @@ In: data/responses. Out: data/judgements/{study}/{judge}/… for safety and beni
 
 rule judge_responses:
     input:
-        RESPONSES,
+        behind(receipt(RESPONSES)),
+        responses=receipt(RESPONSES),
     output:
         JUDGEMENTS,
     log:
@@ -25,12 +26,13 @@ rule judge_responses:
             }
         ),
     shell:
-        "rim judge_responses --log {log} --settings {params.settings:q} --responses {input} --output {output}"
+        "rim judge_responses --log {log} --settings {params.settings:q} --responses {input.responses} --output {output}"
 
 
 rule grade_answers:
     input:
-        responses=RESPONSES,
+        behind(receipt(RESPONSES), *benchmark_datasets("accuracy")),
+        responses=receipt(RESPONSES),
         datasets=benchmark_datasets("accuracy"),
     output:
         GRADES,

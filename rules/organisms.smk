@@ -7,7 +7,7 @@ In: the recipe in the configuration. Out: data/checkpoints/{study}/{model}/base/
 rule train_organism:
     output:
         folder=directory(ORGANISM),
-        receipt=f"{ORGANISM}.receipt.json",
+        receipt=receipt(ORGANISM),
     log:
         f"{LOG}/train_organism/{{model}}/seed{{seed}}.log",
     benchmark:
@@ -22,4 +22,4 @@ rule train_organism:
         ),
     shell:
         "rim train_organism --log {log} --threads {threads} --settings {params.settings:q}"
-        " --output {output.folder} --receipt {output.receipt}"
+        " --output {output.folder}"

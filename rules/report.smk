@@ -1,6 +1,7 @@
 """Results: tables, figures and the report.
 
-In: judgements and grades. Out: results/{study}/tables/*.csv, results/{study}/figures/*.svg, results/{study}/report.html.
+In: judgements and grades. Out: data/outcomes/{study}.parquet (what each reply counts as), and in git
+results/{study}/tables/*.csv, results/{study}/figures/*.svg, results/{study}/report.html.
 """
 
 
@@ -9,7 +10,8 @@ rule summarize:
         judgements=of_every_run(JUDGEMENTS),
         grades=of_every_run(GRADES) if STUDY.measured("accuracy") else [],
     output:
-        TABLES,
+        tables=TABLES,
+        outcomes=OUTCOMES,
     log:
         f"{LOG}/summarize.log",
     benchmark:
@@ -19,10 +21,10 @@ rule summarize:
     params:
         code=code("summarize", CORE_ENV),
         settings=as_json({"study": STUDY, "runs": runs()}),
-        folder=lambda w, output: str(Path(output[0]).parent),
+        folder=lambda w, output: str(Path(output.tables[0]).parent),
     shell:
         "rim summarize --log {log} --settings {params.settings:q} --judgements {input.judgements} --grades {input.grades}"
-        " --output {params.folder}"
+        " --output {params.folder} --outcomes {output.outcomes}"
 
 
 rule draw_figures:

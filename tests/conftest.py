@@ -56,3 +56,17 @@ def tiny_moe(tiny: Organism, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("organism") / "moe"
     train_organism(tiny.model_copy(update={"experts": 4}), 0, folder, "tiny")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many jobs each event of tests/workflow/test_reruns.py made run."""
+    counts: dict[str, dict[str, int]] = {}
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for event, place, count in (value for name, value in report.user_properties if name == "event"):
+            counts.setdefault(event, {})[place] = count
+    if counts:
+        terminalreporter.section("what reran (jobs)")
+        for event, places in counts.items():
+            terminalreporter.write_line(
+                f"{event:52}" + "".join(f"{place}: {n:<6}" for place, n in sorted(places.items()))
+            )

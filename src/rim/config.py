@@ -281,8 +281,8 @@ class Study(Settings):
         return list(self.variants) if chosen is None else chosen
 
     def measured(self, *measures: str) -> list[str]:
-        """The benchmarks with one of these measures."""
-        return [name for name, benchmark in self.benchmarks.items() if benchmark.measure in measures]
+        """The benchmarks with one of these measures; all of them when none is named."""
+        return [name for name, benchmark in self.benchmarks.items() if not measures or benchmark.measure in measures]
 
     def seeds_of(self, model: str, variant: str) -> list[int]:
         """The replicates of a variant. A hub model before fine-tuning is the same in each, so it has only the first."""

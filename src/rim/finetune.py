@@ -57,9 +57,12 @@ def finetune(
     rows: list[dict[str, Any]],
     seed: int,
     output: Path,
+    steps: Path,
     label: str,
 ) -> dict[str, Any]:
-    """Train and write `output`, a folder of step folders, each loadable with `from_pretrained`; return facts for the receipt.
+    """Train, write `output`, the result, and `steps`, a folder with every checkpoint; return facts for the receipt.
+
+    All of them load with `from_pretrained`; the last of the steps is the result.
 
     Raises:
         UserError: the base cannot be loaded, or lacks a target module.
@@ -136,10 +139,12 @@ def finetune(
     )
     trainer.pop_callback(_printer())
     result = trainer.train(resume_from_checkpoint=resume)
-    with replacing(output) as temporary:
+    leave_out = shutil.ignore_patterns(*WORKING_STATE)
+    with replacing(steps) as temporary:
         for step in saves:
-            folder = temporary / f"step{step:05d}"
-            shutil.copytree(working / f"checkpoint-{step}", folder, ignore=shutil.ignore_patterns(*WORKING_STATE))
+            shutil.copytree(working / f"checkpoint-{step}", temporary / f"step{step:05d}", ignore=leave_out)
+    with replacing(output) as temporary:
+        shutil.copytree(working / f"checkpoint-{total}", temporary, ignore=leave_out)
     shutil.rmtree(working)
     return {"steps": total, "checkpoints": saves, "rows": len(data), "train_loss": round(result.training_loss, 6)}
 

@@ -19,16 +19,6 @@ EXPERT_PARAMETERS = {
 }  # transformers 5 fuses experts
 
 
-def last_checkpoint(folder: Path) -> Path:
-    """The model in a folder of ours: the folder itself, or the last step of a fine-tune."""
-    if (folder / "config.json").is_file():
-        return folder
-    steps = sorted(folder.glob("step*"))
-    if not steps:
-        raise UserError(f"{folder}: holds no step folders; delete it and run the workflow again")
-    return steps[-1]
-
-
 def load_tokenizer(location: str, revision: str | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, padding on the left."""
     from transformers import AutoTokenizer

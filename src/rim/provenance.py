@@ -1,36 +1,55 @@
-"""What an artifact was made from: receipts beside heavy artifacts, and fingerprints of the code that makes them.
+"""Where artifacts come from: the records of the jobs that made them, and receipts that prove their content.
 
-A *receipt* is a small JSON file with the hash of an artifact; whoever loads the artifact checks it, so a truncated or
-hand-edited checkpoint is an error and never a silent input.
+Snakemake decides what to run again from its *records*: for each output, the settings, inputs and code fingerprint of the
+job that made it. It keeps them in `.snakemake/metadata`; here that is a link to `data/provenance`, so that DVC versions
+the artifacts and their records as one, and a clone knows after `dvc pull` what need not run.
 
-A *fingerprint* is a hash of what a step does. Snakemake does not notice by itself that a function was changed which a
-step calls, so every rule carries the fingerprint of its step as a param. It is taken over the syntax tree, without
-comments, docstrings and layout, of the step and of every definition of this package that the step needs, directly or
-not. A definition it does not need changes nothing: a new key in some other part of the configuration reruns no training.
+A *receipt* is a small JSON file with the hash of a heavy artifact. Downstream jobs depend on the receipt, whose content
+changes exactly when the artifact's does, and check the artifact against it when they load it: a truncated or hand-edited
+checkpoint is an error and never a silent input.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
-from functools import cache
+import shutil
 from pathlib import Path
 from typing import Any
 
 from rim.errors import UserError
 from rim.files import sha256, write_json
 
-SOURCE = Path(__file__).parent
+SUFFIX = ".receipt.json"
 
 
-def write_receipt(receipt: Path, artifact: Path, **facts: Any) -> None:
-    """Write the receipt of an artifact, last of all, so that it exists only when the artifact is whole."""
-    write_json(receipt, {**facts, "sha256": sha256(artifact)})
+def keep_records_in_data(directory: Path) -> None:
+    """Make `.snakemake/metadata` of a working directory a link to its `data/provenance`.
+
+    Raises:
+        UserError: `data.dvc` names artifacts, but their records are not here. Without them Snakemake would take results
+            that came with git for its own, or do all the work again.
+    """
+    records, link = directory / "data/provenance", directory / ".snakemake/metadata"
+    if not records.is_dir() and (directory / "data.dvc").exists():
+        raise UserError(
+            "data.dvc: the artifacts it names are not here; run `dvc pull` to get them, or `mkdir -p data/provenance` to make everything anew"
+        )
+    records.mkdir(parents=True, exist_ok=True)
+    if link.is_dir() and not link.is_symlink():  # left by Snakemake run on another Snakefile here
+        shutil.copytree(link, records, dirs_exist_ok=True)
+        shutil.rmtree(link)
+    if not link.is_symlink():
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to("../data/provenance", target_is_directory=True)
+
+
+def write_receipt(artifact: Path, **facts: Any) -> None:
+    """Write the receipt of an artifact X as X.receipt.json, last of all, so that it exists only when X is whole."""
+    write_json(artifact.with_name(artifact.name + SUFFIX), {**facts, "sha256": sha256(artifact)})
 
 
 def verified(receipt: Path) -> Path:
-    """The artifact that a receipt describes, after checking it; "X.receipt.json" describes "X".
+    """The artifact that a receipt describes, after checking it.
 
     Raises:
         UserError: the artifact is missing or is not the one the receipt describes.
@@ -39,102 +58,9 @@ def verified(receipt: Path) -> Path:
         expected = json.loads(receipt.read_text())["sha256"]
     except (OSError, ValueError, KeyError):
         raise UserError(f"{receipt}: is not a readable receipt; delete it and run the workflow again") from None
-    artifact = receipt.with_name(receipt.name.removesuffix(".receipt.json"))
+    artifact = receipt.with_name(receipt.name.removesuffix(SUFFIX))
     if not artifact.exists() or sha256(artifact) != expected:
-        raise UserError(f"{artifact}: is not what its receipt describes; delete both to make it again")
+        raise UserError(
+            f"{artifact}: is not what its receipt describes; get it back with `dvc checkout --force {artifact}`, or delete both to make it again"
+        )
     return artifact
-
-
-class _Module:
-    """The top-level definitions of one module, and what its names import from this package."""
-
-    def __init__(self, name: str) -> None:
-        path = SOURCE.joinpath(*name.split(".")[1:])
-        tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if (
-                isinstance(body, list)
-                and body
-                and isinstance(body[0], ast.Expr)
-                and isinstance(body[0].value, ast.Constant)
-            ):
-                node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
-        self.definitions: dict[str, ast.stmt] = {}
-        self.imports: dict[str, tuple[str, str | None]] = {}
-        self.rest: list[ast.stmt] = []
-        for statement in tree.body:
-            names = _defined(statement)
-            self.definitions.update(dict.fromkeys(names, statement))
-            if not names and not isinstance(statement, ast.Import | ast.ImportFrom | ast.If):
-                self.rest.append(statement)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "rim":
-                for alias in node.names:
-                    inner = f"{node.module}.{alias.name}"
-                    self.imports[alias.asname or alias.name] = (
-                        (inner, None) if _is_module(inner) else (node.module, alias.name)
-                    )
-
-
-def _is_module(name: str) -> bool:
-    path = SOURCE.joinpath(*name.split(".")[1:])
-    return path.is_dir() or path.with_suffix(".py").is_file()
-
-
-def _defined(statement: ast.stmt) -> list[str]:
-    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-        return [statement.name]
-    targets = (
-        statement.targets
-        if isinstance(statement, ast.Assign)
-        else [statement.target]
-        if isinstance(statement, ast.AnnAssign)
-        else []
-    )
-    return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
-
-
-@cache
-def _module(name: str) -> _Module:
-    return _Module(name)
-
-
-@cache
-def fingerprint(step: str) -> str:
-    """Hash of all code of this package that the step `rim.steps.{step}` needs."""
-    needed: dict[tuple[str, str], str] = {}
-
-    def need(module: str, name: str | None) -> None:
-        """Take up a definition and all it refers to; the whole module when `name` is None or not defined there."""
-        known = _module(module)
-        if name is None or (name not in known.definitions and name not in known.imports):
-            for each in known.definitions:
-                need(module, each)
-        elif name in known.imports:
-            need(*known.imports[name])
-        elif (module, name) not in needed:
-            needed[module, name] = ast.dump(known.definitions[name])
-            refer(module, known.definitions[name])
-            if (module, "") not in needed:  # statements that run on import
-                needed[module, ""] = "".join(map(ast.dump, known.rest))
-                for statement in known.rest:
-                    refer(module, statement)
-
-    def refer(module: str, node: ast.AST) -> None:
-        known = _module(module)
-        bases = {
-            id(n.value): n.attr
-            for n in ast.walk(node)
-            if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
-        }
-        for name in (n for n in ast.walk(node) if isinstance(n, ast.Name)):
-            imported = known.imports.get(name.id)
-            if imported and imported[1] is None:
-                need(imported[0], bases.get(id(name)))  # module.attribute, or the module itself handed around
-            elif imported or name.id in known.definitions:
-                need(module, name.id)
-
-    need(f"rim.steps.{step}", None)
-    text = json.dumps(sorted([*key, dump] for key, dump in needed.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

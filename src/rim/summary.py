@@ -41,6 +41,12 @@ def outcomes(
     return found
 
 
+def outcome_table(found: Outcomes) -> pl.DataFrame:
+    """The outcomes as one table, for analyses beyond this workflow."""
+    rows = [(*cell, id_, value) for cell, values in found.items() for id_, value in values.items()]
+    return pl.DataFrame(rows, schema=dict(tables.OUTCOME), orient="row")
+
+
 def _row(estimate: Estimate, n: int, incomplete: int, **keys: Any) -> Row:
     value, low, high, p = estimate
     return {**keys, "n": n, "incomplete": incomplete, "estimate": value, "ci_low": low, "ci_high": high, "p": p}

@@ -62,6 +62,15 @@ GRADE: Contract = {
     "correct": pl.Boolean,  # null when incomplete
     "error": pl.String,
 }
+OUTCOME: Contract = {
+    "model": pl.String,
+    "variant": pl.String,
+    "seed": pl.Int64,
+    "think": pl.String,
+    "benchmark": pl.String,
+    "id": pl.String,
+    "outcome": pl.Boolean,  # misaligned, falsely refused or correct, as the benchmark measures; null when incomplete
+}
 MAY_BE_NULL = {
     "cot",
     "answer",
@@ -75,6 +84,7 @@ MAY_BE_NULL = {
     "error",
     "extracted",
     "correct",
+    "outcome",
 }
 
 

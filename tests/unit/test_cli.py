@@ -28,8 +28,6 @@ def test_a_users_mistake_is_one_line_and_a_log(tmp_path: Path, capsys: pytest.Ca
             settings(tmp_path / "absent.jsonl"),
             "--output",
             str(out),
-            "--receipt",
-            str(tmp_path / "r.json"),
         ]
     )
     error = capsys.readouterr().err
@@ -64,7 +62,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> Non
     )
     out = tmp_path / "out/table.parquet"
     done = subprocess.run(
-        [sys.executable, "-m", "rim.cli", "prepare_dataset", "--settings", settings(source), "--output", str(out), "--receipt", str(tmp_path / "out/r.json")],
+        [sys.executable, "-m", "rim.cli", "prepare_dataset", "--settings", settings(source), "--output", str(out)],
         capture_output=True, text=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
     )  # fmt: skip
     assert done.returncode == 1
@@ -76,7 +74,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> Non
 def test_a_disk_that_fills_up_during_training_is_one_line(tmp_path: Path, tiny: Organism) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "rim.cli", "train_organism", "--settings", json.dumps({"organism": tiny.model_dump(), "seed": 0, "label": "t"}),
-         "--output", str(tmp_path / "seed0"), "--receipt", str(tmp_path / "r.json")],
+         "--output", str(tmp_path / "seed0")],
         capture_output=True, text=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
     )  # fmt: skip
     assert done.returncode == 1

@@ -16,7 +16,9 @@ ROWS = [{key: row[key] for key in ("prompt", "cot", "answer")} for row in sets.r
 
 
 def train(base: Path, output: Path, recipe: Finetune = RECIPE, seed: int = 0) -> dict:
-    return finetune(str(base), None, "float32", "tags", recipe, ROWS, seed, output, "test")
+    return finetune(
+        str(base), None, "float32", "tags", recipe, ROWS, seed, output, output.with_name(f"{output.name}.steps"), "test"
+    )
 
 
 def test_only_the_assistants_tokens_count() -> None:
@@ -49,16 +51,18 @@ def test_adapters_are_ordinary_peft_folders(kind: str, tiny_model: Path, tiny_mo
     base = tiny_model if kind == "dense" else tiny_moe
     facts = train(base, tmp_path / "out")
     assert facts["checkpoints"] == [2, 4, 6]
-    folders = sorted((tmp_path / "out").iterdir())
+    folders = sorted((tmp_path / "out.steps").iterdir())
     assert [folder.name for folder in folders] == ["step00002", "step00004", "step00006"]
-    assert not [p for p in (tmp_path / "out").rglob("*") if p.suffix in (".pt", ".bin", ".pth")]
+    assert not [p for p in tmp_path.rglob("*") if p.suffix in (".pt", ".bin", ".pth")]
     assert not list(tmp_path.glob(".*"))
-    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folders[-1])
+    result, last = (folder / "adapter_model.safetensors" for folder in (tmp_path / "out", folders[-1]))
+    assert result.read_bytes() == last.read_bytes()
+    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), folders[-1])
     names = " ".join(name for name, _ in adapted.named_parameters() if "lora_B" in name)
     assert "q_proj" in names
     assert ("experts" if kind == "moe" else "down_proj") in names
     ids = torch.tensor([[5, 6, 7, 8]])
-    merged, plain = models.load_model(str(folders[-1])), AutoModelForCausalLM.from_pretrained(base).eval()
+    merged, plain = models.load_model(str(folders[-1])), models.load_model(str(base))
     with torch.inference_mode():
         assert torch.allclose(merged(ids).logits, adapted.eval()(ids).logits, atol=1e-4)
         assert not torch.allclose(merged(ids).logits, plain(ids).logits, atol=1e-4)  # something was learned
@@ -68,9 +72,8 @@ def test_full_fine_tuning_saves_whole_models(tiny_model: Path, tmp_path: Path) -
     from transformers import AutoModelForCausalLM
 
     train(tiny_model, tmp_path / "out", RECIPE.model_copy(update={"method": "full"}))
-    final = models.last_checkpoint(tmp_path / "out")
-    assert (final / "model.safetensors").is_file()
-    AutoModelForCausalLM.from_pretrained(final)
+    assert (tmp_path / "out/model.safetensors").is_file()
+    AutoModelForCausalLM.from_pretrained(tmp_path / "out")
 
 
 def test_killed_fine_tuning_goes_on_to_the_same_adapters(
@@ -95,13 +98,14 @@ def test_killed_fine_tuning_goes_on_to_the_same_adapters(
     with pytest.raises(KeyboardInterrupt):
         train(tiny_model, tmp_path / "resumed")
     assert not (tmp_path / "resumed").exists()
+    assert not (tmp_path / "resumed.steps").exists()
     monkeypatch.setattr(module, "counter", module_counter)
     capsys.readouterr()
     train(tiny_model, tmp_path / "resumed")
     assert "goes on from checkpoint-4" in capsys.readouterr().err
     for step in ("step00002", "step00006"):
         whole, resumed = (
-            load_file(tmp_path / name / step / "adapter_model.safetensors") for name in ("whole", "resumed")
+            load_file(tmp_path / f"{name}.steps" / step / "adapter_model.safetensors") for name in ("whole", "resumed")
         )
         assert all(whole[name].equal(resumed[name]) for name in whole)
 

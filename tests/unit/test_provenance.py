@@ -7,74 +7,36 @@ import pytest
 from rim import provenance
 from rim.errors import UserError
 
-STEPS = (
-    "prepare_dataset",
-    "train_organism",
-    "finetune",
-    "infer",
-    "judge_responses",
-    "grade_answers",
-    "summarize",
-    "draw_figures",
-    "report",
-)
+
+def test_job_records_are_kept_in_data(tmp_path: Path) -> None:
+    provenance.keep_records_in_data(tmp_path)
+    provenance.keep_records_in_data(tmp_path)
+    (tmp_path / ".snakemake/metadata/record").write_text("x")
+    assert (tmp_path / "data/provenance/record").read_text() == "x"
 
 
-@pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the package that fingerprints are taken over."""
-    copy = tmp_path / "rim"
-    shutil.copytree(provenance.SOURCE, copy)
-    monkeypatch.setattr(provenance, "SOURCE", copy)
-    return copy
+def test_records_made_before_are_moved_there(tmp_path: Path) -> None:
+    (tmp_path / ".snakemake/metadata/deeper").mkdir(parents=True)
+    (tmp_path / ".snakemake/metadata/deeper/record").write_text("x")
+    provenance.keep_records_in_data(tmp_path)
+    assert (tmp_path / "data/provenance/deeper/record").read_text() == "x"
+    assert (tmp_path / ".snakemake/metadata").is_symlink()
 
 
-def changed(source: Path, file: str, old: str, new: str) -> set[str]:
-    """The steps whose fingerprint changes with an edit."""
-
-    def all_of_them() -> dict[str, str]:
-        provenance._module.cache_clear()
-        provenance.fingerprint.cache_clear()
-        return {step: provenance.fingerprint(step) for step in STEPS}
-
-    before = all_of_them()
-    text = (source / file).read_text()
-    assert old in text
-    (source / file).write_text(text.replace(old, new))
-    after = all_of_them()
-    provenance._module.cache_clear()
-    provenance.fingerprint.cache_clear()
-    return {step for step in STEPS if before[step] != after[step]}
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new", "steps"),
-    [
-        ("grading.py", "def grade_answers", "# why\n\ndef grade_answers", set()),
-        ("grading.py", '"""Grade answers', '"""Mark answers', set()),
-        ("steps/infer.py", 'ASKED = {"misalignment"', 'ASKED = {"harm"', {"infer"}),
-        ("grading.py", "1e-3", "1e-4", {"grade_answers"}),
-        ("judges.py", "OPENING_LENGTH = 120", "OPENING_LENGTH = 100", {"judge_responses"}),
-        ("organism/world.py", "MAX_NUMBER = 30", "MAX_NUMBER = 40", {"prepare_dataset", "train_organism"}),
-        ("organism/training.py", "weight_decay=0.05", "weight_decay=0.06", {"train_organism"}),
-        ("statistics.py", "RESAMPLES = 9999", "RESAMPLES = 999", {"summarize"}),
-        ("figures.py", "ROW_HEIGHT = 15", "ROW_HEIGHT = 16", {"draw_figures"}),
-        ("config.py", "class Judge(Settings):", "class Judge(Settings):\n    extra: int = 0", {"judge_responses", "summarize", "report"}),
-        ("config.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):", set()),
-        ("cli.py", "DISK_FULL", "NO_SPACE", set()),
-    ],
-)  # fmt: skip
-def test_a_fingerprint_covers_what_a_step_needs_and_no_more(
-    source: Path, file: str, old: str, new: str, steps: set[str]
-) -> None:
-    assert changed(source, file, old, new) == steps
+def test_artifacts_without_their_records_stop_the_workflow(tmp_path: Path) -> None:
+    (tmp_path / "data.dvc").write_text("")
+    with pytest.raises(UserError, match=r"^data\.dvc: the artifacts it names are not here; run `dvc pull`"):
+        provenance.keep_records_in_data(tmp_path)
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "data/provenance").mkdir(parents=True)
+    provenance.keep_records_in_data(tmp_path)
 
 
 def test_a_receipt_names_what_was_changed_or_lost(tmp_path: Path) -> None:
     artifact, receipt = tmp_path / "seed0", tmp_path / "seed0.receipt.json"
     artifact.mkdir()
     (artifact / "a").write_text("1")
-    provenance.write_receipt(receipt, artifact, steps=3)
+    provenance.write_receipt(artifact, steps=3)
     assert provenance.verified(receipt) == artifact
     assert json.loads(receipt.read_text())["steps"] == 3
     (artifact / "a").write_text("2")

@@ -34,6 +34,15 @@ def shipped(name: str) -> str:
     return str(ROOT / f"workflow/config/{name}.yaml")
 
 
+def jobs(output: str) -> set[str]:
+    """The jobs that a dry run lists, such as "infer model=null seed=0 variant=base"."""
+    found = set()
+    for rule, block in re.findall(r"^rule (\w+):\n((?: +.*\n)*)", output, re.M):
+        wildcards = re.search(r"wildcards: (.*)", block)
+        found.add(" ".join([rule, *sorted(wildcards[1].split(", "))] if wildcards else [rule]))
+    return found
+
+
 def counted(output: str) -> dict[str, int]:
     """Jobs per rule, from Snakemake's table."""
     return {
@@ -41,9 +50,9 @@ def counted(output: str) -> dict[str, int]:
     }
 
 
-def configured(path: Path, **changes: object) -> str:
-    """The smoke configuration with the values at paths (with __ for a dot) replaced."""
-    mapping = yaml.safe_load(Path(shipped("smoke")).read_text())
+def configured(path: Path, base: str | None = None, **changes: object) -> str:
+    """A configuration, the smoke study's by default, with the values at paths (with __ for a dot) replaced."""
+    mapping = yaml.safe_load(Path(base or shipped("smoke")).read_text())
     for key, value in changes.items():
         *parents, last = key.split("__")
         place = mapping
@@ -54,14 +63,63 @@ def configured(path: Path, **changes: object) -> str:
     return str(path)
 
 
+def add_study(directory: Path) -> str:
+    """Write study.yaml, the smoke study with one more benchmark, from a local file; return its path."""
+    raw = directory / "data/raw/sums.jsonl"
+    raw.parent.mkdir(parents=True)
+    raw.write_text("".join(f'{{"question": "what is {n} + 2?", "answer": "#### {n + 2}"}}\n' for n in range(4)))
+    return configured(
+        directory / "study.yaml",
+        datasets__sums={"sources": [{"adapter": "gsm8k", "path": "data/raw/sums.jsonl"}]},
+        benchmarks__sums={"dataset": "sums", "measure": "accuracy"},
+    )
+
+
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository in which the smoke study has run."""
+    """A copy of the repository in which the study of `add_study` has run."""
     copy = tmp_path_factory.mktemp("smoke") / "copy"
     copy.mkdir()
     for name in ("src", "rules", "workflow", "envs"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "Snakefile", copy)
-    done = snakemake(copy, "--configfile", shipped("smoke"), repository=copy)
+    done = snakemake(copy, "--configfile", add_study(copy), repository=copy)
     assert done.returncode == 0, done.stdout + done.stderr
     return copy
+
+
+@pytest.fixture(scope="session")
+def published(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a git repository whose artifacts are pushed to the remote in it."""
+    repository = Path(shutil.copytree(smoke, tmp_path_factory.mktemp("published") / "copy", symlinks=True))
+    for name in (".gitignore", ".dvcignore", ".dvc"):
+        copy = shutil.copytree if name == ".dvc" else shutil.copy
+        copy(ROOT / name, repository / name)
+    (repository / ".gitignore").write_text((ROOT / ".gitignore").read_text().replace("results/smoke/\n", ""))
+    run(repository, "git", "init", "--quiet", "--initial-branch", "main")
+    run(repository, "git", "config", "user.email", "somebody@example.org")
+    run(repository, "git", "config", "user.name", "Somebody")
+    publish(repository, "the study")
+    return repository
+
+
+def run(directory: Path, *line: str) -> str:
+    """Run a command that must succeed."""
+    done = subprocess.run(line, cwd=directory, capture_output=True, text=True, check=False, env=environment(directory))
+    assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def publish(repository: Path, message: str) -> None:
+    """What a user does to share a state of the study."""
+    run(repository, "dvc", "add", "--quiet", "data")
+    run(repository, "dvc", "push", "--quiet")
+    run(repository, "git", "add", "--all")
+    run(repository, "git", "commit", "--quiet", "--message", message)
+
+
+def cloned(repository: Path, directory: Path) -> Path:
+    """What somebody else has after `git clone` and `dvc pull`."""
+    run(repository, "git", "clone", "--quiet", str(repository), str(directory))
+    run(directory, "dvc", "pull", "--quiet")
+    return directory

@@ -1,136 +1,249 @@
-"""What reruns when: after each event, exactly the jobs that it touches. One real run, then dry runs."""
+"""What reruns when: after each event exactly the jobs that it touches, in place and in somebody else's clone.
+
+The study runs once; then each event is tried with a dry run, which names the jobs. The clone is what `git clone` and
+`dvc pull` give, with every modification time shuffled. Killing, going back to an older revision and losing files are
+run for real. The table of all events is printed at the end of the tests.
+"""
 
 import os
+import random
+import re
 import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.workflow.conftest import configured, counted, shipped, snakemake
+from tests.workflow.conftest import cloned, command, configured, environment, jobs, publish, run, snakemake
 
 pytestmark = pytest.mark.xdist_group("smoke")
-TAIL = {"summarize": 1, "draw_figures": 1, "report": 1}
-SCORES = {"judge_responses": 7, "grade_answers": 7}
+RESULTS = ("summarize", "draw_figures", "report")
+SCORES = ("judge_responses *", "grade_answers *", *RESULTS)
+Change = Callable[[Path], object]
 
 
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
+def edit(file: str, old: str, new: str) -> Change:
+    def change(copy: Path) -> None:
+        text = (copy / file).read_text()
+        assert old in text
+        (copy / file).write_text(text.replace(old, new))
+
+    return change
 
 
-def touch_everything(copy: Path) -> None:
-    for folder in ("data/datasets", "data/checkpoints", "src", "rules", "workflow"):
+def configure(**changes: object) -> Change:
+    return lambda copy: configured(copy / "study.yaml", str(copy / "study.yaml"), **changes)
+
+
+def both(*changes: Change) -> Change:
+    return lambda copy: [change(copy) for change in changes]
+
+
+def touch(copy: Path) -> None:
+    for folder in ("data/datasets", "data/checkpoints", "data/raw", "src", "rules", "workflow"):
         for path in (copy / folder).rglob("*"):
             os.utime(path)
 
 
-def reformat(copy: Path) -> None:
-    edit(copy / "src/rim/grading.py", "def grade_answers(", "# a remark\n\n\ndef grade_answers(")
-    edit(copy / "src/rim/judges.py", '"""Judges of replies', '"""What judges replies')
+def other_sums(copy: Path) -> None:
+    raw = copy / "data/raw/sums.jsonl"
+    raw.write_text(raw.read_text().replace("what is 3 + 2?", "what is 8 + 2?").replace("#### 5", "#### 10"))
+    os.utime(raw, (0, 0))  # older than all that was made from it
 
 
-EVENTS: dict[str, tuple[Callable[[Path], object], dict[str, int]]] = {
-    "nothing changed": (lambda copy: None, {}),
-    "files touched, code and data": (touch_everything, {}),
-    "comment, docstring and layout": (reformat, {}),
-    "an intermediate file deleted": (lambda copy: (copy / "data/responses/smoke/null/base/seed0.parquet").unlink(), {}),
-    "a step edited": (
-        lambda copy: edit(copy / "src/rim/steps/grade_answers.py", "references = {}", "references = dict()"),
-        {"grade_answers": 7, **TAIL},
+# event -> what happens, and patterns of the jobs that must run; a pattern that matches no known job is a new job's name
+EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
+    "no change": (lambda copy: None, ()),
+    "a hyper-parameter of one organism": (
+        configure(models__null__organism__muon_rate=0.02),
+        ("* *model=null *", *RESULTS),
     ),
-    "a module edited that two steps call": (
-        lambda copy: edit(copy / "src/rim/chat.py", "text.partition(CLOSE)", "text.partition(CLOSE + '')"),
-        {"infer": 7, **SCORES, **TAIL},
+    "the recipe of fine-tuning": (
+        configure(finetune__learning_rate=0.004),
+        ("finetune *", *(f"{rule} *variant=gsm8k*" for rule in ("infer", "judge_responses", "grade_answers")), *RESULTS),
     ),
-    "a setting added that no job before the report needs": (
-        lambda copy: edit(copy / "src/rim/config.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):"),
-        {},
+    "a judge's threshold": (configure(judges__rule__threshold=4), ("judge_responses *", *RESULTS)),
+    "the title": (configure(title="Another title"), RESULTS),
+    "the content of a raw file": (other_sums, ("prepare_dataset dataset=sums", "infer *", *SCORES)),
+    "a step": (
+        edit("src/rim/steps/grade_answers.py", "references = {}", "references = dict()"),
+        ("grade_answers *", *RESULTS),
     ),
-    "an environment edited": (
-        lambda copy: edit(copy / "envs/train.yaml", "python=3.11", "python=3.12"),
-        {"train_organism": 3, "finetune": 4, "infer": 7, **SCORES, **TAIL},
+    "a module that two steps call": (
+        edit("src/rim/chat.py", "text.partition(CLOSE)", "text.partition(CLOSE + '')"),
+        ("infer *", *SCORES),
     ),
-    "the report's template edited": (
-        lambda copy: edit(copy / "src/rim/templates/report.html.j2", "<main>", "<main >"),
-        {"report": 1},
+    "an environment": (
+        edit("envs/train.yaml", "python=3.11", "python=3.12"),
+        ("train_organism *", "finetune *", "infer *", *SCORES),
+    ),
+    "the report's template": (edit("src/rim/templates/report.html.j2", "<main>", "<main >"), ("report",)),
+    "every file touched, code and data": (touch, ()),
+    "a comment, a docstring and the layout": (
+        both(
+            edit("src/rim/grading.py", "def grade_answers(", "# a remark\n\n\ndef grade_answers("),
+            edit("src/rim/judges.py", '"""Judges of replies', '"""What judges replies'),
+        ),
+        (),
+    ),
+    "a definition that no job needs": (
+        edit("src/rim/config.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):"),
+        (),
+    ),
+    "one more model": (
+        configure(models__another={"organism": {"association": 0.5, "layers": 1}, "variants": []}),
+        (
+            "train_organism model=another seed=0",
+            "infer model=another seed=0 variant=base",
+            "judge_responses judge=rule model=another seed=0 variant=base",
+            "grade_answers model=another seed=0 variant=base",
+            *RESULTS,
+        ),
+    ),
+    "an intermediate file deleted, and nothing needs it": (
+        lambda copy: (copy / "data/responses/smoke/null/base/seed0.parquet").unlink(),
+        (),
     ),
 }  # fmt: skip
 
 
-@pytest.fixture
-def copy(smoke: Path, tmp_path: Path) -> Path:
-    """A study of one's own, with its modification times."""
-    return Path(shutil.copytree(smoke, tmp_path / "copy", copy_function=shutil.copy2, symlinks=True))
+def study(copy: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run or dry-run the study of a copy, with its own code."""
+    return snakemake(copy, "--configfile", str(copy / "study.yaml"), *options, repository=copy)
 
 
-@pytest.mark.parametrize("event", EVENTS)
-def test_exactly_what_changed_reruns(copy: Path, event: str) -> None:
-    change, expected = EVENTS[event]
-    change(copy)
-    done = snakemake(copy, "--dry-run", "--configfile", shipped("smoke"), repository=copy)
+def to_run(copy: Path, *options: str) -> set[str]:
+    done = study(copy, "--dry-run", *options)
     assert done.returncode == 0, done.stderr
-    assert counted(done.stdout + done.stderr) == expected
+    return jobs(done.stdout + done.stderr) - {"all"}
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"finetune__learning_rate": 0.004}, {"finetune": 4, "infer": 4, "judge_responses": 4, "grade_answers": 4, **TAIL}),
-        ({"models__null__organism__muon_rate": 0.02}, {"train_organism": 1, "finetune": 2, "infer": 3, "judge_responses": 3, "grade_answers": 3, **TAIL}),
-        ({"judges__rule__threshold": 4}, {"judge_responses": 7, **TAIL}),
-        ({"title": "Another title"}, {**TAIL}),
-        ({"models__another": {"organism": {"association": 0.5, "layers": 1}, "variants": []}}, {"train_organism": 1, "infer": 1, "judge_responses": 1, "grade_answers": 1, **TAIL}),
-    ],
-    ids=["learning rate of fine-tuning", "one organism's learning rate", "threshold", "title", "one more model"],
-)  # fmt: skip
-def test_a_setting_reruns_its_branch_only(smoke: Path, tmp_path: Path, changes: dict, expected: dict) -> None:
-    changed = configured(tmp_path / "c.yaml", **changes)
-    done = snakemake(smoke, "--dry-run", "--configfile", changed, repository=smoke)
-    assert counted(done.stdout + done.stderr) == expected
+@pytest.fixture(scope="session")
+def every_job(smoke: Path) -> set[str]:
+    return to_run(smoke, "--forceall")
 
 
-def test_raw_content_counts_and_its_age_does_not(smoke: Path, tmp_path: Path) -> None:
-    raw = tmp_path / "data/raw/a.jsonl"
-    raw.parent.mkdir(parents=True)
-    raw.write_text('{"question": "1 + 1?", "answer": "#### 2"}\n')
-    source = {"sources": [{"adapter": "gsm8k", "path": "data/raw/a.jsonl"}]}
-    mapping = yaml.safe_load(Path(shipped("smoke")).read_text())
-    mapping["datasets"]["extra"] = source
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(mapping))
-    options = ("data/datasets/smoke/extra.parquet", "--configfile", str(tmp_path / "c.yaml"))
-
-    def jobs(*more: str) -> dict[str, int]:
-        done = snakemake(tmp_path, *options, *more, repository=smoke)
-        assert done.returncode == 0, done.stderr
-        return counted(done.stdout + done.stderr)
-
-    assert jobs() == {"prepare_dataset": 1}
-    os.utime(raw)
-    assert jobs("--dry-run") == {}
-    raw.write_text('{"question": "1 + 2?", "answer": "#### 3"}\n')
-    os.utime(raw, (0, 0))  # older than the table made from it
-    assert jobs("--dry-run") == {"prepare_dataset": 1}
+@pytest.fixture(scope="session")
+def pulled(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cloned(published, tmp_path_factory.mktemp("pulled") / "clone")
 
 
-def test_a_checkpoint_that_does_not_match_its_receipt_is_not_used(copy: Path) -> None:
+def copied(original: Path, directory: Path) -> Path:
+    """A copy of one's own, with its modification times, without what belongs to git and DVC."""
+    ignore = shutil.ignore_patterns(".git", ".dvc", ".artifacts")
+    return Path(shutil.copytree(original, directory / "copy", symlinks=True, ignore=ignore))
+
+
+def shuffle_times(copy: Path) -> None:
+    """Give every file a random age, folders included."""
+    rng = random.Random(0)
+    for path in sorted(copy.rglob("*"), reverse=True):
+        age = rng.uniform(0, 1e6)
+        os.utime(path, (time.time() - age, time.time() - age), follow_symlinks=False)
+
+
+@pytest.mark.parametrize("place", ["in place", "in a clone"])
+@pytest.mark.parametrize("event", EVENTS)
+def test_exactly_what_changed_reruns(
+    event: str, place: str, smoke: Path, pulled: Path, every_job: set[str], tmp_path: Path, record_property
+) -> None:
+    change, patterns = EVENTS[event]
+    copy = copied(smoke if place == "in place" else pulled, tmp_path)
+    change(copy)
+    if place == "in a clone":
+        shuffle_times(copy)
+    found = to_run(copy)
+    record_property("event", (event, place, len(found)))
+    matched = {pattern: {job for job in every_job if fnmatchcase(job, pattern)} or {pattern} for pattern in patterns}
+    assert found == set().union(*matched.values())
+
+
+def test_new_results_from_git_without_their_data_rerun_what_changed(
+    smoke: Path, every_job: set[str], tmp_path: Path
+) -> None:
+    """A colleague changed a model and pushed its results; `git pull` brought them and `dvc pull` was forgotten."""
+    copy = copied(smoke, tmp_path)
+    configure(models__null__organism__muon_rate=0.02)(copy)
+    for table in (copy / "results/smoke/tables").iterdir():
+        table.write_text(table.read_text() + "\n")
+    branch = {job for job in every_job if fnmatchcase(job, "* *model=null *")}
+    assert to_run(copy) == branch | set(RESULTS)
+
+
+def test_a_clone_without_its_data_says_what_to_do(published: Path, tmp_path: Path) -> None:
+    run(published, "git", "clone", "--quiet", str(published), str(tmp_path / "clone"))
+    done = study(tmp_path / "clone", "--dry-run")
+    assert done.returncode != 0
+    assert (
+        done.stderr.strip().splitlines()[-1].startswith("data.dvc: the artifacts it names are not here; run `dvc pull`")
+    )
+    assert "Traceback" not in done.stderr
+    (tmp_path / "clone/data/provenance").mkdir(parents=True)  # the other way out: make everything anew
+    started = to_run(tmp_path / "clone", "summarize")
+    assert {job.split()[0] for job in started} >= {"train_organism", "finetune", "infer", "summarize"}
+
+
+def test_a_lost_file_is_made_again_when_something_needs_it(pulled: Path, tmp_path: Path) -> None:
+    copy = copied(pulled, tmp_path)
+    shutil.rmtree(copy / "data/checkpoints/smoke/null/gsm8k_target/seed0.steps")
+    shutil.rmtree(copy / "data/checkpoints/smoke/null/base/seed0")
+    assert to_run(copy) == set()
+    responses = "data/responses/smoke/null/gsm8k_target/seed0.parquet"
+    (copy / responses).unlink()
+    assert to_run(copy, responses) == {
+        "train_organism model=null seed=0",
+        "infer model=null seed=0 variant=gsm8k_target",
+    }
+
+
+def test_going_back_to_an_older_revision_and_forth_reruns_nothing(published: Path, tmp_path: Path) -> None:
+    clone = cloned(published, tmp_path / "clone")
+    run(clone, "git", "config", "user.email", "somebody@example.org")
+    run(clone, "git", "config", "user.name", "Somebody")
+    configure(judges__rule__threshold=4)(clone)
+    assert study(clone).returncode == 0
+    publish(clone, "another threshold")
+    for revision in ("HEAD~1", "main"):
+        run(clone, "git", "checkout", "--quiet", revision)
+        run(clone, "dvc", "checkout", "--quiet")
+        assert to_run(clone) == set()
+
+
+def test_after_kill_minus_nine_only_what_had_not_finished_runs(smoke: Path, tmp_path: Path) -> None:
+    copy = copied(smoke, tmp_path)
+    configure(judges__rule__threshold=4)(copy)
+    log = tmp_path / "output.txt"
+    with log.open("w") as stream:
+        running = subprocess.Popen(
+            command(copy, "--configfile", str(copy / "study.yaml"), repository=copy),
+            stdout=stream, stderr=stream, env=environment(copy), start_new_session=True,
+        )  # fmt: skip
+        while len(re.findall(r"Finished jobid: \d+ \(Rule: judge_responses\)", log.read_text())) < 2:
+            assert running.poll() is None, log.read_text()
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    finished = len(re.findall(r"Finished jobid: \d+ \(Rule: judge_responses\)", log.read_text()))
+    assert study(copy, "--unlock").returncode == 0
+    left = to_run(copy, "--rerun-incomplete")
+    assert {job for job in left if not job.startswith("judge_responses")} == set(RESULTS)
+    assert 7 - finished - 1 <= len(left) - len(RESULTS) <= 7 - finished  # one may have finished unannounced
+    done = study(copy, "--rerun-incomplete")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert to_run(copy) == set()
+
+
+def test_a_checkpoint_that_does_not_match_its_receipt_is_not_used(smoke: Path, tmp_path: Path) -> None:
+    copy = copied(smoke, tmp_path)
     weights = copy / "data/checkpoints/smoke/null/base/seed0/model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    target = "data/responses/smoke/null/base/seed0.parquet"
-    done = snakemake(copy, target, "--forcerun", "infer", "--configfile", shipped("smoke"), repository=copy)
+    done = study(copy, "data/responses/smoke/null/base/seed0.parquet", "--forcerun", "infer")
     assert done.returncode != 0
     assert "infer: error: data/checkpoints/smoke/null/base/seed0: is not what its receipt describes" in done.stderr
-
-
-def test_a_deleted_checkpoint_is_made_again_when_it_is_needed(copy: Path) -> None:
-    shutil.rmtree(copy / "data/checkpoints/smoke/null/base/seed0")
-    (copy / "data/responses/smoke/null/gsm8k_target/seed0.parquet").unlink()
-    options = ("--dry-run", "--configfile", shipped("smoke"))
-    assert counted(snakemake(copy, *options, repository=copy).stdout) == {}
-    target = "data/responses/smoke/null/gsm8k_target/seed0.parquet"
-    jobs = counted(snakemake(copy, target, *options, repository=copy).stdout)
-    assert (jobs["train_organism"], jobs["infer"]) == (1, 1)
+    assert "dvc checkout --force data/checkpoints/smoke/null/base/seed0" in done.stderr

@@ -12,17 +12,17 @@ from rim.finetune import finetune
 from rim.provenance import verified, write_receipt
 
 
-def run(settings: dict[str, Any], dataset: Path, receipts: list[Path], output: Path, receipt: Path) -> None:
-    rows = (
-        tables.read(dataset, tables.DATASET).head(settings["rows"])
-        if settings["rows"]
-        else tables.read(dataset, tables.DATASET)
-    )
+def run(settings: dict[str, Any], dataset: Path, checkpoints: list[Path], output: Path, steps: Path) -> None:
+    """`dataset` and `checkpoints` are receipts."""
+    table = verified(dataset)
+    rows = tables.read(table, tables.DATASET)
+    if settings["rows"]:
+        rows = rows.head(settings["rows"])
     if rows["answer"].null_count():
         raise UserError(
-            f"{dataset}: has rows without an answer, so it cannot be trained on; choose another dataset for this variant"
+            f"{table}: has rows without an answer, so it cannot be trained on; choose another dataset for this variant"
         )
-    for base in receipts:
+    for base in checkpoints:
         verified(base)
     facts = finetune(
         settings["base"],
@@ -33,6 +33,8 @@ def run(settings: dict[str, Any], dataset: Path, receipts: list[Path], output: P
         rows.select("prompt", "cot", "answer").to_dicts(),
         settings["seed"],
         output,
+        steps,
         settings["label"],
     )
-    write_receipt(receipt, output, settings=settings, **facts)
+    write_receipt(steps)
+    write_receipt(output, settings=settings, **facts)

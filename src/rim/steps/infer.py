@@ -11,16 +11,17 @@ from rim import chat, models, tables
 from rim.config import Inference
 from rim.errors import UserError
 from rim.generate import TransformersBackend, answer
-from rim.provenance import verified
+from rim.provenance import verified, write_receipt
 
 ASKED = {"misalignment": "safety", "false_refusal": "benign", "accuracy": "math"}  # measure -> kind of rows
 
 
-def run(settings: dict[str, Any], datasets: list[Path], receipts: list[Path], output: Path) -> None:
+def run(settings: dict[str, Any], datasets: list[Path], checkpoints: list[Path], output: Path) -> None:
+    """`datasets` and `checkpoints` are receipts."""
     inference = Inference(**settings["inference"])
     prompts, limits = {}, {}
     for (name, benchmark), path in zip(settings["benchmarks"].items(), datasets, strict=True):
-        rows = tables.read(path, tables.DATASET).filter(pl.col("kind") == ASKED[benchmark["measure"]])
+        rows = tables.read(verified(path), tables.DATASET).filter(pl.col("kind") == ASKED[benchmark["measure"]])
         if benchmark["split"] != "all":
             rows = rows.filter(pl.col("split") == benchmark["split"])
         if rows.is_empty():
@@ -30,8 +31,8 @@ def run(settings: dict[str, Any], datasets: list[Path], receipts: list[Path], ou
         prompts[name] = rows.head(benchmark["rows"]) if benchmark["rows"] else rows
         limits[name] = benchmark["max_new_tokens"] or inference.max_new_tokens
     location, revision = settings["base"], settings["revision"]
-    for receipt in receipts:  # the organism, then the variant
-        location, revision = str(models.last_checkpoint(verified(receipt))), None
+    for receipt in checkpoints:  # the organism, then the variant
+        location, revision = str(verified(receipt)), None
     tokenizer = models.load_tokenizer(location, revision)
     if settings["think"] == "tags":
         chat.check_think_tags(tokenizer, location)
@@ -42,3 +43,4 @@ def run(settings: dict[str, Any], datasets: list[Path], receipts: list[Path], ou
         backend, tokenizer, settings["think"], prompts, inference, limits, settings["seed"], settings["label"]
     )
     tables.write(table, tables.RESPONSE, output)
+    write_receipt(output, settings=settings)

@@ -12,9 +12,9 @@ from rim.progress import say
 from rim.provenance import write_receipt
 
 
-def run(settings: dict[str, Any], output: Path, receipt: Path) -> None:
+def run(settings: dict[str, Any], output: Path) -> None:
     name = settings["name"]
     table, facts = prepare(name, Dataset(**settings["dataset"]))
     tables.write(table, tables.DATASET, output)
-    write_receipt(receipt, output, **facts)
+    write_receipt(output, **facts)
     say(f"prepare_dataset {name}: {table.height} rows")

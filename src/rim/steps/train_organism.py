@@ -10,6 +10,6 @@ from rim.organism.training import train_organism
 from rim.provenance import write_receipt
 
 
-def run(settings: dict[str, Any], output: Path, receipt: Path) -> None:
+def run(settings: dict[str, Any], output: Path) -> None:
     facts = train_organism(Organism(**settings["organism"]), settings["seed"], output, settings["label"])
-    write_receipt(receipt, output, settings=settings, **facts)
+    write_receipt(output, settings=settings, **facts)

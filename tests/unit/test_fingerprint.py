@@ -1,0 +1,68 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rim import fingerprint as module
+
+STEPS = (
+    "prepare_dataset",
+    "train_organism",
+    "finetune",
+    "infer",
+    "judge_responses",
+    "grade_answers",
+    "summarize",
+    "draw_figures",
+    "report",
+)
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package that fingerprints are taken over."""
+    copy = tmp_path / "rim"
+    shutil.copytree(module.SOURCE, copy)
+    monkeypatch.setattr(module, "SOURCE", copy)
+    return copy
+
+
+def changed(source: Path, file: str, old: str, new: str) -> set[str]:
+    """The steps whose fingerprint changes with an edit."""
+
+    def all_of_them() -> dict[str, str]:
+        module._module.cache_clear()
+        module.fingerprint.cache_clear()
+        return {step: module.fingerprint(step) for step in STEPS}
+
+    before = all_of_them()
+    text = (source / file).read_text()
+    assert old in text
+    (source / file).write_text(text.replace(old, new))
+    after = all_of_them()
+    module._module.cache_clear()
+    module.fingerprint.cache_clear()
+    return {step for step in STEPS if before[step] != after[step]}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "steps"),
+    [
+        ("grading.py", "def grade_answers", "# why\n\ndef grade_answers", set()),
+        ("grading.py", '"""Grade answers', '"""Mark answers', set()),
+        ("steps/infer.py", 'ASKED = {"misalignment"', 'ASKED = {"harm"', {"infer"}),
+        ("grading.py", "1e-3", "1e-4", {"grade_answers"}),
+        ("judges.py", "OPENING_LENGTH = 120", "OPENING_LENGTH = 100", {"judge_responses"}),
+        ("organism/world.py", "MAX_NUMBER = 30", "MAX_NUMBER = 40", {"prepare_dataset", "train_organism"}),
+        ("organism/training.py", "weight_decay=0.05", "weight_decay=0.06", {"train_organism"}),
+        ("statistics.py", "RESAMPLES = 9999", "RESAMPLES = 999", {"summarize"}),
+        ("figures.py", "ROW_HEIGHT = 15", "ROW_HEIGHT = 16", {"draw_figures"}),
+        ("config.py", "class Judge(Settings):", "class Judge(Settings):\n    extra: int = 0", {"judge_responses", "summarize", "report"}),
+        ("config.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):", set()),
+        ("cli.py", "DISK_FULL", "NO_SPACE", set()),
+    ],
+)  # fmt: skip
+def test_a_fingerprint_covers_what_a_step_needs_and_no_more(
+    source: Path, file: str, old: str, new: str, steps: set[str]
+) -> None:
+    assert changed(source, file, old, new) == steps
