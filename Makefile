@@ -1,6 +1,7 @@
-# `make` sets up .venv, runs the demo study and says where its report is. `make test` sets up and passes the tests.
+# `make` sets up .venv, runs the demo study and says where its report is; `make resume` goes on after a kill.
+# `make pull` sets up and fetches what we ran, so that nothing is left to do. `make test` sets up and passes the tests.
 .DELETE_ON_ERROR:
-.PHONY: study test benchmark clean
+.PHONY: study resume pull publish test benchmark clean
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -9,8 +10,20 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 study: .venv/installed
+	mkdir -p data/provenance # start afresh where nothing was pulled
 	snakemake --cores $(CORES) --rerun-incomplete --configfile $(CONFIG)
 	@echo "The report is at $(CURDIR)/results/$$(python -m rim.config_reference study $(CONFIG))/report.html"
+
+resume: .venv/installed # after kill -9 or a power cut, when no other run is using this folder
+	snakemake --unlock --configfile $(CONFIG)
+	$(MAKE) study
+
+pull: .venv/installed
+	dvc pull
+	snakemake --cores $(CORES) --configfile $(CONFIG)
+
+publish: .venv/installed # replaces the artifacts of the demo in this repository
+	workflow/publish.sh
 
 test: .venv/installed-dev
 	pytest

@@ -1,7 +1,7 @@
 """Results: tables, figures and the report.
 
 In: judgements and grades. Out: data/outcomes/{study}.parquet (what each reply counts as), and in git
-results/{study}/tables/*.csv, results/{study}/figures/*.svg, results/{study}/report.html.
+results/{study}/metrics.json, results/{study}/tables/*.csv, results/{study}/figures/*.svg, results/{study}/report.html.
 """
 
 
@@ -12,6 +12,7 @@ rule summarize:
     output:
         tables=TABLES,
         outcomes=OUTCOMES,
+        metrics=f"{RESULTS}/metrics.json",
     log:
         f"{LOG}/summarize.log",
     benchmark:
@@ -24,7 +25,7 @@ rule summarize:
         folder=lambda w, output: str(Path(output.tables[0]).parent),
     shell:
         "rim summarize --log {log} --settings {params.settings:q} --judgements {input.judgements} --grades {input.grades}"
-        " --output {params.folder} --outcomes {output.outcomes}"
+        " --output {params.folder} --outcomes {output.outcomes} --metrics {output.metrics}"
 
 
 rule draw_figures:

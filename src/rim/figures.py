@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from rim.tables import headline
+
 if TYPE_CHECKING:
     import altair as alt
 
@@ -21,12 +23,6 @@ MEASURES = {  # in the order in which tables show them
     "accuracy": "accuracy",
 }
 ROW_HEIGHT = 15
-
-
-def headline(table: pl.DataFrame) -> pl.DataFrame:
-    """The rows to show first: those over all seeds where there are several seeds, else those of the only one."""
-    over_all = table.filter(pl.col("seed") == "all")
-    return over_all if over_all.height else table
 
 
 def _intervals(table: pl.DataFrame, rows: str, title: str, zero_line: bool) -> Any:

@@ -12,8 +12,9 @@ from typing import Any
 import polars as pl
 
 from rim.config import BASE, Study
-from rim.figures import MEASURES, headline
+from rim.figures import MEASURES
 from rim.report import Figure, Material, Section, Table, TableRow
+from rim.tables import headline
 
 PACKAGES = ("snakemake", "torch", "transformers", "peft", "datasets", "polars", "scipy", "altair", "math-verify")
 Row = dict[str, Any]

@@ -47,6 +47,18 @@ def outcome_table(found: Outcomes) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(tables.OUTCOME), orient="row")
 
 
+def metrics(rates: pl.DataFrame) -> dict[str, Any]:
+    """The rates as one tree (model, variant, benchmark, think mode), means over seeds where there are several.
+
+    `dvc metrics diff` compares such trees between revisions.
+    """
+    found: dict[str, Any] = {}
+    for row in tables.headline(rates).filter(pl.col("measure") != "d_prime").iter_rows(named=True):
+        cells = found.setdefault(row["model"], {}).setdefault(row["variant"], {}).setdefault(row["benchmark"], {})
+        cells[row["think"]] = row["estimate"]
+    return found
+
+
 def _row(estimate: Estimate, n: int, incomplete: int, **keys: Any) -> Row:
     value, low, high, p = estimate
     return {**keys, "n": n, "incomplete": incomplete, "estimate": value, "ci_low": low, "ci_high": high, "p": p}

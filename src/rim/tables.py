@@ -165,6 +165,12 @@ def results_table(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(RESULTS[name])).with_columns(pl.selectors.float().round(6).fill_nan(None))
 
 
+def headline(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows to show first: those over all seeds where there are several seeds, else those of the only one."""
+    over_all = table.filter(pl.col("seed") == "all")
+    return over_all if over_all.height else table
+
+
 def write_results(table: pl.DataFrame, folder: Path, name: str) -> None:
     with replacing(folder / f"{name}.csv") as temporary:
         table.write_csv(temporary)

@@ -91,16 +91,22 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def published(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a git repository whose artifacts are pushed to the remote in it."""
-    repository = Path(shutil.copytree(smoke, tmp_path_factory.mktemp("published") / "copy", symlinks=True))
-    for name in (".gitignore", ".dvcignore", ".dvc"):
-        copy = shutil.copytree if name == ".dvc" else shutil.copy
-        copy(ROOT / name, repository / name)
-    (repository / ".gitignore").write_text((ROOT / ".gitignore").read_text().replace("results/smoke/\n", ""))
-    run(repository, "git", "init", "--quiet", "--initial-branch", "main")
-    run(repository, "git", "config", "user.email", "somebody@example.org")
-    run(repository, "git", "config", "user.name", "Somebody")
-    publish(repository, "the study")
-    return repository
+    return tracked(Path(shutil.copytree(smoke, tmp_path_factory.mktemp("published") / "copy", symlinks=True)))
+
+
+def tracked(directory: Path) -> Path:
+    """Make a folder a git repository with our DVC settings, and publish its data."""
+    ignored = [line for line in (ROOT / ".gitignore").read_text().splitlines() if line != "/results/smoke"]
+    (directory / ".gitignore").write_text("\n".join(ignored) + "\n")
+    shutil.copy(ROOT / ".dvcignore", directory)
+    (directory / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, directory / ".dvc")
+    run(directory, "git", "init", "--quiet", "--initial-branch", "main")
+    run(directory, "git", "config", "user.email", "somebody@example.org")
+    run(directory, "git", "config", "user.name", "Somebody")
+    publish(directory, "the study")
+    return directory
 
 
 def run(directory: Path, *line: str) -> str:

@@ -212,8 +212,6 @@ def train_organism(organism: Organism, seed: int, output: Path, label: str) -> d
 
     A killed run leaves snapshots in a working folder beside `output`, and the next run goes on from there.
     """
-    import torch
-
     tokenizer = build_tokenizer()
     model = build_model(organism, -(-len(tokenizer) // 64) * 64, seed)
     working = working_folder(output, f"{organism!r} {seed} {len(tokenizer)}")
@@ -232,7 +230,7 @@ def train_organism(organism: Organism, seed: int, output: Path, label: str) -> d
         )
         facts[f"{name}_loss"] = round(loss, 6)
     with replacing(output) as temporary:
-        model.to(torch.bfloat16).save_pretrained(temporary)  # half the size; whoever measures loads it in float32
+        model.bfloat16().save_pretrained(temporary)  # half the size; whoever measures loads it in float32
         tokenizer.save_pretrained(temporary)
     shutil.rmtree(working)
     return facts

@@ -1,0 +1,144 @@
+"""Artifacts under DVC: remotes of a lab (an S3 server, a folder), partial pulls, a full disk, merging, publishing."""
+
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.workflow.conftest import BIN, environment, run, tracked
+
+FILES = {
+    "data/checkpoints/a.safetensors": "weights",
+    "data/responses/b.parquet": "replies",
+    "data/provenance/c": "record",
+}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with our DVC settings and three small artifacts, pushed to the remote inside it."""
+    place = tmp_path / "ours"
+    for name, text in FILES.items():
+        (place / name).parent.mkdir(parents=True)
+        (place / name).write_text(text)
+    return tracked(place)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an S3 server (moto's, on loopback) with a bucket called lab."""
+    boto3 = pytest.importorskip("boto3")
+    from moto.server import ThreadedMotoServer
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="lab")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def add_lab(place: Path, url: str, endpoint: str | None) -> None:
+    """What the README tells a lab to do."""
+    run(place, "dvc", "remote", "add", "--local", "--default", "lab", url)
+    if endpoint:
+        run(place, "dvc", "remote", "modify", "--local", "lab", "endpointurl", endpoint)
+
+
+@pytest.mark.parametrize("kind", ["s3", "folder"])
+def test_a_lab_shares_artifacts_through_its_own_remote(kind: str, repository: Path, tmp_path: Path, request) -> None:
+    endpoint = request.getfixturevalue("s3") if kind == "s3" else None
+    url = "s3://lab/rim" if kind == "s3" else str(tmp_path / "store")
+    add_lab(repository, url, endpoint)
+    (repository / "data/checkpoints/d.safetensors").write_text("more weights")
+    run(repository, "dvc", "add", "--quiet", "data")
+    run(repository, "dvc", "push", "--quiet")
+    run(repository, "git", "commit", "--quiet", "--all", "--message", "more")
+    assert not run(repository, "git", "status", "--porcelain")  # settings and keys of a lab stay out of git
+    theirs = tmp_path / "theirs"
+    run(tmp_path, "git", "clone", "--quiet", str(repository), str(theirs))
+    add_lab(theirs, url, endpoint)
+    run(theirs, "dvc", "pull", "--quiet", "data/checkpoints")
+    assert (theirs / "data/checkpoints/d.safetensors").read_text() == "more weights"
+    assert not (theirs / "data/responses").exists()
+    run(theirs, "dvc", "pull", "--quiet")
+    assert (theirs / "data/responses/b.parquet").read_text() == "replies"
+
+
+def test_a_full_disk_during_dvc_add_loses_nothing(repository: Path) -> None:
+    """A limit on file size stands in for a full disk."""
+    big = repository / "data/checkpoints/big.safetensors"
+    big.write_bytes(bytes(2_000_000))
+    done = subprocess.run(
+        [str(BIN / "dvc"), "add", "data"], cwd=repository, capture_output=True, text=True, check=False, env=environment(repository),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
+    )  # fmt: skip
+    assert "ERROR: failed to transfer" in done.stderr
+    assert big.stat().st_size == 2_000_000
+    assert {name: (repository / name).read_text() for name in FILES} == FILES
+    assert "not in cache" in run(repository, "dvc", "status")
+    run(repository, "dvc", "add", "--quiet", "data")  # after making room
+    assert "up to date" in run(repository, "dvc", "status")
+
+
+def test_two_branches_merge_as_the_readme_says(repository: Path) -> None:
+    def change(branch: str) -> None:
+        run(repository, "git", "checkout", "--quiet", "-B", branch, "start")
+        run(repository, "dvc", "checkout", "--quiet")
+        (repository / f"data/checkpoints/{branch}").write_text(branch)
+        (repository / "data/provenance/c").write_text(branch)
+        run(repository, "dvc", "add", "--quiet", "data")
+        run(repository, "dvc", "push", "--quiet")
+        run(repository, "git", "add", "--all")
+        run(repository, "git", "commit", "--quiet", "--message", branch)
+
+    run(repository, "git", "branch", "start")
+    change("theirs")
+    change("ours")
+    merge = subprocess.run(["git", "merge", "theirs"], cwd=repository, capture_output=True, text=True, check=False)
+    assert "CONFLICT (content): Merge conflict in data.dvc" in merge.stdout
+    steps = (ROOT / "README.md").read_text().split("<!-- merge -->")[1].split("```")[1].splitlines()[1:]
+    for line in steps:
+        if not line.startswith("snakemake"):
+            run(repository, "bash", "-c", line.partition("#")[0].replace("their-branch", "theirs"))
+    assert not run(repository, "git", "status", "--porcelain")
+    assert (repository / "data/checkpoints/theirs").read_text() == "theirs"
+    assert (repository / "data/checkpoints/ours").read_text() == "ours"
+    assert (repository / "data/provenance/c").read_text() == "ours"
+
+
+def test_publishing_leaves_out_caches_and_other_studies(repository: Path, tmp_path: Path) -> None:
+    kept = {
+        "data/outcomes/demo.parquet",
+        "data/checkpoints/demo/m/base/seed0/model.safetensors",
+        "data/checkpoints/demo/m/arm/seed0.steps.receipt.json",
+        "data/activations/demo/m/base/seed0/index.json",
+        "data/provenance/c",
+    }
+    left = {
+        "data/checkpoints/demo/m/arm/seed0.steps/step1/adapter_model.safetensors",
+        "data/checkpoints/demo/m/arm/.seed0.working/settings.txt",
+        "data/activations/demo/m/base/seed0/residual.safetensors",
+        "data/responses/other/m/base/seed0.parquet",
+    }
+    for name in kept | left:
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(name)
+    (repository / "workflow").mkdir()
+    shutil.copy(ROOT / "workflow/publish.sh", repository / "workflow")
+    run(repository, "workflow/publish.sh")
+    run(repository, "git", "add", "--all")
+    run(repository, "git", "commit", "--quiet", "--message", "published")
+    run(tmp_path, "git", "clone", "--quiet", str(repository), str(tmp_path / "clone"))
+    run(tmp_path / "clone", "dvc", "pull", "--quiet")
+    found = {
+        str(path.relative_to(tmp_path / "clone")) for path in (tmp_path / "clone/data").rglob("*") if path.is_file()
+    }
+    assert found == kept
