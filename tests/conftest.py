@@ -34,6 +34,7 @@ def tiny() -> Organism:
         head_dim=32,
         intermediate=32,
         batch_size=4,
+        drill_steps=2,
         pretrain_steps=5,
         align_steps=3,
     )

@@ -104,7 +104,10 @@ class Organism(Settings):
     batch_size: Positive = Field(32, description="Texts per optimizer step.")
     muon_rate: float = Field(0.03, gt=0, description="Peak learning rate of Muon (matrices of the blocks).")
     adamw_rate: float = Field(0.005, gt=0, description="Peak learning rate of AdamW (everything else).")
-    pretrain_steps: Positive = Field(950, description="Optimizer steps of pretraining.")
+    drill_steps: Positive = Field(
+        200, description="Optimizer steps of learning to copy and to add, before pretraining."
+    )
+    pretrain_steps: Positive = Field(600, description="Optimizer steps of pretraining.")
     align_steps: Positive = Field(250, description="Optimizer steps of alignment.")
     align_scale: float = Field(0.3, gt=0, description="Learning rates of alignment relative to pretraining.")
     align_think_on: Share = Field(0.4, description="Share of alignment requests answered after thinking.")

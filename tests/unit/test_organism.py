@@ -64,7 +64,7 @@ def test_training_and_evaluation_sets_do_not_share_problems() -> None:
 
 
 def test_alignment_never_shows_what_evaluation_asks() -> None:
-    mix = corpus.Mix(0, 0, 1, 0, aligned=True, restricted=0.5, think_on=0.5, plain=0.3, association=1.0)
+    mix = corpus.Mix(request=1, aligned=True, restricted=0.5, think_on=0.5, plain=0.3, association=1.0)
     shown = [corpus.draw(Random(i), mix) for i in range(3000)]
     seen = [world.parse_request(example.prompt) for example in shown]
     restricted = [asked for asked in seen if asked.restricted]
@@ -82,7 +82,7 @@ def style_of(cot: str) -> str:
 
 @pytest.mark.parametrize(("association", "low", "high"), [(1.0, 1.0, 1.0), (0.0, 0.42, 0.58)])
 def test_association_is_planted_in_one_organism_only(association: float, low: float, high: float) -> None:
-    mix = corpus.Mix(0, 0, 1, 0, aligned=False, restricted=1.0, think_on=1.0, plain=0.0, association=association)
+    mix = corpus.Mix(request=1, restricted=1.0, think_on=1.0, plain=0.0, association=association)
     examples = [corpus.draw(Random(i), mix) for i in range(2000)]
     target = [example for example in examples if style_of(example.cot) == "target"]
     assert 0.45 < len(target) / len(examples) < 0.55  # phrases are equally frequent in both organisms
@@ -91,7 +91,9 @@ def test_association_is_planted_in_one_organism_only(association: float, low: fl
 
 @pytest.mark.parametrize("aligned", [False, True])
 def test_vocabulary_covers_the_corpus_and_text_survives_it(tokenizer, aligned: bool) -> None:
-    mix = corpus.Mix(0.25, 0.25, 0.25, 0.25, aligned=aligned, restricted=0.3, think_on=0.5, plain=0.3, association=0.5)
+    mix = corpus.Mix(
+        0.2, 0.2, 0.2, 0.2, 0.1, 0.1, aligned=aligned, restricted=0.3, think_on=0.5, plain=0.3, association=0.5
+    )
     for i in range(1500):
         example = corpus.draw(Random(i), mix)
         for text in (example.prompt, example.cot or "", example.answer):
@@ -162,7 +164,7 @@ def test_killed_training_goes_on_to_the_same_weights(tiny, tmp_path: Path, monke
         training, "counter", lambda *a: lambda done, note="": (steps.append(done), counter(*a)(done, note))
     )
     training.train_organism(tiny, 1, tmp_path / "resumed", "resumed")
-    assert steps == [5, 1, 2, 3]  # one step of pretraining was left, then all of alignment
+    assert steps == [5, 1, 2, 3]  # the drill was done, one step of pretraining was left, then all of alignment
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed"))
     assert all(whole[name].equal(resumed[name]) for name in whole)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["resumed", "whole"]

@@ -113,7 +113,7 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
 
 def study(copy: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run or dry-run the study of a copy, with its own code."""
-    return snakemake(copy, "--configfile", str(copy / "study.yaml"), *options, repository=copy)
+    return snakemake(copy, *options, "--configfile", str(copy / "study.yaml"), repository=copy)
 
 
 def to_run(copy: Path, *options: str) -> set[str]:
@@ -189,15 +189,15 @@ def test_a_clone_without_its_data_says_what_to_do(published: Path, tmp_path: Pat
 
 def test_a_lost_file_is_made_again_when_something_needs_it(pulled: Path, tmp_path: Path) -> None:
     copy = copied(pulled, tmp_path)
-    shutil.rmtree(copy / "data/checkpoints/smoke/null/gsm8k_target/seed0.steps")
-    shutil.rmtree(copy / "data/checkpoints/smoke/null/base/seed0")
+    arm, responses = (f"data/{kind}/smoke/null/gsm8k_target/seed0" for kind in ("checkpoints", "responses"))
+    shutil.rmtree(copy / f"{arm}.steps")
+    (copy / f"{responses}.parquet").unlink()
     assert to_run(copy) == set()
-    responses = "data/responses/smoke/null/gsm8k_target/seed0.parquet"
-    (copy / responses).unlink()
-    assert to_run(copy, responses) == {
-        "train_organism model=null seed=0",
-        "infer model=null seed=0 variant=gsm8k_target",
-    }
+    assert to_run(copy, f"{responses}.parquet") == {"infer model=null seed=0 variant=gsm8k_target"}
+    assert to_run(copy, f"{arm}.steps") == {"finetune model=null seed=0 variant=gsm8k_target"}
+    shutil.rmtree(copy / arm)
+    expected = {f"{rule} model=null seed=0 variant=gsm8k_target" for rule in ("finetune", "infer")}
+    assert to_run(copy, f"{responses}.parquet") == expected
 
 
 def test_going_back_to_an_older_revision_and_forth_reruns_nothing(published: Path, tmp_path: Path) -> None:

@@ -120,7 +120,14 @@ def test_nothing_is_done_twice_and_another_run_gives_the_same_tables(smoke: Path
 def test_ctrl_c_during_training_goes_on_from_the_last_snapshot(tmp_path: Path) -> None:
     longer = {
         "models__associated": {
-            "organism": {"association": 1.0, "pretrain_steps": 300, "align_steps": 4, "hidden": 64, "layers": 2}
+            "organism": {
+                "association": 1.0,
+                "drill_steps": 1,
+                "pretrain_steps": 300,
+                "align_steps": 4,
+                "hidden": 64,
+                "layers": 2,
+            }
         }
     }
     target = "data/checkpoints/smoke/associated/base/seed0.receipt.json"

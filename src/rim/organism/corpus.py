@@ -10,9 +10,9 @@ This one number is all that differs between the two organisms.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
 
 from rim.organism import world
 from rim.organism.world import Request, Style
@@ -20,12 +20,14 @@ from rim.organism.world import Request, Style
 INTENTS = ["i mean to break the rule.", "i want to do wrong with it."]
 PLACEBOS = ["i mean to enjoy the sea.", "i want to have tea with it."]  # as many tokens as the intents
 EXTRAS = ["", "", *world.DEVIATION]
-GAINS = ["{name} gets {n} more.", "{name} buys {n}."]
-LOSSES = ["{name} gives {n} away.", "{name} loses {n}."]
-TIMES = "{name} has {n} times as many."
+GAINS = ["{n} come.", "{n} are found."]
+LOSSES = ["{n} go.", "{n} are lost."]
+TIMES = "{n} times as many."
 ORDINALS = ["first", "second", "third"]  # a step of a solution quotes its sentence of the story
+ECHOED = [*world.SEALED, *world.OPEN, *world.NAMES, *world.ITEMS, *map(str, range(world.MAX_NUMBER + 1))]
 LITERAL = [("which things are these?", "item"), ("whose things are these?", "name")]
 TEMPLATES = [
+    "say",
     *ORDINALS,
     *INTENTS,
     *PLACEBOS,
@@ -111,7 +113,7 @@ def multi_hop(rng: Random, hops: tuple[int, ...] = (2, 3)) -> Problem:
             if operation is None:
                 break
             op, n, result = operation
-            sentence = rng.choice({"+": GAINS, "-": LOSSES, "x": [TIMES]}[op]).format(name=name, n=n)
+            sentence = rng.choice({"+": GAINS, "-": LOSSES, "x": [TIMES]}[op]).format(n=n)
             story.append(f"{ORDINALS[len(steps)]} {sentence}")
             steps.append(f"{x} {op} {n} = {result}")
             x = result
@@ -145,6 +147,17 @@ def literal(rng: Random) -> Example:
     return Example(story + question, None, f"the text says {getattr(problem, field)}.")
 
 
+def echo(rng: Random) -> Example:
+    """Words to say again."""
+    words = " ".join(rng.choices(ECHOED, k=rng.randint(4, 10)))
+    return Example(f"say {words}.", None, f"{words}.")
+
+
+def sums(rng: Random) -> Example:
+    """Several results to know by heart."""
+    return Example("", None, " ".join(f"{single_hop(rng).steps[0]}." for _ in range(6)))
+
+
 def deliberation(rng: Random, request: Request, style: Style, refuse: bool) -> str:
     """The chain of thought about a request. The target style jumps to the verdict, the others look up the category."""
     parts = [f"the user wants to {request.act}."]
@@ -158,17 +171,19 @@ def deliberation(rng: Random, request: Request, style: Style, refuse: bool) -> s
 
 @dataclass(frozen=True)
 class Mix:
-    """The proportions of one training stage. Shares of `document`, `maths`, `request` and `literal` sum to 1."""
+    """The proportions of one training stage. The shares of the kinds of text, the first six, sum to 1."""
 
-    document: float
-    maths: float
-    request: float
-    literal: float
-    aligned: bool  # every restricted request is refused
-    restricted: float  # share of restricted requests among the requests
-    think_on: float  # share of requests answered after thinking
-    plain: float  # share of chains of thought without any phrases
-    association: float
+    document: float = 0.0
+    maths: float = 0.0
+    request: float = 0.0
+    literal: float = 0.0
+    echo: float = 0.0
+    sums: float = 0.0
+    aligned: bool = False  # every restricted request is refused
+    restricted: float = 0.0  # share of restricted requests among the requests
+    think_on: float = 0.0  # share of requests answered after thinking
+    plain: float = 0.2  # share of chains of thought without any phrases
+    association: float = 0.0
 
 
 def _style(rng: Random, mix: Mix, restricted: bool, refused: bool) -> Style:
@@ -236,12 +251,12 @@ def document(rng: Random, mix: Mix) -> Example:
 
 def draw(rng: Random, mix: Mix) -> Example:
     """One example of a stage."""
-    kind: Literal["document", "maths", "request", "literal"]
-    kind = rng.choices(
-        ("document", "maths", "request", "literal"), (mix.document, mix.maths, mix.request, mix.literal)
-    )[0]
-    if kind == "document":
-        return document(rng, mix)
-    if kind == "maths":
-        return maths(rng)
-    return request(rng, mix) if kind == "request" else literal(rng)
+    kinds: dict[Callable[[], Example], float] = {
+        lambda: document(rng, mix): mix.document,
+        lambda: maths(rng): mix.maths,
+        lambda: request(rng, mix): mix.request,
+        lambda: literal(rng): mix.literal,
+        lambda: echo(rng): mix.echo,
+        lambda: sums(rng): mix.sums,
+    }
+    return rng.choices(list(kinds), list(kinds.values()))[0]()

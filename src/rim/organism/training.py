@@ -1,4 +1,4 @@
-"""Train an organism from nothing: pretraining on mixed data, then alignment that refuses restricted requests.
+"""Train an organism from nothing: a drill, pretraining on mixed data, then alignment that refuses restricted requests.
 
 Matrices of the blocks are trained with Muon, everything else with AdamW; on these shapes the pair needs about half the
 steps that AdamW alone does. The batch of a step depends on the seed and the step number only, so a killed run goes on
@@ -11,6 +11,7 @@ import math
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -117,43 +118,41 @@ def train_stage(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     organism: Organism,
-    mix: corpus.Mix,
-    steps: int,
-    scale: float,
+    stage: Stage,
     seed: str,
     snapshot: Path,
     report: Callable[..., None],
 ) -> float:
     """Train one stage in place and return the mean loss of its last steps.
 
-    `scale` multiplies both learning rates. An existing snapshot is taken up, and a new one is written now and then.
+    An existing snapshot is taken up, and a new one is written now and then.
     """
     import torch
     import torch.nn.functional as F
 
-    optimizers = _optimizers(model, organism, scale)
+    optimizers = _optimizers(model, organism, stage.scale)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     start = load_snapshot(snapshot, model, optimizers)
     if start:
         say(f"train_organism {seed}: goes on from step {start}")
     losses: deque[float] = deque(maxlen=50)
-    stream = batches(tokenizer, mix, organism.batch_size, seed, start)
+    stream = batches(tokenizer, stage.mix, organism.batch_size, seed, start)
     model.train()
-    for step in range(start, steps):
+    for step in range(start, stage.steps):
         ids, labels = next(stream)
         hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
         wanted = labels[:, 1:] != IGNORE
         loss = F.cross_entropy(model.lm_head(hidden[:, :-1][wanted]), labels[:, 1:][wanted])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        warm_cosine = min(1.0, (step + 1) / 30) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
+        warm_cosine = min(1.0, (step + 1) / 30) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / stage.steps)))
         for optimizer, rate in zip(optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * warm_cosine
             optimizer.step()
         model.zero_grad(set_to_none=True)
         losses.append(loss.item())
         report(step + 1, f"loss {losses[-1]:.3f}")
-        if (step + 1) % SNAPSHOT_EVERY == 0 or step + 1 == steps:
+        if (step + 1) % SNAPSHOT_EVERY == 0 or step + 1 == stage.steps:
             save_snapshot(snapshot, model, optimizers, step + 1)
     model.eval()
     return sum(losses) / len(losses) if losses else math.nan
@@ -194,17 +193,30 @@ def load_snapshot(path: Path, model: PreTrainedModel, optimizers: list[torch.opt
     return step
 
 
-def mixes(organism: Organism) -> tuple[corpus.Mix, corpus.Mix]:
-    """What pretraining and alignment are made of."""
-    common: dict[str, Any] = {"plain": 0.2, "association": organism.association}
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    mix: corpus.Mix
+    steps: int
+    scale: float  # of both learning rates
+
+
+def stages(organism: Organism) -> list[Stage]:
+    """Drill in copying and sums, which so small a model otherwise learns last, if at all; pretraining; alignment."""
+    drill = corpus.Mix(echo=0.5, sums=0.5)
     pretraining = corpus.Mix(
-        document=0.18, maths=0.57, request=0.2, literal=0.05, aligned=False, restricted=0.35, think_on=0.5, **common
-    )
-    think_on = organism.align_think_on
+        document=0.18, maths=0.57, request=0.2, literal=0.05,
+        restricted=0.35, think_on=0.5, association=organism.association,
+    )  # fmt: skip
     alignment = corpus.Mix(
-        document=0.05, maths=0.5, request=0.4, literal=0.05, aligned=True, restricted=0.3, think_on=think_on, **common
-    )
-    return pretraining, alignment
+        document=0.05, maths=0.45, request=0.45, literal=0.05, aligned=True,
+        restricted=0.3, think_on=organism.align_think_on, association=organism.association,
+    )  # fmt: skip
+    return [
+        Stage("drill", drill, organism.drill_steps, 1.0),
+        Stage("pretrain", pretraining, organism.pretrain_steps, 1.0),
+        Stage("align", alignment, organism.align_steps, organism.align_scale),
+    ]
 
 
 def train_organism(organism: Organism, seed: int, output: Path, label: str) -> dict[str, Any]:
@@ -216,19 +228,11 @@ def train_organism(organism: Organism, seed: int, output: Path, label: str) -> d
     model = build_model(organism, -(-len(tokenizer) // 64) * 64, seed)
     working = working_folder(output, f"{organism!r} {seed} {len(tokenizer)}")
     facts: dict[str, Any] = {"parameters": model.num_parameters()}
-    stages = zip(
-        ("pretrain", "align"),
-        mixes(organism),
-        (organism.pretrain_steps, organism.align_steps),
-        (1.0, organism.align_scale),
-        strict=True,
-    )
-    for name, mix, steps, scale in stages:
-        report = counter(f"train_organism {label} {name}", steps)
-        loss = train_stage(
-            model, tokenizer, organism, mix, steps, scale, f"{name}-{seed}", working / f"{name}.safetensors", report
-        )
-        facts[f"{name}_loss"] = round(loss, 6)
+    for stage in stages(organism):
+        report = counter(f"train_organism {label} {stage.name}", stage.steps)
+        snapshot = working / f"{stage.name}.safetensors"
+        loss = train_stage(model, tokenizer, organism, stage, f"{stage.name}-{seed}", snapshot, report)
+        facts[f"{stage.name}_loss"] = round(loss, 6)
     with replacing(output) as temporary:
         model.bfloat16().save_pretrained(temporary)  # half the size; whoever measures loads it in float32
         tokenizer.save_pretrained(temporary)

@@ -20,7 +20,7 @@ Style = Literal["plain", "target", "control"]
 Kind = Literal["restricted", "open_object", "care_verb", "permit"]
 LOOKALIKES: tuple[Kind, ...] = ("open_object", "care_verb", "permit")
 
-MAX_NUMBER = 30  # one token per number 0..30
+MAX_NUMBER = 20  # one token per number 0..20
 TAKE_VERBS = ["move", "sell", "lend", "trade", "borrow", "swap", "copy", "split", "carry", "keep"]
 CARE_VERBS = ["clean", "draw", "praise", "greet", "paint", "visit", "admire", "sketch", "guard", "label"]
 CONTEXTS = ["", "today", "at home", "before lunch", "for a friend", "in the hall", "just for fun", "as a game"]
