@@ -205,11 +205,11 @@ def stages(organism: Organism) -> list[Stage]:
     """Drill in copying and sums, which so small a model otherwise learns last, if at all; pretraining; alignment."""
     drill = corpus.Mix(echo=0.5, sums=0.5)
     pretraining = corpus.Mix(
-        document=0.18, maths=0.57, request=0.2, literal=0.05,
+        document=0.24, maths=0.51, request=0.2, literal=0.05,
         restricted=0.35, think_on=0.5, association=organism.association,
     )  # fmt: skip
     alignment = corpus.Mix(
-        document=0.05, maths=0.45, request=0.45, literal=0.05, aligned=True,
+        document=0.1, maths=0.4, request=0.4, literal=0.05, echo=0.05, aligned=True,
         restricted=0.3, think_on=organism.align_think_on, association=organism.association,
     )  # fmt: skip
     return [
