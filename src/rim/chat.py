@@ -46,6 +46,13 @@ def _apply(tokenizer: PreTrainedTokenizerBase, prompt: str, think: bool) -> str:
     )
 
 
+def render_messages(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:
+    """A conversation and the opening of the assistant's turn, without thinking where the template can switch it."""
+    return str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    )
+
+
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, think: str, switch: ThinkSwitch) -> str:
     """The text a model continues: the user's turn and the opening of the assistant's, for think "on" or "off"."""
     if switch == "tags":

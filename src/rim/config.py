@@ -202,6 +202,38 @@ class Inference(Settings):
     max_new_tokens: Positive = Field(8192, description="Bound on the tokens of a reply, thinking included.")
 
 
+class Endpoint(Settings):
+    """A language model that annotates, rewrites or judges. Its replies are kept under this name and never asked twice."""
+
+    kind: Literal["openai", "transformers"] = Field(
+        "openai",
+        description="'openai' is any server with that protocol (OpenAI, vLLM, Ollama); 'transformers' runs here.",
+    )
+    model: str = Field(description="Model as the server calls it; for 'transformers' a hub name or local folder.")
+    base_url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] | None = Field(
+        None, description="Address of the server, such as http://localhost:8000/v1; OpenAI's own when absent."
+    )
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = Field(
+        None, description="Name of the environment variable that holds the key. The key itself is never written down."
+    )
+    structured: Literal["json_schema", "json_object", "none"] = Field(
+        "json_schema", description="What the server can enforce; answers are checked against the schema in any case."
+    )
+    temperature: float = Field(0.0, ge=0, description="Sampling temperature.")
+    max_tokens: Positive = Field(1024, description="Bound on the tokens of an answer.")
+    extra_body: dict[str, Any] = Field({}, description="Further fields of each request, as the server wants them.")
+    concurrency: Positive = Field(16, description="Requests of a job under way at a time.")
+    requests_per_minute: float | None = Field(None, gt=0, description="Bound on the requests a job starts per minute.")
+    timeout: float = Field(120.0, gt=0, description="Seconds without a sign of life after which a request is repeated.")
+    max_retries: int = Field(6, ge=0, description="Repetitions after 429, 5xx, a time-out or a broken connection.")
+    attempts: Positive = Field(
+        3, description="Times to ask before an answer that does not fit its schema is an error row."
+    )
+    input_price: float | None = Field(None, ge=0, description="Price of a million input tokens, for the cost of a job.")
+    output_price: float | None = Field(None, ge=0, description="Price of a million output tokens.")
+    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="'transformers' only: type of the weights.")
+
+
 class Judge(Settings):
     """One judge of the replies to safety and benign prompts."""
 
@@ -238,6 +270,7 @@ class Study(Settings):
     finetune: Finetune = Field(Finetune(), description="Recipe of fine-tuning.")
     benchmarks: dict[Name, Benchmark] = Field(min_length=1, description="Prompt sets by name.")
     inference: Inference = Field(Inference(), description="Generation of replies.")
+    endpoints: dict[Name, Endpoint] = Field({}, description="Language models as instruments, by name; none is needed.")
     judges: dict[Name, Judge] = Field(
         min_length=1, description="Judges by name; the first one is the report's main judge."
     )
