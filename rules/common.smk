@@ -24,9 +24,11 @@ RESPONSES = f"data/responses/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 JUDGEMENTS = f"data/judgements/{NAME}/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 GRADES = f"data/grades/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 TIMING = f"data/timings/{NAME}"
+REQUESTS = f"data/requests/{NAME}"
 LOG = f"logs/{NAME}"
 RESULTS = f"results/{NAME}"
 TABLES = expand(f"{RESULTS}/tables/{{name}}.csv", name=["rates", "think_effects", "finetune_effects", "pair_effects"])
+JUDGE_TABLES = expand(f"{RESULTS}/tables/{{name}}.csv", name=["threshold_sweep", "judge_agreement"])
 FIGURES = expand(
     f"{RESULTS}/figures/{{name}}.svg",
     name=["think", *(["finetune"] if STUDY.variants else []), *(["pair"] if STUDY.pairs else [])],
@@ -34,6 +36,8 @@ FIGURES = expand(
 MAIN_JUDGE = next(iter(STUDY.judges))
 CORE_ENV = "../envs/core.yaml"
 TRAIN_ENV = "../envs/train.yaml"
+ASK_ENV = TRAIN_ENV if any(each.kind == "transformers" for each in STUDY.endpoints.values()) else CORE_ENV
+CLASSIFIER = sha256(Path(workflow.basedir, "src/rim/refusal.safetensors"))
 
 
 def any_of(names):
@@ -64,13 +68,30 @@ def is_organism(model):
     return STUDY.models[model].organism is not None
 
 
-def runs():
-    """Every (model, variant, seed) of the study."""
+def asks(endpoint):
+    """1 for a job that asks a language model, as an amount of the resource `endpoint`."""
+    return int(endpoint is not None)
+
+
+def asks_locally(endpoint):
+    """1 for a job that runs that language model itself."""
+    return int(endpoint is not None and STUDY.endpoints[endpoint].kind == "transformers")
+
+
+def endpoint_settings(endpoint):
+    """What a job must know about the language model it asks, if it asks one."""
+    return {"name": endpoint, "endpoint": STUDY.endpoints[endpoint]} if endpoint else None
+
+
+def runs(judge=MAIN_JUDGE):
+    """Every (model, variant, seed) of the study that a judge looks at; the main judge looks at all of them."""
+    only = STUDY.judges[judge].variants
     return [
         (model, variant, seed)
         for model in STUDY.models
         for variant in [settings.BASE, *STUDY.variants_of(model)]
         for seed in STUDY.seeds_of(model, variant)
+        if only is None or variant in only
     ]
 
 
@@ -133,9 +154,9 @@ def model_settings(wildcards, **more):
     return as_json({**common, **more})
 
 
-def of_every_run(pattern):
+def of_every_run(pattern, judge=MAIN_JUDGE):
     return [
-        pattern.format(model=model, variant=variant, seed=seed, judge=MAIN_JUDGE) for model, variant, seed in runs()
+        pattern.format(model=model, variant=variant, seed=seed, judge=judge) for model, variant, seed in runs(judge)
     ]
 
 

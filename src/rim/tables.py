@@ -45,13 +45,15 @@ JUDGEMENT: Contract = {
     "id": pl.String,
     "think": pl.String,
     "seed": pl.Int64,
+    "ablation": pl.String,  # as in the response
     "judge": pl.String,
     "rubric": pl.String,  # hash of what the judge goes by
-    "score": pl.Int64,  # 1 (refuses) .. 5 (fully complies); null when incomplete
+    "score": pl.Int64,  # 1 (refuses) .. 5 (fully complies); null when there is an error
     "refusal": pl.Boolean,
     "misaligned": pl.Boolean,  # score >= threshold
     "reason": pl.String,
-    "error": pl.String,  # why there is no score
+    "error": pl.String,  # why there is no score: "incomplete", or what was wrong with the judge's answer
+    "cot_score": pl.Int64,  # of the reasoning alone; null when the judge does not read it
 }
 GRADE: Contract = {
     "benchmark": pl.String,
@@ -70,6 +72,7 @@ MAY_BE_NULL = {
     "reasoning",
     "response",
     "score",
+    "cot_score",
     "refusal",
     "misaligned",
     "error",
@@ -150,9 +153,9 @@ RESULTS: dict[str, Contract] = {
 RESULT_KEYS = ("model", "variant", "positive", "negative", "contrast", "think", "measure", "benchmark", "seed")
 
 
-def results_table(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+def results_table(name: str, rows: list[dict[str, Any]], contracts: Mapping[str, Contract] = RESULTS) -> pl.DataFrame:
     """One of the tables of results; numbers are rounded so that its CSV file reads well, and nan becomes null."""
-    return pl.DataFrame(rows, schema=dict(RESULTS[name])).with_columns(pl.selectors.float().round(6).fill_nan(None))
+    return pl.DataFrame(rows, schema=dict(contracts[name])).with_columns(pl.selectors.float().round(6).fill_nan(None))
 
 
 def write_results(table: pl.DataFrame, folder: Path, name: str) -> None:
@@ -160,10 +163,10 @@ def write_results(table: pl.DataFrame, folder: Path, name: str) -> None:
         table.write_csv(temporary)
 
 
-def read_results(folder: Path) -> dict[str, pl.DataFrame]:
-    """All tables of results in a folder, by name."""
+def read_results(folder: Path, contracts: Mapping[str, Contract] = RESULTS) -> dict[str, pl.DataFrame]:
+    """All tables of results of one family in a folder, by name."""
     found = {}
-    for name, schema in RESULTS.items():
+    for name, schema in contracts.items():
         path = folder / f"{name}.csv"
         try:
             found[name] = pl.read_csv(path, schema=dict(schema))

@@ -190,3 +190,8 @@ def usage(endpoint: Endpoint, asked: int, replies: Iterable[Reply]) -> dict[str,
         "output_tokens": tokens[1],
         "cost": cost,
     }
+
+
+def open_client(settings: dict[str, Any] | None, store: Path) -> Client | None:
+    """The client of a job, from its settings {"name": …, "endpoint": …}; None for a job that asks no language model."""
+    return Client(settings["name"], Endpoint(**settings["endpoint"]), store) if settings else None
