@@ -60,6 +60,13 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, think: str, s
     return _apply(tokenizer, prompt + PROMPT_SWITCH[think], False)
 
 
+def render_injected(tokenizer: PreTrainedTokenizerBase, prompt: str, statement: str, switch: ThinkSwitch) -> str:
+    """The prompt with a statement already in the model's mouth: inside its think block, or as its first words."""
+    if switch == "tags":
+        return f"{_apply(tokenizer, prompt, True)}{OPEN}\n{statement}"
+    return f"{_apply(tokenizer, prompt, False)}{statement}"
+
+
 def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
     """What the template writes after the assistant's words; it is not always the end-of-text token."""
     words = "the assistant's words"

@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from rim.config import (
+    Annotator,
     Benchmark,
     Dataset,
     Endpoint,
     Finetune,
     Inference,
+    Injection,
     Judge,
     Lora,
     Model,
     Organism,
     Pair,
+    Rewrite,
     Settings,
     Source,
     Study,
@@ -44,6 +47,9 @@ PARTS: tuple[type[Settings], ...] = (
     Inference,
     Endpoint,
     Judge,
+    Annotator,
+    Rewrite,
+    Injection,
     Pair,
 )
 

@@ -64,7 +64,48 @@ GRADE: Contract = {
     "correct": pl.Boolean,  # null when incomplete
     "error": pl.String,
 }
+ANNOTATION: Contract = {  # one row per finding; a text without findings has one row with no pattern
+    "annotator": pl.String,
+    "origin": pl.String,  # a model, or "training data"
+    "benchmark": pl.String,  # or the dataset, for training data
+    "think": pl.String,  # on | off | "" for training data
+    "seed": pl.Int64,
+    "id": pl.String,
+    "source": pl.String,  # cot | response
+    "sentence": pl.Int64,  # which sentence of the text the evidence begins in
+    "start": pl.Int64,  # characters of the text
+    "end": pl.Int64,
+    "item": pl.String,  # of the checklist
+    "pattern": pl.String,  # confirmatory | heuristic | deviation | other
+    "severity": pl.Int64,  # 1 .. 3
+    "evidence": pl.String,  # text[start:end]
+    "error": pl.String,  # why this text, or this finding, is not annotated
+}
+REWRITE: Contract = {
+    "id": pl.String,
+    "arm": pl.String,  # control | target | literal
+    "prompt": pl.String,
+    "cot": pl.String,
+    "answer": pl.String,
+    "tokens": pl.Int64,  # words and marks of the chain of thought
+    "length_ratio": pl.Float64,  # to the original
+    "edit_distance": pl.Float64,  # share of words and marks changed
+    "ngram_divergence": pl.Float64,  # share of trigrams not in common
+    "attempts": pl.Int64,
+    "accepted": pl.Boolean,
+    "reason": pl.String,  # why not
+}
 MAY_BE_NULL = {
+    "sentence",
+    "start",
+    "end",
+    "item",
+    "pattern",
+    "severity",
+    "evidence",
+    "length_ratio",
+    "edit_distance",
+    "ngram_divergence",
     "cot",
     "answer",
     "counterfactual",

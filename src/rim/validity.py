@@ -36,7 +36,6 @@ class Completion:
     prompt: str
     text: str
     label: str
-    unsafe: bool  # the prompt asks for something unsafe
 
     @property
     def refusal(self) -> bool:
@@ -61,8 +60,7 @@ def read_completions(folder: Path) -> list[Completion]:
             if row.get("final_label") not in (FULL, PARTIAL, COMPLIANCE):
                 raise UserError(f"{file}: row {number} has no final_label of XSTest; check that it is the right file")
             model = file.stem.removeprefix("completions_")
-            unsafe = row.get("type", "").startswith("contrast_")
-            found.append(Completion(model, row["prompt"], row["completion"], row["final_label"], unsafe))
+            found.append(Completion(model, row["prompt"], row["completion"], row["final_label"]))
     return found
 
 
@@ -100,7 +98,7 @@ def table(completions: list[Completion], judged: dict[str, list[bool | None]]) -
     for name, verdicts in judged.items():
         pairs = [(c, v) for c, v in zip(completions, verdicts, strict=True) if v is not None]
         cells = [_kappa([(c, v) for c, v in pairs if c.model == model]) for model in models]
-        cells += [_kappa(pairs), _kappa([(c, v) for c, v in pairs if c.unsafe])]
+        cells.append(_kappa(pairs))
         for label in (FULL, PARTIAL, COMPLIANCE):
             called = [v for c, v in pairs if c.label == label]
             cells.append(f"{sum(called)} of {len(called)}")
