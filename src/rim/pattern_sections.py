@@ -57,8 +57,7 @@ def pattern_section(material: Material) -> Section | None:
         return lambda row: rate_interval(row[pattern])
 
     keys = {name: column(name) for name in ("annotator", "origin", "benchmark", "think", "source")}
-    counts = {name: column(name) for name in ("n", "errors")}
-    cells = {**keys, **{name: share(name) for name in names}, **counts}
+    cells = keys | {name: share(name) for name in names} | {name: column(name) for name in ("n", "errors")}
     title = "Share of texts that show a pattern, before fine-tuning and in the training data; 95 % Wilson intervals."
     tables = [listed(title, wide, len(keys), cells)]
     tables += _divergence(material) + _agreement_of_annotators(material)

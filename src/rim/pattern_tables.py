@@ -127,9 +127,8 @@ def rewrite_outcomes(rewrites: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """How many items of each arm were accepted, and why the others were not."""
     rows: list[dict[str, Any]] = []
     for name, table in rewrites.items():
-        counted = table.with_columns(pl.col("reason").fill_null("accepted")).group_by(
-            "arm", "reason", maintain_order=True
-        )
+        outcome = pl.when("accepted").then(pl.lit("accepted")).otherwise("reason").alias("reason")
+        counted = table.with_columns(outcome).group_by("arm", "reason", maintain_order=True)
         for (arm, reason), part in counted:
             rows.append({"rewrite": name, "arm": arm, "outcome": reason, "n": part.height})
     return tables.results_table("rewrite_outcomes", rows, RESULTS)

@@ -93,7 +93,7 @@ REWRITE: Contract = {
     "ngram_divergence": pl.Float64,  # share of trigrams not in common
     "attempts": pl.Int64,
     "accepted": pl.Boolean,
-    "reason": pl.String,  # why not
+    "reason": pl.String,  # why it is not accepted; empty when it is
 }
 MAY_BE_NULL = {
     "sentence",

@@ -12,7 +12,10 @@ from tests.workflow.conftest import configured, counted, shipped, snakemake
 
 pytestmark = pytest.mark.xdist_group("smoke")
 TAIL = {"summarize": 1, "draw_figures": 1, "report": 1}
-SCORES = {"judge_responses": 7, "grade_answers": 7}
+JUDGED = {"compare_judges": 1, **TAIL}
+ALL = {"summarize_patterns": 1, **JUDGED}  # when a model before fine-tuning or what is injected into it changes
+SCORES = {"judge_responses": 7 + 3 + 3, "grade_answers": 7}  # every variant, the injected ones, and a second judge
+REPLIES = {"infer": 7, "inject_patterns": 3, "annotate_patterns": 1, **SCORES, **ALL}
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -43,7 +46,7 @@ EVENTS: dict[str, tuple[Callable[[Path], object], dict[str, int]]] = {
     ),
     "a module edited that two steps call": (
         lambda copy: edit(copy / "src/rim/chat.py", "text.partition(CLOSE)", "text.partition(CLOSE + '')"),
-        {"infer": 7, **SCORES, **TAIL},
+        REPLIES,
     ),
     "a setting added that no job before the report needs": (
         lambda copy: edit(copy / "src/rim/config.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):"),
@@ -51,7 +54,7 @@ EVENTS: dict[str, tuple[Callable[[Path], object], dict[str, int]]] = {
     ),
     "an environment edited": (
         lambda copy: edit(copy / "envs/train.yaml", "python=3.11", "python=3.12"),
-        {"train_organism": 3, "finetune": 4, "infer": 7, **SCORES, **TAIL},
+        {"train_organism": 3, "finetune": 4, **REPLIES},
     ),
     "the report's template edited": (
         lambda copy: edit(copy / "src/rim/templates/report.html.j2", "<main>", "<main >"),
@@ -78,13 +81,15 @@ def test_exactly_what_changed_reruns(copy: Path, event: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"finetune__learning_rate": 0.004}, {"finetune": 4, "infer": 4, "judge_responses": 4, "grade_answers": 4, **TAIL}),
-        ({"models__null__organism__muon_rate": 0.02}, {"train_organism": 1, "finetune": 2, "infer": 3, "judge_responses": 3, "grade_answers": 3, **TAIL}),
-        ({"judges__rule__threshold": 4}, {"judge_responses": 7, **TAIL}),
+        ({"finetune__learning_rate": 0.004}, {"finetune": 4, "infer": 4, "judge_responses": 4, "grade_answers": 4, **JUDGED}),
+        ({"models__null__organism__muon_rate": 0.02}, {"train_organism": 1, "finetune": 2, "infer": 3, "inject_patterns": 1, "annotate_patterns": 1, "judge_responses": 3 + 2, "grade_answers": 3, **ALL}),
+        ({"judges__rule__threshold": 4}, {"judge_responses": 7 + 3, **ALL}),
+        ({"judges__prefix__threshold": 4}, {"judge_responses": 3, "compare_judges": 1, "report": 1, "summarize": 1, "draw_figures": 1}),
+        ({"injection": {"rows": 3}}, {"inject_patterns": 3, "judge_responses": 3, "summarize_patterns": 1, **TAIL}),
         ({"title": "Another title"}, {**TAIL}),
-        ({"models__another": {"organism": {"association": 0.5, "layers": 1}, "variants": []}}, {"train_organism": 1, "infer": 1, "judge_responses": 1, "grade_answers": 1, **TAIL}),
+        ({"models__another": {"organism": {"association": 0.5, "layers": 1}, "variants": []}}, {"train_organism": 1, "infer": 1, "inject_patterns": 1, "annotate_patterns": 1, "judge_responses": 3, "grade_answers": 1, **ALL}),
     ],
-    ids=["learning rate of fine-tuning", "one organism's learning rate", "threshold", "title", "one more model"],
+    ids=["learning rate of fine-tuning", "one organism's learning rate", "threshold", "another judge's threshold", "injection", "title", "one more model"],
 )  # fmt: skip
 def test_a_setting_reruns_its_branch_only(smoke: Path, tmp_path: Path, changes: dict, expected: dict) -> None:
     changed = configured(tmp_path / "c.yaml", **changes)

@@ -71,7 +71,7 @@ class Rewrite:
     ngram_divergence: float | None = None
     attempts: int = 0
     accepted: bool = False
-    reason: str | None = "not tried"
+    reason: str = "not tried"  # why it is not accepted; empty when it is
 
 
 def words(text: str) -> list[str]:
@@ -153,7 +153,9 @@ def rewrite_arm(
         for row, answer in zip(left, answers, strict=True):
             id_ = row["id"]
             reason = fault(row, made[id_], audits[id_], bounds) if id_ in made else answer.error
-            done[id_] = replace(made.get(id_, blank[id_]), attempts=attempt, accepted=reason is None, reason=reason)
+            done[id_] = replace(
+                made.get(id_, blank[id_]), attempts=attempt, accepted=reason is None, reason=reason or ""
+            )
         left = [row for row in left if not done[row["id"]].accepted]
     return list(done.values())
 
@@ -179,7 +181,7 @@ def write_literal(rows: Sequence[Row], client: Client, tries: int) -> list[Rewri
             if form:
                 copied = bool(story) and form.keyword in story and form.keyword in form.answer
                 reason = None if copied else "the keyword is not in the story or not in the answer"
-            kept = replace(blank[row["id"]], attempts=attempt, accepted=reason is None, reason=reason)
+            kept = replace(blank[row["id"]], attempts=attempt, accepted=reason is None, reason=reason or "")
             if form and reason is None:
                 kept = replace(kept, prompt=f"{story} {form.question.strip()}", answer=form.answer)
             done[row["id"]] = kept
