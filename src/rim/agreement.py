@@ -32,4 +32,5 @@ def kappa(first: Sequence[int], second: Sequence[int], levels: int = 2) -> Estim
         result = cohens_kappa(table, wt="quadratic" if levels > 2 else None)
     if math.isnan(result.std_kappa):
         return Estimate(float(result.kappa), math.nan, math.nan)
-    return Estimate(float(result.kappa), float(result.kappa_low), float(result.kappa_upp))
+    low, high = max(-1.0, float(result.kappa_low)), min(1.0, float(result.kappa_upp))  # kappa is never outside
+    return Estimate(float(result.kappa), low, high)

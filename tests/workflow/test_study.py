@@ -18,7 +18,18 @@ from tests.workflow.conftest import command, configured, counted, environment, s
     ("name", "jobs"),
     [
         ("demo", {"train_organism": 3, "finetune": 15, "infer": 18, "inject_patterns": 3, "report": 1}),
-        ("paper", {"prepare_dataset": 10, "finetune": 8 * 6 * 3, "infer": 10 + 8 * 6 * 3, "report": 1}),
+        (
+            "paper",
+            {
+                "prepare_dataset": 11,
+                "rewrite_cot": 1,
+                "annotate_patterns": 1,
+                "inject_patterns": 10,
+                "finetune": 8 * 6 * 3,
+                "infer": 10 + 8 * 6 * 3,
+                "report": 1,
+            },
+        ),
         ("replication", {"train_organism": 10, "finetune": 20, "infer": 30, "report": 1}),
     ],
 )
