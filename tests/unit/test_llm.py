@@ -1,7 +1,11 @@
 """The client against a server double that fails in every way real ones do."""
 
 import json
+import shutil
+import socket
+import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -209,3 +213,42 @@ def test_a_local_model_answers_through_the_inference_backend(untrained: Path, tm
     replies = Store(tmp_path / "s.jsonl").replies.values()
     assert len(replies) == 6
     assert all(reply.input_tokens > 20 for reply in replies)
+
+
+@pytest.mark.skipif(shutil.which("vllm") is None, reason="needs vllm, which most machines cannot run")
+def test_a_real_server_enforces_the_form(untrained: Path, tmp_path: Path) -> None:
+    """`vllm serve` with an untrained model: guided decoding makes even that fill in the form."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    line = [
+        "vllm",
+        "serve",
+        str(untrained),
+        "--port",
+        str(port),
+        "--max-model-len",
+        "512",
+        "--served-model-name",
+        "tiny",
+    ]
+    with (tmp_path / "vllm.log").open("w") as log:
+        running = subprocess.Popen(line, stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(180):
+            if running.poll() is None and not reachable(f"{url}/health"):
+                time.sleep(1)
+        endpoint = Endpoint(model="tiny", base_url=f"{url}/v1", max_tokens=64, attempts=1)
+        answers = Client("vllm", endpoint, tmp_path / "s.jsonl").ask(prompts(1, 2), Mark, "t")
+        assert all(answer.value for answer in answers), (tmp_path / "vllm.log").read_text()[-2000:]
+    finally:
+        running.terminate()
+        running.wait(60)
+
+
+def reachable(url: str) -> bool:
+    try:
+        return urllib.request.urlopen(url, timeout=2).status == 200
+    except OSError:
+        return False
