@@ -115,7 +115,7 @@ def test_a_missing_key_stops_the_job_in_one_line(tmp_path: Path, smoke: Path) ->
     config = with_language_models(tmp_path / "c.yaml", "http://127.0.0.1:9/v1")
     mapping = yaml.safe_load(Path(config).read_text())
     mapping["endpoints"]["double"]["api_key_env"] = "RIM_TEST_NO_SUCH_KEY"
-    Path(config).write_text(yaml.safe_dump(mapping))
+    Path(config).write_text(yaml.safe_dump(mapping, sort_keys=False))
     done = snakemake(copy, "data/annotations/smoke/llm.parquet", "--configfile", config, repository=copy)
     assert done.returncode != 0
     assert (
