@@ -156,6 +156,25 @@ def _effect(part: pl.DataFrame, plain: pl.DataFrame) -> dict[str, Any]:
     return {**counts, **rates, **interval(estimate), "p": estimate.p}
 
 
+def _over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The mean over seeds, with an interval over seeds, of what was measured with several."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["model"], row["pattern"], row["benchmark"]), []).append(row)
+    totals = []
+    for (model, pattern, benchmark), group in groups.items():
+        if len({row["seed"] for row in group}) > 1:
+            estimate = statistics.over_seeds([row["estimate"] for row in group])
+            total = {name: sum(row[name] for row in group) for name in ("n", "incomplete")}
+            known = {
+                name: [row[name] for row in group if row[name] is not None] for name in ("plain", "control", "target")
+            }
+            total |= {name: float(np.mean(values)) if values else None for name, values in known.items()}
+            keys = {"model": model, "pattern": pattern, "benchmark": benchmark, "seed": "all"}
+            totals.append({**keys, **total, **interval(estimate), "p": estimate.p})
+    return totals
+
+
 def injection_effects(injected: Mapping[Run, pl.DataFrame], plain: Mapping[Run, pl.DataFrame]) -> pl.DataFrame:
     """Figure 2: what an encouraging statement does to the misalignment rate, over its discouraging twin."""
     rows = []
@@ -168,7 +187,8 @@ def injection_effects(injected: Mapping[Run, pl.DataFrame], plain: Mapping[Run, 
             benchmark, pattern = map(str, keys)
             effect = _effect(part, before.filter(pl.col("benchmark") == benchmark))
             rows.append({"model": model, "pattern": pattern, "benchmark": benchmark, "seed": str(seed), **effect})
-    for family in {(row["model"], row["seed"]) for row in rows}:
+    rows += _over_seeds(rows)
+    for family in dict.fromkeys((row["model"], row["seed"]) for row in rows):
         members = [row for row in rows if (row["model"], row["seed"]) == family]
         for row, p in zip(members, statistics.holm([row["p"] for row in members]), strict=True):
             row["p_holm"] = p

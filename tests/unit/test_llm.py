@@ -1,9 +1,10 @@
 """The client against a server double that fails in every way real ones do."""
 
+import importlib.util
 import json
-import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -215,40 +216,42 @@ def test_a_local_model_answers_through_the_inference_backend(untrained: Path, tm
     assert all(reply.input_tokens > 20 for reply in replies)
 
 
-@pytest.mark.skipif(shutil.which("vllm") is None, reason="needs vllm, which most machines cannot run")
-def test_a_real_server_enforces_the_form(untrained: Path, tmp_path: Path) -> None:
-    """`vllm serve` with an untrained model: guided decoding makes even that fill in the form."""
+SERVERS = {  # command, structured output, and what must be installed
+    "vllm": (["vllm", "serve", "{model}", "--port", "{port}", "--max-model-len", "512"], "json_schema", "vllm"),
+    "transformers": (["transformers", "serve", "{model}", "--port", "{port}"], "none", "fastapi"),
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_real_server_is_understood(name: str, untrained: Path, tmp_path: Path) -> None:
+    """Real servers with an untrained model. vLLM's guided decoding makes even that fill in the form."""
+    words, structured, needed = SERVERS[name]
+    if importlib.util.find_spec(needed) is None or importlib.util.find_spec(name) is None:
+        pytest.skip(f"needs {needed}, which is not installed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    line = [
-        "vllm",
-        "serve",
-        str(untrained),
-        "--port",
-        str(port),
-        "--max-model-len",
-        "512",
-        "--served-model-name",
-        "tiny",
-    ]
-    with (tmp_path / "vllm.log").open("w") as log:
-        running = subprocess.Popen(line, stdout=log, stderr=log)
+    line = [word.format(model=untrained, port=port) for word in words]
+    with (tmp_path / "server.log").open("w") as log:
+        program = Path(sys.executable).with_name(line[0])
+        running = subprocess.Popen([program, *line[1:]], stdout=log, stderr=log)
     try:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(180):
-            if running.poll() is None and not reachable(f"{url}/health"):
-                time.sleep(1)
-        endpoint = Endpoint(model="tiny", base_url=f"{url}/v1", max_tokens=64, attempts=1)
-        answers = Client("vllm", endpoint, tmp_path / "s.jsonl").ask(prompts(1, 2), Mark, "t")
-        assert all(answer.value for answer in answers), (tmp_path / "vllm.log").read_text()[-2000:]
+        while running.poll() is None and not reachable(f"http://127.0.0.1:{port}/health"):
+            time.sleep(0.5)
+        url = f"http://localhost:{port}/v1"
+        settings = {"model": str(untrained), "base_url": url, "max_tokens": 64, "attempts": 1, "timeout": 60.0}
+        asked = Client(name, Endpoint(**settings, structured=structured), tmp_path / "s.jsonl")
+        answers = asked.ask(prompts(1, 2), Mark, "t")
     finally:
         running.terminate()
         running.wait(60)
+    replies = list(asked.store.replies.values())
+    assert [reply.output_tokens > 0 and reply.input_tokens > 20 for reply in replies] == [True, True]
+    assert all(answer.value for answer in answers) == (structured == "json_schema")
 
 
 def reachable(url: str) -> bool:
     try:
-        return urllib.request.urlopen(url, timeout=2).status == 200
+        return bool(urllib.request.urlopen(url, timeout=2).status == 200)
     except OSError:
         return False

@@ -273,6 +273,14 @@ def test_injection_effects_are_paired_and_found() -> None:
     assert heuristic["ci_low"] > 0.6
     assert heuristic["p_holm"] < 0.01
     assert (deviation["estimate"], deviation["n"], deviation["incomplete"]) == (0, 49, 1)
+    seeds = {("m", seed): judged(rows[seed * 2 :]) for seed in (1, 2, 3)}
+    over = pattern_tables.injection_effects(seeds, {("m", 1): plain})
+    assert over["seed"].to_list()[-2:] == ["all", "all"]
+    total = over.filter((pl.col("seed") == "all") & (pl.col("pattern") == "heuristic")).row(0, named=True)
+    assert total["estimate"] == pytest.approx(
+        over.filter(pl.col("pattern") == "heuristic")["estimate"][:3].mean(), abs=1e-5
+    )
+    assert total["ci_low"] < total["estimate"] < total["ci_high"]
 
 
 def test_gsm8k_is_annotated_quickly() -> None:
