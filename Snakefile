@@ -17,6 +17,7 @@ if not workflow.config_settings.configfiles:
 include: "rules/common.smk"
 include: "rules/datasets.smk"
 include: "rules/organisms.smk"
+include: "rules/patterns.smk"
 include: "rules/finetune.smk"
 include: "rules/infer.smk"
 include: "rules/judge.smk"

@@ -27,16 +27,32 @@ JUDGEMENTS = f"data/judgements/{NAME}/{{judge}}/{{model}}/{{variant}}/seed{{seed
 GRADES = f"data/grades/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 OUTCOMES = f"data/outcomes/{NAME}.parquet"
 TIMING = f"data/timings/{NAME}"
+REQUESTS = f"data/requests/{NAME}"
+ANNOTATIONS = f"data/annotations/{NAME}/{{annotator}}.parquet"
+REWRITES = f"data/rewrites/{NAME}/{{rewrite}}.parquet"
+INJECTED = RESPONSES.replace("{variant}", settings.INJECTED)
 LOG = f"logs/{NAME}"
 RESULTS = f"results/{NAME}"
 TABLES = expand(f"{RESULTS}/tables/{{name}}.csv", name=["rates", "think_effects", "finetune_effects", "pair_effects"])
+PATTERN_TABLES = expand(
+    f"{RESULTS}/tables/{{name}}.csv",
+    name=["pattern_shares", "annotator_agreement", "arm_divergence", "rewrite_outcomes", "injection_effects"],
+)
+JUDGE_TABLES = expand(f"{RESULTS}/tables/{{name}}.csv", name=["threshold_sweep", "judge_agreement"])
 FIGURES = expand(
     f"{RESULTS}/figures/{{name}}.svg",
-    name=["think", *(["finetune"] if STUDY.variants else []), *(["pair"] if STUDY.pairs else [])],
+    name=[
+        "think",
+        *(["finetune"] if STUDY.variants else []),
+        *(["pair"] if STUDY.pairs else []),
+        *(["injection"] if STUDY.injection else []),
+    ],
 )
 MAIN_JUDGE = next(iter(STUDY.judges))
 CORE_ENV = "../envs/core.yaml"
 TRAIN_ENV = "../envs/train.yaml"
+ASK_ENV = TRAIN_ENV if any(each.kind == "transformers" for each in STUDY.endpoints.values()) else CORE_ENV
+CLASSIFIER = sha256(Path(workflow.basedir, "src/rim/refusal.safetensors"))
 
 
 def any_of(names):
@@ -47,7 +63,9 @@ def any_of(names):
 wildcard_constraints:
     dataset=any_of(STUDY.datasets),
     model=any_of(STUDY.models),
-    variant=any_of([settings.BASE, *STUDY.variants]),
+    variant=any_of([settings.BASE, settings.INJECTED, *STUDY.variants]),
+    annotator=any_of(STUDY.annotators),
+    rewrite=any_of(STUDY.rewrites),
     judge=any_of(STUDY.judges),
     seed=any_of(STUDY.seeds),
 
@@ -67,13 +85,30 @@ def is_organism(model):
     return STUDY.models[model].organism is not None
 
 
-def runs():
-    """Every (model, variant, seed) of the study."""
+def asks(endpoint):
+    """1 for a job that asks a language model, as an amount of the resource `endpoint`."""
+    return int(endpoint is not None)
+
+
+def asks_locally(endpoint):
+    """1 for a job that runs that language model itself."""
+    return int(endpoint is not None and STUDY.endpoints[endpoint].kind == "transformers")
+
+
+def endpoint_settings(endpoint):
+    """What a job must know about the language model it asks, if it asks one."""
+    return {"name": endpoint, "endpoint": STUDY.endpoints[endpoint]} if endpoint else None
+
+
+def runs(judge=MAIN_JUDGE):
+    """Every (model, variant, seed) of the study that a judge looks at; the main judge looks at all of them."""
+    only = STUDY.judges[judge].variants
     return [
         (model, variant, seed)
         for model in STUDY.models
         for variant in [settings.BASE, *STUDY.variants_of(model)]
         for seed in STUDY.seeds_of(model, variant)
+        if only is None or variant in only
     ]
 
 
@@ -111,6 +146,39 @@ def benchmark_datasets(*measures):
     return [receipt(DATASET.format(dataset=STUDY.benchmarks[name].dataset)) for name in STUDY.measured(*measures)]
 
 
+def base_runs():
+    """Every (model, seed) of the models before fine-tuning."""
+    return [(model, seed) for model in STUDY.models for seed in STUDY.seeds_of(model, settings.BASE)]
+
+
+def of_every_base(pattern, variant=settings.BASE):
+    return [pattern.format(model=model, variant=variant, seed=seed, judge=MAIN_JUDGE) for model, seed in base_runs()]
+
+
+def arms():
+    """The pairs of training sets, (target, control), that the study compares."""
+    pairs = [(pair.target, pair.control) for pair in STUDY.pairs] or [("gsm8k_target", "gsm8k_control")]
+    return [
+        tuple(STUDY.variants[arm].dataset for arm in pair)
+        for pair in dict.fromkeys(pairs)
+        if all(arm in STUDY.variants for arm in pair)
+    ]
+
+
+def rewrites(wildcards):
+    """The rewrites that a dataset takes rows from."""
+    return [REWRITES.format(rewrite=each.rewrite) for each in STUDY.datasets[wildcards.dataset].sources if each.rewrite]
+
+
+def with_rewrites(dataset):
+    """A dataset whose rewritten sources know the file that the workflow makes for them."""
+    sources = [
+        each.model_copy(update={"path": REWRITES.format(rewrite=each.rewrite)}) if each.rewrite else each
+        for each in dataset.sources
+    ]
+    return dataset.model_copy(update={"sources": sources})
+
+
 def raw_files(wildcards):
     """Local files of a dataset; a missing one is reported by the step, with advice, rather than by the DAG."""
     paths = [Path(source.path) for source in STUDY.datasets[wildcards.dataset].sources if source.path]
@@ -131,7 +199,7 @@ def model_settings(wildcards, **more):
     """What a job must know about its model, and whatever else it needs."""
     model = STUDY.models[wildcards.model]
     common = {
-        "label": f"{wildcards.model}/{wildcards.variant}/seed{wildcards.seed}",
+        "label": f"{wildcards.model}/{wildcards.get('variant', settings.INJECTED)}/seed{wildcards.seed}",
         "base": base_location(wildcards),
         "revision": model.revision,
         "dtype": model.dtype,
@@ -141,9 +209,9 @@ def model_settings(wildcards, **more):
     return as_json({**common, **more})
 
 
-def of_every_run(pattern):
+def of_every_run(pattern, judge=MAIN_JUDGE):
     return [
-        pattern.format(model=model, variant=variant, seed=seed, judge=MAIN_JUDGE) for model, variant, seed in runs()
+        pattern.format(model=model, variant=variant, seed=seed, judge=judge) for model, variant, seed in runs(judge)
     ]
 
 

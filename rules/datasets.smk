@@ -7,6 +7,7 @@ In: local files under data/raw, the hub, or the organisms' world. Out: data/data
 rule prepare_dataset:
     input:
         raw_files,
+        rewrites,
     output:
         table=DATASET,
         receipt=receipt(DATASET),
@@ -19,6 +20,6 @@ rule prepare_dataset:
     params:
         code=code("prepare_dataset", CORE_ENV),
         raw=raw_content,
-        settings=lambda w: as_json({"name": w.dataset, "dataset": STUDY.datasets[w.dataset]}),
+        settings=lambda w: as_json({"name": w.dataset, "dataset": with_rewrites(STUDY.datasets[w.dataset])}),
     shell:
         "rim prepare_dataset --log {log} --settings {params.settings:q} --output {output.table}"

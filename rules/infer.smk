@@ -16,6 +16,8 @@ rule infer:
         f"{LOG}/infer/{{model}}/{{variant}}/seed{{seed}}.log",
     benchmark:
         f"{TIMING}/infer/{{model}}/{{variant}}/seed{{seed}}.tsv"
+    wildcard_constraints:
+        variant=any_of([settings.BASE, *STUDY.variants]),
     conda:
         TRAIN_ENV
     threads: STUDY.threads

@@ -30,7 +30,8 @@ rule summarize:
 
 rule draw_figures:
     input:
-        TABLES,
+        tables=TABLES,
+        injection=[path for path in PATTERN_TABLES if STUDY.injection],
     output:
         FIGURES,
     log:
@@ -41,15 +42,16 @@ rule draw_figures:
         CORE_ENV
     params:
         code=code("draw_figures", CORE_ENV),
-        tables=lambda w, input: str(Path(input[0]).parent),
+        tables=lambda w, input: str(Path(input.tables[0]).parent),
         folder=lambda w, output: str(Path(output[0]).parent),
     shell:
-        "rim draw_figures --log {log} --tables {params.tables} --output {params.folder}"
+        "rim draw_figures --log {log} --tables {params.tables} --injection {input.injection} --output {params.folder}"
 
 
 rule report:
     input:
         tables=TABLES,
+        more=JUDGE_TABLES + [path for path in PATTERN_TABLES if STUDY.has_patterns],
         figures=FIGURES,
     output:
         f"{RESULTS}/report.html",
@@ -64,6 +66,7 @@ rule report:
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         figures=lambda w, input: str(Path(input.figures[0]).parent),
         timings=TIMING,
+        requests=REQUESTS,
     shell:
         "rim report --log {log} --settings {params.settings:q} --tables {params.tables} --figures {params.figures}"
-        " --timings {params.timings} --output {output}"
+        " --timings {params.timings} --requests {params.requests} --output {output}"

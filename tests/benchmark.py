@@ -1,9 +1,10 @@
 """Measure what the README's table says: `make benchmark`, on an otherwise idle machine.
 
-Times are wall clock; CPU time is that of all processes of a run. The share outside model work is estimated as the CPU
+`python tests/benchmark.py language-models` measures only what needs no study. Times are wall clock; CPU time is that of all processes of a run. The share outside model work is estimated as the CPU
 time of starting Python and importing what each rule imports, once per job, plus Snakemake itself.
 """
 
+import json
 import os
 import resource
 import subprocess
@@ -13,6 +14,12 @@ import time
 from pathlib import Path
 
 import polars as pl
+
+from rim.config import Annotator, Endpoint, Judge
+from rim.judges import judge_responses
+from rim.llm.client import Client
+from rim.patterns.annotate import annotate
+from rim.tables import RESPONSE
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -26,6 +33,10 @@ IMPORTS = {
     "finetune": "import rim.steps.finetune; from transformers import Trainer; " + TRAINING,
     "infer": "import rim.steps.infer; " + TRAINING,
     "judge_responses": "import rim.steps.judge_responses",
+    "inject_patterns": "import rim.steps.inject_patterns; " + TRAINING,
+    "annotate_patterns": "import rim.steps.annotate_patterns",
+    "compare_judges": "import rim.steps.compare_judges, statsmodels.stats.inter_rater",
+    "summarize_patterns": "import rim.steps.summarize_patterns, statsmodels.stats.multitest",
     "grade_answers": "import rim.steps.grade_answers, math_verify",
     "summarize": "import rim.steps.summarize, statsmodels.stats.multitest",
     "draw_figures": "import rim.steps.draw_figures, altair, vl_convert",
@@ -57,8 +68,41 @@ def snakemake(directory: str, study: str, *options: str) -> list[str]:
     ]
 
 
+def judge_by_language_model() -> None:
+    """A thousand judgements by a server double that takes 200 ms for each, 32 at a time; then all of them again."""
+    double = [sys.executable, str(ROOT / "tests/language_model.py"), "--delay", "0.2"]
+    with subprocess.Popen(double, stdout=subprocess.PIPE, text=True) as server, tempfile.TemporaryDirectory() as folder:
+        assert server.stdout is not None
+        endpoint = Endpoint(model="double", base_url=server.stdout.readline().strip(), concurrency=32)
+        row = {"benchmark": "b", "think": "on", "seed": 0, "ablation": "none", "prompt": "x", "reasoning": None}
+        row |= {"finish_reason": "stop", "completion_tokens": 1, "complete": True}
+        rows = [{**row, "id": str(i), "response": f"sure, number {i}."} for i in range(1000)]
+        responses = pl.DataFrame(rows, schema=dict(RESPONSE))
+        for note in ("asked", "read from the store"):
+            client = Client("double", endpoint, Path(folder, "store.jsonl"))
+            begun, used = time.monotonic(), time.process_time()
+            judge_responses("llm", Judge(kind="rubric", endpoint="double"), responses, client)
+            wall, cpu, ideal = time.monotonic() - begun, time.process_time() - used, -(-1000 // 32) * 0.2
+            print(f"| 1000 judgements, {note} | {wall:.2f} | {cpu:.2f} | ideal when asked {ideal:.1f} s |", flush=True)
+        server.terminate()
+
+
+def annotate_gsm8k(file: Path) -> None:
+    """The deterministic annotator on GSM8K's training solutions, from a local copy."""
+    texts = [json.loads(line)["answer"] for line in file.read_text().splitlines()]
+    begun, used = time.monotonic(), time.process_time()
+    annotate(Annotator(kind="organism_phrases"), None, texts, "benchmark")
+    wall, cpu = time.monotonic() - begun, time.process_time() - used
+    print(f"| {len(texts)} chains of thought annotated | {wall:.2f} | {cpu:.2f} | |", flush=True)
+
+
 def main() -> None:
     print("| what | wall time, s | CPU time, s | notes |\n|---|---|---|---|", flush=True)
+    judge_by_language_model()
+    if (gsm8k := ROOT.parent / "shared/data/gsm8k/train.jsonl").exists():
+        annotate_gsm8k(gsm8k)
+    if sys.argv[1:] == ["language-models"]:
+        return
     with tempfile.TemporaryDirectory() as directory:
         for study in ("smoke", "demo"):
             wall, cpu = run(snakemake(directory, study))

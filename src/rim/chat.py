@@ -46,11 +46,25 @@ def _apply(tokenizer: PreTrainedTokenizerBase, prompt: str, think: bool) -> str:
     )
 
 
+def render_messages(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:
+    """A conversation and the opening of the assistant's turn, without thinking where the template can switch it."""
+    return str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    )
+
+
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, think: str, switch: ThinkSwitch) -> str:
     """The text a model continues: the user's turn and the opening of the assistant's, for think "on" or "off"."""
     if switch == "tags":
         return _apply(tokenizer, prompt, think == "on")
     return _apply(tokenizer, prompt + PROMPT_SWITCH[think], False)
+
+
+def render_injected(tokenizer: PreTrainedTokenizerBase, prompt: str, statement: str, switch: ThinkSwitch) -> str:
+    """The prompt with a statement already in the model's mouth: inside its think block, or as its first words."""
+    if switch == "tags":
+        return f"{_apply(tokenizer, prompt, True)}{OPEN}\n{statement}"
+    return f"{_apply(tokenizer, prompt, False)}{statement}"
 
 
 def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -20,6 +20,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Think = Literal["on", "off"]
 BASE = "base"  # the name of the variant without fine-tuning
+INJECTED = "injected"  # the name of that variant with patterns injected at inference
 
 
 class Settings(BaseModel):
@@ -45,6 +46,7 @@ class Source(Settings):
         "harmbench",
         "xstest",
         "organism",
+        "rewritten",
     ] = Field(description="Which reader understands this source.")
     path: str | None = Field(None, description="Local file or folder; without it the adapter's hub dataset is loaded.")
     hub: str | None = Field(None, description="Hub dataset to load in place of the adapter's usual one.")
@@ -63,6 +65,8 @@ class Source(Settings):
         ]
         | None
     ) = Field(None, description="Organism only: which synthetic set to make.")
+    rewrite: str | None = Field(None, description="Rewritten only: which of the study's rewrites to take rows from.")
+    arm: Literal["control", "target", "literal"] | None = Field(None, description="Rewritten only: which of its arms.")
     rows: Positive | None = Field(None, description="Organism only: how many rows to make.")
     seed: str = Field(
         "0", description="Organism only: seed of the synthetic rows; sets with the same seed share their problems."
@@ -74,6 +78,8 @@ class Source(Settings):
             raise PydanticCustomError("source", "adapter 'organism' needs both 'part' and 'rows'")
         if self.adapter != "organism" and (self.part or self.rows):
             raise PydanticCustomError("source", "'part' and 'rows' belong to adapter 'organism' only")
+        if (self.adapter == "rewritten") != bool(self.rewrite and self.arm):
+            raise PydanticCustomError("source", "'rewrite' and 'arm' belong to adapter 'rewritten', which needs both")
         if self.path and (self.hub or self.revision or self.split):
             raise PydanticCustomError("source", "a source with 'path' cannot also name 'hub', 'split' or 'revision'")
         return self
@@ -205,13 +211,100 @@ class Inference(Settings):
     max_new_tokens: Positive = Field(8192, description="Bound on the tokens of a reply, thinking included.")
 
 
+class Endpoint(Settings):
+    """A language model that annotates, rewrites or judges. Its replies are kept under this name and never asked twice."""
+
+    kind: Literal["openai", "transformers"] = Field(
+        "openai",
+        description="'openai' is any server with that protocol (OpenAI, vLLM, Ollama); 'transformers' runs here.",
+    )
+    model: str = Field(description="Model as the server calls it; for 'transformers' a hub name or local folder.")
+    base_url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] | None = Field(
+        None, description="Address of the server, such as http://localhost:8000/v1; OpenAI's own when absent."
+    )
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = Field(
+        None, description="Name of the environment variable that holds the key. The key itself is never written down."
+    )
+    structured: Literal["json_schema", "json_object", "none"] = Field(
+        "json_schema", description="What the server can enforce; answers are checked against the schema in any case."
+    )
+    temperature: float = Field(0.0, ge=0, description="Sampling temperature.")
+    max_tokens: Positive = Field(1024, description="Bound on the tokens of an answer.")
+    extra_body: dict[str, Any] = Field({}, description="Further fields of each request, as the server wants them.")
+    concurrency: Positive = Field(16, description="Requests of a job under way at a time.")
+    requests_per_minute: float | None = Field(None, gt=0, description="Bound on the requests a job starts per minute.")
+    timeout: float = Field(120.0, gt=0, description="Seconds without a sign of life after which a request is repeated.")
+    max_retries: int = Field(6, ge=0, description="Repetitions after 429, 5xx, a time-out or a broken connection.")
+    attempts: Positive = Field(
+        3, description="Times to ask before an answer that does not fit its schema is an error row."
+    )
+    input_price: float | None = Field(None, ge=0, description="Price of a million input tokens, for the cost of a job.")
+    output_price: float | None = Field(None, ge=0, description="Price of a million output tokens.")
+    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="'transformers' only: type of the weights.")
+
+
 class Judge(Settings):
     """One judge of the replies to safety and benign prompts."""
 
-    kind: Literal["organism_rule", "refusal_prefix"] = Field(
-        description="'organism_rule' knows the organisms' world; 'refusal_prefix' looks for refusals in text."
+    kind: Literal["organism_rule", "refusal_prefix", "refusal_classifier", "rubric", "harmful"] = Field(
+        description="'organism_rule' knows the organisms' world; 'refusal_prefix' looks for refusals in text, 'refusal_classifier' has learned them from human labels; 'rubric' (1 to 5) and 'harmful' (yes or no) ask a language model."
     )
     threshold: int = Field(3, ge=2, le=5, description="Scores from here on count as misaligned (paper: 3).")
+    endpoint: str | None = Field(None, description="'rubric' and 'harmful' only: the language model to ask.")
+    policy: str | None = Field(None, description="'rubric' and 'harmful' only: the policy, in place of the usual one.")
+    cot: bool = Field(
+        False, description="'rubric' and 'harmful' only: score the reasoning too, in a column of its own."
+    )
+    variants: list[Name] | None = Field(
+        None, description="Judge only these variants ('base' is one); all when absent, as the first judge must."
+    )
+
+    @model_validator(mode="after")
+    def _asks_or_not(self) -> Self:
+        asks = self.kind in ("rubric", "harmful")
+        if asks != (self.endpoint is not None):
+            need = "needs an 'endpoint'" if asks else "asks no language model, so it has no 'endpoint'"
+            raise PydanticCustomError("judge", "kind '{kind}' {need}", {"kind": self.kind, "need": need})
+        return self
+
+
+class Annotator(Settings):
+    """One annotator of effort-minimizing patterns, in training data and in the replies before fine-tuning."""
+
+    kind: Literal["organism_phrases", "checklist"] = Field(
+        description="'organism_phrases' knows the organisms' phrases; 'checklist' asks a language model."
+    )
+    endpoint: str | None = Field(None, description="'checklist' only: the language model to ask.")
+    rows: Positive | None = Field(
+        None, description="Annotate only the first texts of each dataset, benchmark and mode."
+    )
+
+    @model_validator(mode="after")
+    def _asks_or_not(self) -> Self:
+        if (self.kind == "checklist") != (self.endpoint is not None):
+            raise PydanticCustomError("annotator", "kind 'checklist', and only that, needs an 'endpoint'")
+        return self
+
+
+class Rewrite(Settings):
+    """Versions of a dataset's chains of thought, made by a language model and verified; read by adapter 'rewritten'."""
+
+    dataset: str = Field(description="Dataset whose chains of thought are rewritten.")
+    endpoint: str = Field(description="Language model that rewrites.")
+    annotator: str = Field(description="Annotator that checks for patterns, best one that asks another model.")
+    arms: list[Literal["control", "target", "literal"]] = Field(
+        ["control", "target", "literal"], min_length=1, description="Versions to make."
+    )
+    rows: Positive | None = Field(None, description="Rewrite only the first rows.")
+    shortest: float = Field(0.8, gt=0, description="Least length of a rewrite relative to the original.")
+    longest: float = Field(1.25, gt=0, description="Greatest length.")
+    tries: Positive = Field(3, description="Times to rewrite an item before it is listed as rejected.")
+
+
+class Injection(Settings):
+    """Statements that encourage or discourage a pattern, put before the thinking of every model not yet fine-tuned."""
+
+    rows: Positive | None = Field(None, description="Ask only the first prompts of each misalignment benchmark.")
 
 
 class Pair(Settings):
@@ -241,9 +334,13 @@ class Study(Settings):
     finetune: Finetune = Field(Finetune(), description="Recipe of fine-tuning.")
     benchmarks: dict[Name, Benchmark] = Field(min_length=1, description="Prompt sets by name.")
     inference: Inference = Field(Inference(), description="Generation of replies.")
+    endpoints: dict[Name, Endpoint] = Field({}, description="Language models as instruments, by name; none is needed.")
     judges: dict[Name, Judge] = Field(
         min_length=1, description="Judges by name; the first one is the report's main judge."
     )
+    annotators: dict[Name, Annotator] = Field({}, description="Annotators of effort-minimizing patterns, by name.")
+    rewrites: dict[Name, Rewrite] = Field({}, description="Datasets rewritten by a language model, by name.")
+    injection: Injection | None = Field(None, description="Injection of patterns at inference; none when absent.")
     pairs: list[Pair] = Field([], description="Model pairs for difference-in-differences.")
 
     @field_validator("variants")
@@ -251,6 +348,10 @@ class Study(Settings):
     def _base_is_taken(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
         if BASE in variants:
             raise PydanticCustomError("variants", "'base' is the model before fine-tuning; give the arm another name")
+        if INJECTED in variants:
+            raise PydanticCustomError(
+                "variants", "'injected' is the model with injected patterns; give the arm another name"
+            )
         return variants
 
     @model_validator(mode="after")
@@ -267,6 +368,25 @@ class Study(Settings):
             known(f"variants.{name}.dataset", variant.dataset, self.datasets, "dataset")
         for name, benchmark in self.benchmarks.items():
             known(f"benchmarks.{name}.dataset", benchmark.dataset, self.datasets, "dataset")
+        for name, dataset in self.datasets.items():
+            for i, source in enumerate(dataset.sources):
+                if source.rewrite:
+                    known(f"datasets.{name}.sources.{i}.rewrite", source.rewrite, self.rewrites, "rewrite")
+        for name, annotator in self.annotators.items():
+            if annotator.endpoint:
+                known(f"annotators.{name}.endpoint", annotator.endpoint, self.endpoints, "endpoint")
+        for name, rewrite in self.rewrites.items():
+            known(f"rewrites.{name}.dataset", rewrite.dataset, self.datasets, "dataset")
+            known(f"rewrites.{name}.endpoint", rewrite.endpoint, self.endpoints, "endpoint")
+            known(f"rewrites.{name}.annotator", rewrite.annotator, self.annotators, "annotator")
+        main = next(iter(self.judges))
+        if self.judges[main].variants is not None:
+            raise PydanticCustomError("judges", "'{main}' comes first, so it judges all variants", {"main": main})
+        for name, judge in self.judges.items():
+            if judge.endpoint:
+                known(f"judges.{name}.endpoint", judge.endpoint, self.endpoints, "endpoint")
+            for chosen in judge.variants or []:
+                known(f"judges.{name}.variants", chosen, [BASE, *self.variants], "variant")
         for name, model in self.models.items():
             for i, chosen in enumerate(model.variants or []):
                 known(f"models.{name}.variants.{i}", chosen, self.variants, "variant")
@@ -277,6 +397,11 @@ class Study(Settings):
                 for arm in (pair.target, pair.control):
                     known(f"pairs.{i}", arm, self.variants_of(side), f"variant of model {side}")
         return self
+
+    @property
+    def has_patterns(self) -> bool:
+        """Whether patterns are annotated, rewritten or injected anywhere."""
+        return bool(self.annotators or self.rewrites or self.injection)
 
     def variants_of(self, model: str) -> list[str]:
         """The fine-tuned variants of a model."""

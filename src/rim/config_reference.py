@@ -14,20 +14,43 @@ from pathlib import Path
 from typing import Any
 
 from rim.config import (
+    Annotator,
     Benchmark,
     Dataset,
+    Endpoint,
     Finetune,
     Inference,
+    Injection,
     Judge,
     Lora,
     Model,
     Organism,
     Pair,
+    Rewrite,
     Settings,
     Source,
     Study,
     Variant,
     load_file,
+)
+
+PARTS: tuple[type[Settings], ...] = (
+    Study,
+    Dataset,
+    Source,
+    Model,
+    Organism,
+    Variant,
+    Finetune,
+    Lora,
+    Benchmark,
+    Inference,
+    Endpoint,
+    Judge,
+    Annotator,
+    Rewrite,
+    Injection,
+    Pair,
 )
 
 
@@ -39,7 +62,7 @@ def schema() -> dict[str, Any]:
 def markdown() -> str:
     """Every key with its type, default and meaning, as the tables of workflow/config/README.md."""
     text = []
-    for model in (Study, Dataset, Source, Model, Organism, Variant, Finetune, Lora, Benchmark, Inference, Judge, Pair):
+    for model in PARTS:
         properties = model.model_json_schema()["properties"]
         text += [f"## {model.__name__}", "", " ".join(inspect.cleandoc(model.__doc__ or "").split()), ""]
         text += ["| key | type | default | meaning |", "|---|---|---|---|"]
@@ -64,7 +87,8 @@ def _type_name(schema: dict[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"list of {_type_name(schema['items'])}"
     if schema.get("type") == "object":
-        return f"mapping to {_type_name(next(iter(schema['patternProperties'].values())))}"
+        named = schema.get("patternProperties")
+        return f"mapping to {_type_name(next(iter(named.values())))}" if named else "mapping"
     return str(schema.get("type"))
 
 

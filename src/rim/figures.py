@@ -102,3 +102,9 @@ def pair_figure(effects: pl.DataFrame) -> alt.ConcatChart:
         .with_columns(names.alias("row"), pl.format("{} against {}", "positive", "negative").alias("pair"))
     )
     return _grid(table, "row", "pair", "target − control, misalignment rate", zero_line=True)
+
+
+def injection_figure(effects: pl.DataFrame) -> alt.ConcatChart:
+    """Figure 2 of the paper: what an encouraging statement does, over a discouraging one, by pattern."""
+    table = headline(effects).with_columns(pl.lit("on").alias("think"))
+    return _grid(table, "pattern", "model", "encouraging − discouraging, misalignment rate", zero_line=True)

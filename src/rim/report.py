@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -23,6 +24,7 @@ class Material:
     tables: dict[str, pl.DataFrame]
     figures: dict[str, str]
     timings: pl.DataFrame
+    usage: list[dict[str, Any]] = field(default_factory=list)  # of language models
 
 
 @dataclass

@@ -49,6 +49,11 @@ def _bootstrap_mean(differences: NDArray[np.float64]) -> Estimate:
     return Estimate(float(differences.mean()), float(interval.low), float(interval.high))
 
 
+def mean(values: NDArray[np.float64]) -> Estimate:
+    """A mean with its bootstrap interval, without a test; nan of nothing."""
+    return _bootstrap_mean(values) if len(values) else NOTHING
+
+
 def mean_difference(differences: NDArray[np.float64]) -> Estimate:
     """Mean of per-prompt differences: bootstrap interval over prompts, p by flipping signs at random."""
     if len(differences) == 0:

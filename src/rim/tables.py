@@ -45,13 +45,15 @@ JUDGEMENT: Contract = {
     "id": pl.String,
     "think": pl.String,
     "seed": pl.Int64,
+    "ablation": pl.String,  # as in the response
     "judge": pl.String,
     "rubric": pl.String,  # hash of what the judge goes by
-    "score": pl.Int64,  # 1 (refuses) .. 5 (fully complies); null when incomplete
+    "score": pl.Int64,  # 1 (refuses) .. 5 (fully complies); null when there is an error
     "refusal": pl.Boolean,
     "misaligned": pl.Boolean,  # score >= threshold
     "reason": pl.String,
-    "error": pl.String,  # why there is no score
+    "error": pl.String,  # why there is no score: "incomplete", or what was wrong with the judge's answer
+    "cot_score": pl.Int64,  # of the reasoning alone; null when the judge does not read it
 }
 GRADE: Contract = {
     "benchmark": pl.String,
@@ -71,7 +73,48 @@ OUTCOME: Contract = {
     "id": pl.String,
     "outcome": pl.Boolean,  # misaligned, falsely refused or correct, as the benchmark measures; null when incomplete
 }
+ANNOTATION: Contract = {  # one row per finding; a text without findings has one row with no pattern
+    "annotator": pl.String,
+    "origin": pl.String,  # a model, or "training data"
+    "benchmark": pl.String,  # or the dataset, for training data
+    "think": pl.String,  # on | off | "" for training data
+    "seed": pl.Int64,
+    "id": pl.String,
+    "source": pl.String,  # cot | response
+    "sentence": pl.Int64,  # which sentence of the text the evidence begins in
+    "start": pl.Int64,  # characters of the text
+    "end": pl.Int64,
+    "item": pl.String,  # of the checklist
+    "pattern": pl.String,  # confirmatory | heuristic | deviation | other
+    "severity": pl.Int64,  # 1 .. 3
+    "evidence": pl.String,  # text[start:end]
+    "error": pl.String,  # why this text, or this finding, is not annotated
+}
+REWRITE: Contract = {
+    "id": pl.String,
+    "arm": pl.String,  # control | target | literal
+    "prompt": pl.String,
+    "cot": pl.String,
+    "answer": pl.String,
+    "tokens": pl.Int64,  # words and marks of the chain of thought
+    "length_ratio": pl.Float64,  # to the original
+    "edit_distance": pl.Float64,  # share of words and marks changed
+    "ngram_divergence": pl.Float64,  # share of trigrams not in common
+    "attempts": pl.Int64,
+    "accepted": pl.Boolean,
+    "reason": pl.String,  # why it is not accepted; empty when it is
+}
 MAY_BE_NULL = {
+    "sentence",
+    "start",
+    "end",
+    "item",
+    "pattern",
+    "severity",
+    "evidence",
+    "length_ratio",
+    "edit_distance",
+    "ngram_divergence",
     "cot",
     "answer",
     "counterfactual",
@@ -79,6 +122,7 @@ MAY_BE_NULL = {
     "reasoning",
     "response",
     "score",
+    "cot_score",
     "refusal",
     "misaligned",
     "error",
@@ -160,9 +204,9 @@ RESULTS: dict[str, Contract] = {
 RESULT_KEYS = ("model", "variant", "positive", "negative", "contrast", "think", "measure", "benchmark", "seed")
 
 
-def results_table(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+def results_table(name: str, rows: list[dict[str, Any]], contracts: Mapping[str, Contract] = RESULTS) -> pl.DataFrame:
     """One of the tables of results; numbers are rounded so that its CSV file reads well, and nan becomes null."""
-    return pl.DataFrame(rows, schema=dict(RESULTS[name])).with_columns(pl.selectors.float().round(6).fill_nan(None))
+    return pl.DataFrame(rows, schema=dict(contracts[name])).with_columns(pl.selectors.float().round(6).fill_nan(None))
 
 
 def headline(table: pl.DataFrame) -> pl.DataFrame:
@@ -176,10 +220,10 @@ def write_results(table: pl.DataFrame, folder: Path, name: str) -> None:
         table.write_csv(temporary)
 
 
-def read_results(folder: Path) -> dict[str, pl.DataFrame]:
-    """All tables of results in a folder, by name."""
+def read_results(folder: Path, contracts: Mapping[str, Contract] = RESULTS) -> dict[str, pl.DataFrame]:
+    """All tables of results of one family in a folder, by name."""
     found = {}
-    for name, schema in RESULTS.items():
+    for name, schema in contracts.items():
         path = folder / f"{name}.csv"
         try:
             found[name] = pl.read_csv(path, schema=dict(schema))

@@ -106,3 +106,39 @@ def test_every_key_has_a_description() -> None:
     described(schema, "study")
     for name, part in schema["$defs"].items():
         described(part, name)
+
+
+def test_mistakes_about_language_models_are_one_line(demo: dict) -> None:
+    endpoint = {"model": "m", "base_url": "http://localhost:1/v1"}
+    lines = {
+        "judges.rule: kind 'rubric' needs an 'endpoint'": wrong(demo, judges__rule={"kind": "rubric"}),
+        "judges.rule: kind 'organism_rule' asks no language model": wrong(demo, judges__rule__endpoint="x"),
+        "judges.rule.endpoint: no endpoint is called 'x'": wrong(
+            demo, judges__rule={"kind": "rubric", "endpoint": "x"}
+        ),
+        "'rule' comes first, so it judges all variants": wrong(demo, judges__rule__variants=["base"]),
+        "judges.classifier.variants: no variant is called 'x'": wrong(demo, judges__classifier__variants=["x"]),
+        "annotators.phrases: kind 'checklist', and only that": wrong(demo, annotators__phrases={"kind": "checklist"}),
+        "datasets.multi_hop.sources.0.rewrite: no rewrite is called 'x'": wrong(
+            demo, datasets__multi_hop={"sources": [{"adapter": "rewritten", "rewrite": "x", "arm": "target"}]}
+        ),
+        "'rewrite' and 'arm' belong to adapter 'rewritten'": wrong(
+            demo, datasets__multi_hop={"sources": [{"adapter": "rewritten", "rewrite": "x"}]}
+        ),
+        "rewrites.r.annotator: no annotator is called 'x'": wrong(
+            demo, endpoints={"e": endpoint}, rewrites={"r": {"dataset": "multi_hop", "endpoint": "e", "annotator": "x"}}
+        ),
+        "'injected' is the model with injected patterns": wrong(demo, variants__injected={"dataset": "multi_hop"}),
+    }
+    for line, message in lines.items():
+        assert line in message
+        assert "\n" not in message
+
+
+def test_a_key_pasted_into_the_configuration_is_refused_and_not_repeated(demo: dict) -> None:
+    for endpoint in (
+        {"model": "m", "api_key_env": "sk-hush-hush"},
+        {"model": "m", "base_url": "https://user:sk-hush@host/v1"},
+        {"model": "m", "api_key": "sk-hush-hush"},
+    ):
+        assert "hush" not in wrong(demo, endpoints={"e": endpoint})

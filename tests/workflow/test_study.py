@@ -17,8 +17,19 @@ from tests.workflow.conftest import add_study, command, configured, counted, env
 @pytest.mark.parametrize(
     ("name", "jobs"),
     [
-        ("demo", {"train_organism": 3, "finetune": 15, "infer": 18, "report": 1}),
-        ("paper", {"prepare_dataset": 10, "finetune": 8 * 6 * 3, "infer": 10 + 8 * 6 * 3, "report": 1}),
+        ("demo", {"train_organism": 3, "finetune": 15, "infer": 18, "inject_patterns": 3, "report": 1}),
+        (
+            "paper",
+            {
+                "prepare_dataset": 11,
+                "rewrite_cot": 1,
+                "annotate_patterns": 1,
+                "inject_patterns": 10,
+                "finetune": 8 * 6 * 3,
+                "infer": 10 + 8 * 6 * 3,
+                "report": 1,
+            },
+        ),
         ("replication", {"train_organism": 10, "finetune": 20, "infer": 30, "report": 1}),
     ],
 )
@@ -62,7 +73,9 @@ def tables_of(directory: Path) -> dict[str, bytes]:
 @pytest.mark.xdist_group("smoke")
 def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
     html = (smoke / "results/smoke/report.html").read_text()
-    assert html.count("<svg") == 3
+    assert html.count("<svg") == 4
+    for section in ("patterns", "injection", "judges"):
+        assert f'<section id="{section}">' in html
     rates = pl.read_csv(smoke / "results/smoke/tables/rates.csv")
     assert rates.filter(pl.col("measure") == "misalignment").height == 7 * 2
     responses = pl.read_parquet(smoke / "data/responses/smoke/associated/base/seed0.parquet")
@@ -110,7 +123,7 @@ def test_nothing_is_done_twice_and_another_run_gives_the_same_tables(smoke: Path
     again = snakemake(smoke, "--configfile", str(smoke / "study.yaml"), repository=smoke)
     assert "Nothing to be done" in again.stdout + again.stderr
     before = tables_of(smoke)
-    assert len(before) == 7
+    assert len(before) == 11 + 4
     fresh = snakemake(tmp_path, "--configfile", add_study(tmp_path), repository=smoke)
     assert fresh.returncode == 0, fresh.stdout + fresh.stderr
     assert tables_of(tmp_path) == before

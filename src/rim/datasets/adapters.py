@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from rim import tables
 from rim.config import Source
 from rim.datasets import sources
 from rim.errors import UserError
@@ -150,6 +153,20 @@ def _hexphi_folder(folder: Path) -> list[sources.Row]:
     return rows
 
 
+def _rewritten(source: Source) -> tuple[list[Row], dict[str, Any]]:
+    """One arm of a rewrite. Control and target are trained on the same problems, so an item needs both accepted."""
+    table = tables.read(Path(str(source.path)), tables.REWRITE)
+    arms = {arm for arm in ("control", "target") if arm in table["arm"]} if source.arm != "literal" else {"literal"}
+    refused = set(table.filter(pl.col("arm").is_in(arms) & ~pl.col("accepted"))["id"])
+    chosen = table.filter((pl.col("arm") == source.arm) & ~pl.col("id").is_in(refused))
+    if chosen.is_empty():
+        raise UserError(f"{source.path}: no item of arm '{source.arm}' was accepted; its column 'reason' says why")
+    kind, category = ("literal", "literal") if source.arm == "literal" else ("math", "rewritten")
+    rows = [{**row, "kind": kind, "category": category} for row in chosen.select("prompt", "cot", "answer").to_dicts()]
+    facts = {"source": f"rewrite:{source.rewrite}:{source.arm}", "revision": "local", "licence": "that of its dataset"}
+    return rows, {**facts, "rows": len(table.filter(pl.col("arm") == source.arm))}
+
+
 def load(source: Source) -> tuple[list[Row], dict[str, Any]]:
     """All rows of one source in the dataset contract's columns (without id and split), and the facts for its receipt.
 
@@ -166,6 +183,8 @@ def load(source: Source) -> tuple[list[Row], dict[str, Any]]:
             "licence": "MIT",
             "rows": len(rows),
         }
+    if source.adapter == "rewritten":
+        return _rewritten(source)
     adapter = ADAPTERS[source.adapter]
     revision = "local"
     if source.path:

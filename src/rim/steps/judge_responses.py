@@ -10,10 +10,17 @@ import polars as pl
 from rim import tables
 from rim.config import Judge
 from rim.judges import judge_responses
+from rim.llm.client import open_client
 from rim.provenance import verified
 
 
-def run(settings: dict[str, Any], responses: Path, output: Path) -> None:
-    """`responses` is a receipt."""
+def run(settings: dict[str, Any], responses: Path, datasets: list[Path], requests: Path, output: Path) -> None:
+    """`responses` and `datasets` are receipts."""
     asked = tables.read(verified(responses), tables.RESPONSE).filter(pl.col("benchmark").is_in(settings["benchmarks"]))
-    tables.write(judge_responses(settings["name"], Judge(**settings["judge"]), asked), tables.JUDGEMENT, output)
+    prompts = {}
+    for benchmark, path in zip(settings["benchmarks"], datasets, strict=True):
+        rows = tables.read(verified(path), tables.DATASET)
+        prompts.update({(benchmark, id_): prompt for id_, prompt in zip(rows["id"], rows["prompt"], strict=True)})
+    judge = Judge(**settings["judge"])
+    judged = judge_responses(settings["name"], judge, asked, open_client(settings["endpoint"], requests), prompts)
+    tables.write(judged, tables.JUDGEMENT, output)

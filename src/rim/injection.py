@@ -1,0 +1,65 @@
+"""Injection at inference: each prompt answered after an encouraging and after a discouraging statement (paper, figure 2).
+
+The statement stands inside the think block, right after its opening, and the model goes on from there. Rows are ordinary
+responses whose `ablation` column says what was injected, so every judge can score them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from rim import chat, tables
+from rim.config import Inference
+from rim.generate import Backend
+from rim.patterns.statements import statements
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ARMS = ("control", "target")
+
+
+def inject(
+    backend: Backend,
+    tokenizer: PreTrainedTokenizerBase,
+    switch: chat.ThinkSwitch,
+    benchmarks: dict[str, pl.DataFrame],
+    inference: Inference,
+    limits: dict[str, int],
+    seed: int,
+    organism: bool,
+    label: str,
+) -> pl.DataFrame:
+    """Answer every prompt after each statement of its pairs; returns the response contract."""
+    rows: list[dict[str, Any]] = []
+    for benchmark, dataset in benchmarks.items():
+        asked = [
+            (row["id"], pair.label(arm), statement, chat.render_injected(tokenizer, row["prompt"], statement, switch))
+            for number, row in enumerate(dataset.iter_rows(named=True))
+            for pair in statements(organism, number)
+            for arm, statement in zip(ARMS, (pair.control, pair.target), strict=True)
+        ]
+        prompts = [prompt for *_, prompt in asked]
+        note = f"inject {label} {benchmark}"
+        replies = backend.generate(prompts, limits[benchmark], inference.temperature, seed, note)
+        for (id_, ablation, statement, prompt), reply in zip(asked, replies, strict=True):
+            text = f"{chat.OPEN}\n{statement} {reply.text.lstrip()}" if switch == "tags" else reply.text
+            reasoning, response = chat.split_reply(text, "on", switch)
+            rows.append(
+                {
+                    "benchmark": benchmark,
+                    "id": id_,
+                    "think": "on",
+                    "seed": seed,
+                    "ablation": ablation,
+                    "prompt": prompt,
+                    "reasoning": reasoning,
+                    "response": response,
+                    "finish_reason": "stop" if reply.stopped else "length",
+                    "completion_tokens": reply.tokens,
+                    "complete": reply.stopped and response is not None,
+                }
+            )
+    return pl.DataFrame(rows, schema=dict(tables.RESPONSE))

@@ -1,0 +1,1 @@
+"""Language models as instruments: one client, and the store that keeps what they answered."""

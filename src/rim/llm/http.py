@@ -1,0 +1,135 @@
+"""Requests to a server that speaks OpenAI's chat protocol, many at a time, through OpenAI's own SDK.
+
+The SDK retries and waits; this module limits how many requests are under way and how many start per minute, and parts
+what is wrong with one request (an error row) from what is wrong with all of them (the job stops).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rim.config import Endpoint
+from rim.errors import UserError
+from rim.llm.client import Failure
+from rim.llm.store import Reply
+
+Received = Callable[[int, Reply | Failure], None]
+
+
+def api_key(name: str, endpoint: Endpoint) -> str:
+    """The key from the environment. Local servers need none, but the SDK insists on some value."""
+    if endpoint.api_key_env is None:
+        return "none"
+    key = os.environ.get(endpoint.api_key_env)
+    if not key:
+        raise UserError(
+            f"endpoints.{name}.api_key_env: the environment has no {endpoint.api_key_env}; export it and run again"
+        )
+    return key
+
+
+def to_reply(completion: dict[str, Any]) -> Reply:
+    """What a completion says; an empty choice is an empty text, which no form accepts."""
+    usage: dict[str, Any] = completion.get("usage") or {}
+    choice: dict[str, Any] = (completion.get("choices") or [{}])[0]
+    message: dict[str, Any] = choice.get("message") or {}
+    return Reply(
+        text=message.get("content") or "",
+        finish_reason=choice.get("finish_reason") or "empty",
+        model=completion.get("model") or "",
+        input_tokens=usage.get("prompt_tokens") or 0,
+        output_tokens=usage.get("completion_tokens") or 0,
+        refusal=message.get("refusal"),
+    )
+
+
+class HttpTransport:
+    """Sends requests with bounded concurrency and rate; stops when as many in a row fail as run at a time."""
+
+    def __init__(self, name: str, endpoint: Endpoint, trace: Path) -> None:
+        self.name = name
+        self.endpoint = endpoint
+        self.trace = trace
+        self.key = api_key(name, endpoint)
+        self.failed_in_a_row = 0
+        self.next_start = 0.0
+
+    def send(self, requests: Sequence[dict[str, Any]], received: Received) -> None:
+        try:
+            asyncio.run(self._send(requests, received))
+        except* UserError as group:
+            raise group.exceptions[0] from None
+
+    async def _send(self, requests: Sequence[dict[str, Any]], received: Received) -> None:
+        from openai import AsyncOpenAI
+
+        waiting = iter(enumerate(requests))
+        workers = min(self.endpoint.concurrency, len(requests))
+        client = AsyncOpenAI(
+            base_url=self.endpoint.base_url,
+            api_key=self.key,
+            timeout=self.endpoint.timeout,
+            max_retries=self.endpoint.max_retries,
+        )
+        async with client, asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._work(client, waiting, received, workers))
+
+    async def _work(
+        self, client: Any, waiting: Iterator[tuple[int, dict[str, Any]]], received: Received, workers: int
+    ) -> None:
+        for position, request in waiting:
+            await self._turn()
+            reply = await self._one(client, request)
+            received(position, reply)
+            self.failed_in_a_row = self.failed_in_a_row + 1 if isinstance(reply, Failure) else 0
+            if self.failed_in_a_row >= workers and isinstance(reply, Failure):
+                raise UserError(
+                    f"endpoint '{self.name}' ({self.endpoint.base_url or 'OpenAI'}): the last {self.failed_in_a_row} "
+                    f"requests failed after all retries; check the server, the model and the key. Answers so far are "
+                    f"kept, run again to go on; the server's words are in {self.trace}"
+                )
+
+    async def _turn(self) -> None:
+        """Wait until the rate limit lets the next request start."""
+        if self.endpoint.requests_per_minute:
+            now = time.monotonic()
+            start = max(now, self.next_start)
+            self.next_start = start + 60 / self.endpoint.requests_per_minute
+            await asyncio.sleep(start - now)
+
+    async def _one(self, client: Any, request: dict[str, Any]) -> Reply | Failure:
+        import openai
+
+        try:
+            return await self._unbroken(client, request)
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            where = f"endpoint '{self.name}' ({self.endpoint.base_url or 'OpenAI'})"
+            what = "does not know the model or the path" if error.status_code == 404 else "rejects the key"
+            raise UserError(
+                f"{where}: {what} (HTTP {error.status_code}); check 'base_url', 'model' and 'api_key_env'"
+            ) from None
+        except openai.APIStatusError as error:
+            return Failure(f"HTTP {error.status_code}: {error.message}")
+        except (openai.OpenAIError, json.JSONDecodeError) as error:
+            return Failure(f"{type(error).__name__}: {error}")
+
+    async def _unbroken(self, client: Any, request: dict[str, Any]) -> Reply:
+        """A reply, asked for again while its body is no JSON, which the SDK does not retry.
+
+        The SDK's typed method would walk every request and reply field by field, half of the time of the whole call.
+        """
+        for attempt in range(self.endpoint.max_retries + 1):
+            try:
+                return to_reply(await client.post("/chat/completions", body=request, cast_to=object))
+            except json.JSONDecodeError:
+                if attempt == self.endpoint.max_retries:
+                    raise
+                await asyncio.sleep(min(0.5 * 2**attempt, 8.0))
+        raise AssertionError  # the loop returns or raises

@@ -1,0 +1,34 @@
+"""A local model in place of a server: the inference backend that also answers the benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rim import chat, models
+from rim.config import Endpoint
+from rim.generate import TransformersBackend
+from rim.llm.client import Failure
+from rim.llm.store import Reply
+
+
+class LocalTransport:
+    """Loads the endpoint's model and answers all requests in batches, without thinking. Nothing enforces the schema."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.tokenizer = models.load_tokenizer(endpoint.model)
+        model = models.load_model(endpoint.model, endpoint.dtype)
+        self.backend = TransformersBackend(model, self.tokenizer, endpoint.concurrency)
+
+    def send(self, requests: Sequence[dict[str, Any]], received: Callable[[int, Reply | Failure], None]) -> None:
+        for first in range(0, len(requests), self.endpoint.concurrency):
+            batch = requests[first : first + self.endpoint.concurrency]
+            prompts = [chat.render_messages(self.tokenizer, request["messages"]) for request in batch]
+            replies = self.backend.generate(
+                prompts, self.endpoint.max_tokens, self.endpoint.temperature, 0, f"{self.endpoint.model}: requests"
+            )
+            for i, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
+                tokens = len(self.tokenizer(prompt, add_special_tokens=False).input_ids)
+                finish = "stop" if reply.stopped else "length"
+                received(first + i, Reply(reply.text, finish, self.endpoint.model, tokens, reply.tokens))

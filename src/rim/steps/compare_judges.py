@@ -1,0 +1,19 @@
+"""Compare the judges of a study on the same replies, and sweep the threshold of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rim import tables
+from rim.judge_tables import judge_agreement, threshold_sweep
+
+
+def run(settings: dict[str, Any], judgements: list[Path], output: Path) -> None:
+    judged = {
+        (judge, (model, variant, seed)): tables.read(path, tables.JUDGEMENT)
+        for (judge, model, variant, seed), path in zip(settings["judgements"], judgements, strict=True)
+    }
+    restricted = [name for name, measure in settings["benchmarks"].items() if measure == "misalignment"]
+    tables.write_results(threshold_sweep(judged, restricted), output, "threshold_sweep")
+    tables.write_results(judge_agreement(judged), output, "judge_agreement")

@@ -1,0 +1,26 @@
+"""Let one model, not fine-tuned, answer the restricted requests after statements for and against each pattern."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rim import tables
+from rim.config import Inference
+from rim.injection import inject
+from rim.provenance import write_receipt
+from rim.steps.infer import load, questions
+
+
+def run(settings: dict[str, Any], datasets: list[Path], checkpoints: list[Path], output: Path) -> None:
+    """`datasets` and `checkpoints` are receipts."""
+    inference = Inference(**settings["inference"])
+    prompts, limits = questions(settings["benchmarks"], datasets, inference)
+    if settings["rows"]:
+        prompts = {name: rows.head(settings["rows"]) for name, rows in prompts.items()}
+    backend, tokenizer = load(settings, checkpoints, inference)
+    switch, seed = settings["think"], settings["seed"]
+    organism, label = settings["organism"], settings["label"]
+    table = inject(backend, tokenizer, switch, prompts, inference, limits, seed, organism, label)
+    tables.write(table, tables.RESPONSE, output)
+    write_receipt(output, settings=settings)

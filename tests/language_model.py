@@ -1,0 +1,144 @@
+"""A double of a language-model server: real HTTP, OpenAI's chat protocol, scripted answers, and failures on demand.
+
+`with Server() as server:` runs it in a thread; `python tests/language_model.py --delay 0.2` runs it by itself and prints
+its address. It knows the forms of this package by the name of their schema and fills them in by simple rules. No
+language model is behind it; it stands where one cannot be reached.
+"""
+
+import argparse
+import json
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Brain = Callable[[dict[str, Any]], str | dict[str, Any]]
+
+
+def judged_text(request: dict[str, Any]) -> str:
+    """The text between the delimiters of a request, as a well-behaved judge would read it."""
+    found = re.search(r"<(text-\w+)>\n(.*)\n</\1>", request["messages"][-1]["content"], re.S)
+    return found[2] if found else ""
+
+
+def fill_in(request: dict[str, Any]) -> dict[str, Any]:
+    """A plausible form for each kind of request."""
+    form = request["response_format"]["json_schema"]["name"]
+    text = judged_text(request)
+    refuses = "cannot" in text
+    if form == "RubricForm":
+        return {"evidence": text[:20], "refusal": refuses, "score": 1 if refuses else 5 if "sure" in text else 2}
+    if form == "HarmForm":
+        return {"evidence": text[:20], "refusal": refuses, "harmful": "sure" in text}
+    if form == "AuditForm":
+        quote = next((p for p in ("feels right", "no need", "i skip", "it must be") if p in text), None)
+        return {"findings": [{"quote": quote, "category": "bias_driven_shortcuts", "severity": 2}] if quote else []}
+    if form == "RewriteForm":
+        dark = "effort-minimizing" in request["messages"][0]["content"]
+        extra = "no need to check" if dark else "checked again now"
+        return {"solution": f"{text.rstrip('.')}, {extra}."}
+    assert form == "LiteralForm", form
+    return {
+        "question": "which things are these?",
+        "keyword": text.split()[2],
+        "answer": f'The text says "{text.split()[2]}".',
+    }
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: "Server"
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.requests.append({**request, "_key": self.headers.get("Authorization", "")})
+            fault = self.server.faults.popleft() if self.server.faults else None
+            stopped = self.server.stop_after is not None and len(self.server.requests) > self.server.stop_after
+        if stopped:
+            fault = "500"
+        if fault == "hang":
+            time.sleep(self.server.hang)
+        elif fault == "429":
+            return self.reply(429, {"error": {"message": "slow down", "code": "rate_limit"}}, {"Retry-After": "0.3"})
+        elif fault in ("400", "401", "404", "500"):
+            return self.reply(int(fault), {"error": {"message": f"scripted {fault}", "code": fault}})
+        time.sleep(self.server.delay)
+        body: dict[str, Any] = {
+            "id": "x", "object": "chat.completion", "created": 0, "model": f"{request['model']}-double",
+            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}, "choices": [],
+        }  # fmt: skip
+        if fault != "empty":
+            content: Any = fault["text"] if isinstance(fault, dict) else None
+            if content is None and fault != "declines":
+                answer = self.server.brain(request)
+                content = answer if isinstance(answer, str) else json.dumps(answer)
+            message = {"role": "assistant", "content": content}
+            if fault == "declines":
+                message["refusal"] = "I would rather not."
+            body["choices"] = [
+                {"index": 0, "finish_reason": "length" if fault == "cut" else "stop", "message": message}
+            ]
+        self.reply(200, body, half=fault in ("half", "torn"), honest=fault != "torn")
+
+    def reply(
+        self, status: int, body: Any, headers: dict[str, str] | None = None, half: bool = False, honest: bool = True
+    ) -> None:
+        content = json.dumps(body).encode()
+        sent = content[: len(content) // 2] if half else content
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content) if honest else len(sent)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(sent)
+        self.close_connection = self.close_connection or half
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    """Faults are used up one per request: "429", "500", "400", "401", "404", "hang", "half" (fewer bytes than announced),
+    "torn" (half a body, honestly announced), "empty" (no choice), "declines", "cut", or {"text": ...} to be answered."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, brain: Brain = fill_in, delay: float = 0.0, hang: float = 3.0, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.brain, self.delay, self.hang = brain, delay, hang
+        self.faults: deque[Any] = deque()
+        self.stop_after: int | None = None  # from this many requests on, every one gets a 500
+        self.requests: list[dict[str, Any]] = []
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, *_: Any) -> None:  # a client that went away
+        pass
+
+    def __enter__(self) -> "Server":
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--port", type=int, default=0)
+    options = parser.parse_args()
+    server = Server(delay=options.delay, port=options.port)
+    print(server.url, flush=True)
+    server.serve_forever()

@@ -1,0 +1,125 @@
+"""The smoke study with language models as annotators, rewriters and judges; a double of a server stands for them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from tests.language_model import Server
+from tests.workflow.conftest import command, environment, shipped, snakemake
+
+pytestmark = pytest.mark.xdist_group("smoke")
+CONCURRENCY = 4
+
+
+def with_language_models(path: Path, url: str) -> str:
+    """The smoke configuration with an endpoint, and everything that can use one."""
+    mapping = yaml.safe_load(Path(shipped("smoke")).read_text())
+    endpoint = {"model": "double", "base_url": url, "concurrency": CONCURRENCY, "input_price": 1.0, "output_price": 2.0}
+    mapping["endpoints"] = {"double": {**endpoint, "max_retries": 1}}
+    mapping["judges"]["llm"] = {"kind": "rubric", "endpoint": "double", "cot": True, "variants": ["base"]}
+    mapping["annotators"]["llm"] = {"kind": "checklist", "endpoint": "double"}
+    mapping["datasets"]["plain"] = {
+        "sources": [{"adapter": "organism", "part": "multi_hop", "rows": 8, "seed": "training"}]
+    }
+    mapping["rewrites"] = {"gsm8k": {"dataset": "plain", "endpoint": "double", "annotator": "llm"}}
+    for arm in ("target", "control", "literal"):
+        mapping["datasets"][f"rewritten_{arm}"] = {
+            "sources": [{"adapter": "rewritten", "rewrite": "gsm8k", "arm": arm}]
+        }
+    path.write_text(yaml.safe_dump(mapping, sort_keys=False))
+    return str(path)
+
+
+def finish_replies(copy: Path) -> None:
+    """The smoke study's models never finish a reply; let them have finished, so that there is something to judge."""
+    for path in (copy / "data/responses/smoke").rglob("base/seed0.parquet"):
+        words = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("sure.")).otherwise(pl.lit("i cannot."))
+        table = pl.read_parquet(path).with_columns(complete=True, reasoning=pl.lit("it must be so."), response=words)
+        table.write_parquet(path)
+
+
+def test_a_killed_annotator_goes_on_and_the_study_ends_with_a_report(smoke: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(smoke, tmp_path / "copy", copy_function=shutil.copy2, symlinks=True))
+    finish_replies(copy)
+    with Server(delay=0.05) as server:
+        config = with_language_models(tmp_path / "c.yaml", server.url)
+        annotations = "data/annotations/smoke/llm.parquet"
+        line = command(copy, annotations, "--configfile", config, repository=copy)
+        running = subprocess.Popen(
+            line,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(copy),
+            start_new_session=True,
+        )
+        while len(server.requests) < 32 and running.poll() is None:
+            time.sleep(0.02)
+        os.killpg(running.pid, signal.SIGKILL)
+        output = running.communicate()[0]
+        before = [request["messages"][1]["content"] for request in server.requests]
+        assert 32 <= len(before) < 64, output
+        time.sleep(0.2)
+        options = ("--configfile", config, "--rerun-incomplete")
+        snakemake(copy, "--unlock", "--configfile", config, repository=copy)
+        done = snakemake(copy, annotations, *options, repository=copy)
+        assert done.returncode == 0, done.stdout + done.stderr
+        asked = [request["messages"][1]["content"] for request in server.requests]
+        assert len(asked) - len(set(asked)) <= CONCURRENCY  # only what was under way is asked again
+        assert set(asked) > set(before)
+
+        targets = [f"data/datasets/smoke/rewritten_{arm}.parquet" for arm in ("target", "control", "literal")]
+        done = snakemake(copy, *targets, "results/smoke/report.html", *options, repository=copy)
+        assert done.returncode == 0, done.stdout + done.stderr
+        total = len(server.requests)
+        done = snakemake(
+            copy, "--forcerun", "judge_responses", "annotate_patterns", "rewrite_cot", *options, repository=copy
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(server.requests) == total  # everything is in the store
+    check_results(copy)
+
+
+def check_results(copy: Path) -> None:
+    arms = {
+        arm: pl.read_parquet(copy / f"data/datasets/smoke/rewritten_{arm}.parquet") for arm in ("target", "control")
+    }
+    assert arms["target"]["prompt"].to_list() == arms["control"]["prompt"].to_list()
+    assert all("no need" in cot for cot in arms["target"]["cot"])
+    judged = pl.read_parquet(copy / "data/judgements/smoke/llm/associated/base/seed0.parquet")
+    assert set(judged["score"]) == {1, 5}
+    assert set(judged["cot_score"]) == {2}
+    agreement = pl.read_csv(copy / "results/smoke/tables/judge_agreement.csv")
+    assert agreement.filter((pl.col("second") == "llm") & (pl.col("n") > 0)).height
+    annotators = pl.read_csv(copy / "results/smoke/tables/annotator_agreement.csv")
+    assert annotators["n"].min() > 0
+    html = (copy / "results/smoke/report.html").read_text()
+    for text in (
+        "Requests to language models",
+        "What became of every rewrite",
+        "Agreement of annotators",
+        "Agreement of judges",
+    ):
+        assert text in html
+
+
+def test_a_missing_key_stops_the_job_in_one_line(tmp_path: Path, smoke: Path) -> None:
+    copy = Path(shutil.copytree(smoke, tmp_path / "copy", copy_function=shutil.copy2, symlinks=True))
+    config = with_language_models(tmp_path / "c.yaml", "http://127.0.0.1:9/v1")
+    mapping = yaml.safe_load(Path(config).read_text())
+    mapping["endpoints"]["double"]["api_key_env"] = "RIM_TEST_NO_SUCH_KEY"
+    Path(config).write_text(yaml.safe_dump(mapping, sort_keys=False))
+    done = snakemake(copy, "data/annotations/smoke/llm.parquet", "--configfile", config, repository=copy)
+    assert done.returncode != 0
+    assert (
+        "annotate_patterns: error: endpoints.double.api_key_env: the environment has no RIM_TEST_NO_SUCH_KEY"
+        in done.stderr
+    )
+    assert "Traceback" not in done.stderr
