@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rim.config import Annotator, Endpoint, Judge
+from rim.instruments import Annotator, Endpoint, Judge
 from rim.judges import judge_responses
 from rim.llm.client import Client
 from rim.patterns.annotate import annotate

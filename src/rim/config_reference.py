@@ -14,25 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from rim.config import (
-    Annotator,
     Benchmark,
     Dataset,
-    Endpoint,
     Finetune,
     Inference,
-    Injection,
-    Judge,
     Lora,
     Model,
     Organism,
     Pair,
-    Rewrite,
-    Settings,
     Source,
     Study,
     Variant,
     load_file,
 )
+from rim.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
+from rim.settings import Settings
 
 PARTS: tuple[type[Settings], ...] = (
     Study,

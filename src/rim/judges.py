@@ -16,8 +16,8 @@ from typing import Any
 import polars as pl
 
 from rim import refusal, rubrics, tables
-from rim.config import Judge
 from rim.files import sha256
+from rim.instruments import Judge
 from rim.llm.client import Answer, Client
 from rim.organism import world
 

@@ -9,8 +9,8 @@ import pytest
 
 from rim import refusal, rubrics, tables, validity
 from rim.agreement import kappa
-from rim.config import Endpoint, Judge
 from rim.errors import UserError
+from rim.instruments import Endpoint, Judge
 from rim.judge_tables import judge_agreement, threshold_sweep
 from rim.judges import judge_responses
 from rim.llm.client import Client

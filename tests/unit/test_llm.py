@@ -13,8 +13,8 @@ from typing import Literal
 
 import pytest
 
-from rim.config import Endpoint
 from rim.errors import UserError
+from rim.instruments import Endpoint
 from rim.llm.client import Client, Form, Prompt, read_form
 from rim.llm.store import Reply, Store
 from tests.conftest import shared

@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 
 from rim import models, pattern_tables, tables
-from rim.config import Annotator, Endpoint, Inference, Source
+from rim.config import Inference, Source
 from rim.datasets import adapters
 from rim.errors import UserError
 from rim.generate import Reply
 from rim.injection import inject
+from rim.instruments import Annotator, Endpoint
 from rim.llm.client import Client
 from rim.organism import sets
 from rim.patterns import annotate, rewrite

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from rim import tables
-from rim.config import Judge
 from rim.grading import equivalent, final_answer, grade_answers
+from rim.instruments import Judge
 from rim.judges import judge_responses, organism_rule, refusal_prefix
 from rim.organism import corpus, sets, world
 from tests.conftest import shared

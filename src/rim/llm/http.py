@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rim.config import Endpoint
 from rim.errors import UserError
+from rim.instruments import Endpoint
 from rim.llm.client import Failure
 from rim.llm.store import Reply
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rim import chat, models
-from rim.config import Endpoint
 from rim.generate import TransformersBackend
+from rim.instruments import Endpoint
 from rim.llm.client import Failure
 from rim.llm.store import Reply
 

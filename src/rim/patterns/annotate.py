@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from rim import rubrics, tables
-from rim.config import Annotator
+from rim.instruments import Annotator
 from rim.llm.client import Answer, Client, Prompt
 from rim.organism import world
 from rim.patterns.checklist import AUDIT, PATTERN_OF, AuditForm, Pattern

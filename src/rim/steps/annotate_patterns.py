@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rim import tables
-from rim.config import Annotator
+from rim.instruments import Annotator
 from rim.llm.client import open_client
 from rim.patterns.annotate import annotate, annotation_table, texts_of_dataset, texts_of_responses
 from rim.provenance import verified

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from rim import tables
-from rim.config import Judge
+from rim.instruments import Judge
 from rim.judges import judge_responses
 from rim.llm.client import open_client
 from rim.provenance import verified

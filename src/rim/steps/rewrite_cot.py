@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from rim import tables
-from rim.config import Annotator, Rewrite
 from rim.errors import UserError
+from rim.instruments import Annotator, Rewrite
 from rim.llm.client import open_client
 from rim.patterns.annotate import Finding, annotate
 from rim.patterns.rewrite import rewrite_arm, rewrite_table, write_literal

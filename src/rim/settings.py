@@ -1,0 +1,18 @@
+"""What all settings have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Think = Literal["on", "off"]
+
+
+class Settings(BaseModel):
+    """Strict: an unknown key or a value of the wrong type is an error, never a guess."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
