@@ -21,5 +21,4 @@ rule train_organism:
             {"organism": STUDY.models[w.model].organism, "seed": int(w.seed), "label": f"{w.model}/seed{w.seed}"}
         ),
     shell:
-        "rim train_organism --log {log} --threads {threads} --settings {params.settings:q}"
-        " --output {output.folder}"
+        "rim train_organism --log {log} --threads {threads} --settings {params.settings:q}" " --output {output.folder}"

@@ -112,8 +112,8 @@ rule inject_patterns:
 
 rule summarize_patterns:
     input:
-        annotations=expand(ANNOTATIONS, annotator=STUDY.annotators),
         behind(*ARM_RECEIPTS),
+        annotations=expand(ANNOTATIONS, annotator=STUDY.annotators),
         arms=ARM_RECEIPTS,
         rewrites=expand(REWRITES, rewrite=STUDY.rewrites),
         injected=of_every_base(JUDGEMENTS, settings.INJECTED) if STUDY.injection else [],

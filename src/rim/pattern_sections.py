@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from rim.figures import headline
 from rim.report import Figure, Material, Section, Table, TableRow
 from rim.sections import GREY, column, how_run, is_clear, p_value, show
+from rim.tables import headline
 
 Row = dict[str, Any]
 MOST = 40  # rows of a threshold table
