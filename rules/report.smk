@@ -27,9 +27,9 @@ rule summarize:
 
 rule draw_figures:
     input:
-        TABLES,
+        TABLES + MECHANISM_TABLES,
     output:
-        FIGURES,
+        FIGURES + MECHANISM_FIGURES,
     log:
         f"{LOG}/draw_figures.log",
     benchmark:
@@ -38,16 +38,17 @@ rule draw_figures:
         CORE_ENV
     params:
         code=code("draw_figures", CORE_ENV),
+        settings=as_json({"mechanism": bool(STUDY.mechanism)}),
         tables=lambda w, input: str(Path(input[0]).parent),
         folder=lambda w, output: str(Path(output[0]).parent),
     shell:
-        "rim draw_figures --log {log} --tables {params.tables} --output {params.folder}"
+        "rim draw_figures --log {log} --settings {params.settings:q} --tables {params.tables} --output {params.folder}"
 
 
 rule report:
     input:
-        tables=TABLES,
-        figures=FIGURES,
+        tables=TABLES + MECHANISM_TABLES,
+        figures=FIGURES + MECHANISM_FIGURES,
     output:
         f"{RESULTS}/report.html",
     log:

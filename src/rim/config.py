@@ -19,6 +19,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Think = Literal["on", "off"]
+Position = Literal[
+    "user_last", "turn_end", "turn_start", "assistant", "think_open", "inner", "cot_first", "cot", "think_close", "last", "answer",
+]  # fmt: skip
 BASE = "base"  # the name of the variant without fine-tuning
 
 
@@ -220,6 +223,39 @@ class Pair(Settings):
     control: str = Field("gsm8k_control", description="Arm trained on careful ones.")
 
 
+class Mechanism(Settings):
+    """Where refusal is decided and which heads carry it: activation caches, probes, refusal heads, ablations (paper, section 3)."""
+
+    harmful: str = Field(description="Benchmark of requests that should be refused (measure misalignment).")
+    harmless: str = Field(description="Benchmark of benign requests to tell them from (measure false_refusal).")
+    positions: list[Position] | None = Field(
+        None, description="Named token positions to read; all that the model's chat template has when absent."
+    )
+    batch_size: Positive = Field(32, description="Prompts per forward pass.")
+    head_share: Share = Field(
+        0.4, description="A refusal head shifts its attention on at least this share of harmful requests (METHOD U21)."
+    )
+    ablate: list[Name] = Field(
+        [BASE], description="Variants on which heads are ablated and every head's effect is measured; none when empty."
+    )
+    head_sets: list[Literal["refusal_heads", "effect_heads"]] = Field(
+        ["refusal_heads", "effect_heads"],
+        min_length=1,
+        description="Heads to ablate: those of the attention shift (published), and as many with the largest measured effect.",
+    )
+    replacements: list[Literal["zero", "mean"]] = Field(
+        ["zero"],
+        min_length=1,
+        description="What takes the place of an ablated head's output: zero (published), or its mean.",
+    )
+    random_sets: Annotated[int, Field(ge=0)] = Field(
+        5, description="Random sets per set of heads, with as many heads in each layer."
+    )
+    sweep_prompts: Positive = Field(
+        32, description="Requests of each kind over which the effect of every single head is measured."
+    )
+
+
 class Study(Settings):
     """A whole study."""
 
@@ -242,6 +278,9 @@ class Study(Settings):
         min_length=1, description="Judges by name; the first one is the report's main judge."
     )
     pairs: list[Pair] = Field([], description="Model pairs for difference-in-differences.")
+    mechanism: Mechanism | None = Field(
+        None, description="Analysis of activations and attention heads; skipped when absent."
+    )
 
     @field_validator("variants")
     @classmethod
@@ -273,6 +312,13 @@ class Study(Settings):
             for side in (pair.positive, pair.negative):
                 for arm in (pair.target, pair.control):
                     known(f"pairs.{i}", arm, self.variants_of(side), f"variant of model {side}")
+        if self.mechanism is not None:
+            known("mechanism.harmful", self.mechanism.harmful, self.measured("misalignment"), "misalignment benchmark")
+            known(
+                "mechanism.harmless", self.mechanism.harmless, self.measured("false_refusal"), "false_refusal benchmark"
+            )
+            for i, variant in enumerate(self.mechanism.ablate):
+                known(f"mechanism.ablate.{i}", variant, [BASE, *self.variants], "variant")
         return self
 
     def variants_of(self, model: str) -> list[str]:

@@ -20,6 +20,7 @@ from rim.config import (
     Inference,
     Judge,
     Lora,
+    Mechanism,
     Model,
     Organism,
     Pair,
@@ -39,7 +40,21 @@ def schema() -> dict[str, Any]:
 def markdown() -> str:
     """Every key with its type, default and meaning, as the tables of workflow/config/README.md."""
     text = []
-    for model in (Study, Dataset, Source, Model, Organism, Variant, Finetune, Lora, Benchmark, Inference, Judge, Pair):
+    for model in (
+        Study,
+        Dataset,
+        Source,
+        Model,
+        Organism,
+        Variant,
+        Finetune,
+        Lora,
+        Benchmark,
+        Inference,
+        Judge,
+        Pair,
+        Mechanism,
+    ):
         properties = model.model_json_schema()["properties"]
         text += [f"## {model.__name__}", "", " ".join(inspect.cleandoc(model.__doc__ or "").split()), ""]
         text += ["| key | type | default | meaning |", "|---|---|---|---|"]

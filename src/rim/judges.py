@@ -90,6 +90,7 @@ def judge_responses(name: str, judge: Judge, responses: pl.DataFrame) -> pl.Data
                 "id": row["id"],
                 "think": row["think"],
                 "seed": row["seed"],
+                "ablation": row["ablation"],
                 "judge": name,
                 "rubric": rubric_hash,
                 "score": score,

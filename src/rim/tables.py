@@ -45,6 +45,7 @@ JUDGEMENT: Contract = {
     "id": pl.String,
     "think": pl.String,
     "seed": pl.Int64,
+    "ablation": pl.String,
     "judge": pl.String,
     "rubric": pl.String,  # hash of what the judge goes by
     "score": pl.Int64,  # 1 (refuses) .. 5 (fully complies); null when incomplete
@@ -58,6 +59,7 @@ GRADE: Contract = {
     "id": pl.String,
     "think": pl.String,
     "seed": pl.Int64,
+    "ablation": pl.String,
     "extracted": pl.String,  # the answer as found in the response
     "correct": pl.Boolean,  # null when incomplete
     "error": pl.String,
@@ -150,9 +152,14 @@ RESULTS: dict[str, Contract] = {
 RESULT_KEYS = ("model", "variant", "positive", "negative", "contrast", "think", "measure", "benchmark", "seed")
 
 
-def results_table(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """One of the tables of results; numbers are rounded so that its CSV file reads well, and nan becomes null."""
-    return pl.DataFrame(rows, schema=dict(RESULTS[name])).with_columns(pl.selectors.float().round(6).fill_nan(None))
+def rounded(table: pl.DataFrame) -> pl.DataFrame:
+    """Numbers rounded so that a CSV file reads well, and nan as null."""
+    return table.with_columns(pl.selectors.float().round(6).fill_nan(None))
+
+
+def results_table(name: str, rows: list[dict[str, Any]], contracts: Mapping[str, Contract] = RESULTS) -> pl.DataFrame:
+    """One of the tables of results."""
+    return rounded(pl.DataFrame(rows, schema=dict(contracts[name])))
 
 
 def write_results(table: pl.DataFrame, folder: Path, name: str) -> None:
@@ -160,10 +167,10 @@ def write_results(table: pl.DataFrame, folder: Path, name: str) -> None:
         table.write_csv(temporary)
 
 
-def read_results(folder: Path) -> dict[str, pl.DataFrame]:
+def read_results(folder: Path, contracts: Mapping[str, Contract] = RESULTS) -> dict[str, pl.DataFrame]:
     """All tables of results in a folder, by name."""
     found = {}
-    for name, schema in RESULTS.items():
+    for name, schema in contracts.items():
         path = folder / f"{name}.csv"
         try:
             found[name] = pl.read_csv(path, schema=dict(schema))

@@ -5,30 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from rim import chat, models, tables
-from rim.config import Inference
-from rim.errors import UserError
-from rim.generate import TransformersBackend, answer
+from rim.config import Benchmark, Inference
+from rim.generate import TransformersBackend, answer, asked_rows
 from rim.provenance import verified
-
-ASKED = {"misalignment": "safety", "false_refusal": "benign", "accuracy": "math"}  # measure -> kind of rows
 
 
 def run(settings: dict[str, Any], datasets: list[Path], receipts: list[Path], output: Path) -> None:
     inference = Inference(**settings["inference"])
     prompts, limits = {}, {}
-    for (name, benchmark), path in zip(settings["benchmarks"].items(), datasets, strict=True):
-        rows = tables.read(path, tables.DATASET).filter(pl.col("kind") == ASKED[benchmark["measure"]])
-        if benchmark["split"] != "all":
-            rows = rows.filter(pl.col("split") == benchmark["split"])
-        if rows.is_empty():
-            raise UserError(
-                f"benchmarks.{name}: dataset {benchmark['dataset']} has no {ASKED[benchmark['measure']]} rows in split '{benchmark['split']}'; choose another dataset, split or measure"
-            )
-        prompts[name] = rows.head(benchmark["rows"]) if benchmark["rows"] else rows
-        limits[name] = benchmark["max_new_tokens"] or inference.max_new_tokens
+    for (name, chosen), path in zip(settings["benchmarks"].items(), datasets, strict=True):
+        benchmark = Benchmark(**chosen)
+        prompts[name] = asked_rows(name, benchmark, tables.read(path, tables.DATASET))
+        limits[name] = benchmark.max_new_tokens or inference.max_new_tokens
     location, revision = settings["base"], settings["revision"]
     for receipt in receipts:  # the organism, then the variant
         location, revision = str(models.last_checkpoint(verified(receipt))), None
@@ -39,6 +28,13 @@ def run(settings: dict[str, Any], datasets: list[Path], receipts: list[Path], ou
         models.load_model(location, settings["dtype"], revision), tokenizer, inference.batch_size
     )
     table = answer(
-        backend, tokenizer, settings["think"], prompts, inference, limits, settings["seed"], settings["label"]
+        backend,
+        tokenizer,
+        settings["think"],
+        prompts,
+        inference,
+        limits,
+        settings["seed"],
+        f"infer {settings['label']}",
     )
     tables.write(table, tables.RESPONSE, output)

@@ -1,0 +1,124 @@
+"""Ablation: the effect of every head on the next token, and what the model replies without sets of heads.
+
+In: heads, probes, replies and the checkpoint. Out: data/effects/{study}/…, and data/responses/{study}/….ablated.parquet
+with its judgements and grades, made by the same rules as for the model as it is.
+"""
+
+
+rule sweep_heads:
+    input:
+        responses=RESPONSES,
+        judgements=JUDGEMENTS.replace("{judge}", MAIN_JUDGE),
+        datasets=mechanism_datasets,
+        checkpoints=lambda w: checkpoints(w, w.variant),
+        receipts=lambda w: receipts(w, w.variant),
+    output:
+        EFFECTS,
+    log:
+        f"{LOG}/sweep_heads/{{model}}/{{variant}}/seed{{seed}}.log",
+    benchmark:
+        f"{TIMING}/sweep_heads/{{model}}/{{variant}}/seed{{seed}}.tsv"
+    conda:
+        TRAIN_ENV
+    threads: STUDY.threads
+    resources:
+        gpu=1,
+    params:
+        code=code("sweep_heads", TRAIN_ENV),
+        settings=lambda w: model_settings(w, mechanism=STUDY.mechanism),
+    shell:
+        "rim sweep_heads --log {log} --threads {threads} --settings {params.settings:q} --responses {input.responses}"
+        " --judgements {input.judgements} --datasets {input.datasets} --receipts {input.receipts} --output {output}"
+
+
+rule ablate:
+    input:
+        cache=f"{ACTIVATIONS}.receipt.json",
+        folder=ancient(ACTIVATIONS),
+        responses=RESPONSES,
+        judgements=JUDGEMENTS.replace("{judge}", MAIN_JUDGE),
+        heads=HEADS,
+        effects=EFFECTS,
+        directions=f"{PROBES}.directions.safetensors",
+        datasets=[DATASET.format(dataset=benchmark.dataset) for benchmark in STUDY.benchmarks.values()],
+        checkpoints=lambda w: checkpoints(w, w.variant),
+        receipts=lambda w: receipts(w, w.variant),
+    output:
+        responses=ABLATED["responses"],
+        scores=f"{PROBES}.ablated.parquet",
+        sets=f"{PROBES}.ablated.json",
+    log:
+        f"{LOG}/ablate/{{model}}/{{variant}}/seed{{seed}}.log",
+    benchmark:
+        f"{TIMING}/ablate/{{model}}/{{variant}}/seed{{seed}}.tsv"
+    conda:
+        TRAIN_ENV
+    threads: STUDY.threads
+    resources:
+        gpu=1,
+    params:
+        code=code("ablate", TRAIN_ENV),
+        settings=lambda w: model_settings(
+            w, mechanism=STUDY.mechanism, inference=STUDY.inference, benchmarks=STUDY.benchmarks
+        ),
+    shell:
+        "rim ablate --log {log} --threads {threads} --settings {params.settings:q} --cache {input.cache}"
+        " --responses {input.responses} --judgements {input.judgements} --heads {input.heads} --effects {input.effects}"
+        " --directions {input.directions} --datasets {input.datasets} --receipts {input.receipts}"
+        " --output {output.responses} --scores {output.scores} --sets {output.sets}"
+
+
+use rule judge_responses as judge_ablated with:
+    input:
+        ABLATED["responses"],
+    output:
+        ABLATED["judgements"],
+    log:
+        f"{LOG}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.ablated.log",
+    benchmark:
+        f"{TIMING}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.ablated.tsv"
+
+
+use rule grade_answers as grade_ablated with:
+    input:
+        responses=ABLATED["responses"],
+        datasets=benchmark_datasets("accuracy"),
+    output:
+        ABLATED["grades"],
+    log:
+        f"{LOG}/grade_answers/{{model}}/{{variant}}/seed{{seed}}.ablated.log",
+    benchmark:
+        f"{TIMING}/grade_answers/{{model}}/{{variant}}/seed{{seed}}.ablated.tsv"
+
+
+rule summarize_mechanism:
+    input:
+        probes=of_every_run(f"{PROBES}.probes.parquet"),
+        scores=of_every_run(f"{PROBES}.scores.parquet"),
+        heads=of_every_run(HEADS, head_runs()),
+        effects=of_every_run(EFFECTS, ablated_runs()),
+        sets=of_every_run(f"{PROBES}.ablated.json", ablated_runs()),
+        ablated_scores=of_every_run(f"{PROBES}.ablated.parquet", ablated_runs()),
+        judgements=of_every_run(JUDGEMENTS, ablated_runs()) + of_every_run(ABLATED["judgements"], ablated_runs()),
+        grades=(
+            of_every_run(GRADES, ablated_runs()) + of_every_run(ABLATED["grades"], ablated_runs())
+            if STUDY.measured("accuracy")
+            else []
+        ),
+    output:
+        MECHANISM_TABLES,
+    log:
+        f"{LOG}/summarize_mechanism.log",
+    benchmark:
+        f"{TIMING}/summarize_mechanism/summarize_mechanism.tsv"
+    conda:
+        CORE_ENV
+    params:
+        code=code("summarize_mechanism", CORE_ENV),
+        settings=as_json({"study": STUDY, "runs": runs(), "head_runs": head_runs(), "ablated_runs": ablated_runs()}),
+        folder=lambda w, output: str(Path(output[0]).parent),
+    shell:
+        "rim summarize_mechanism --log {log} --settings {params.settings:q} --probes {input.probes}"
+        " --scores {input.scores} --heads {input.heads} --effects {input.effects} --sets {input.sets}"
+        " --ablated-scores {input.ablated_scores} --judgements {input.judgements} --grades {input.grades}"
+        " --output {params.folder}"

@@ -1,0 +1,29 @@
+"""Activation caches: one job loads one variant of one model and reads all that the analyses need in one pass.
+
+In: replies and checkpoint. Out: data/activations/{study}/{model}/{variant}/seed{seed}, shards and an index, + receipt.
+"""
+
+
+rule cache_activations:
+    input:
+        responses=RESPONSES,
+        checkpoints=lambda w: checkpoints(w, w.variant),
+        receipts=lambda w: receipts(w, w.variant),
+    output:
+        folder=directory(ACTIVATIONS),
+        receipt=f"{ACTIVATIONS}.receipt.json",
+    log:
+        f"{LOG}/cache_activations/{{model}}/{{variant}}/seed{{seed}}.log",
+    benchmark:
+        f"{TIMING}/cache_activations/{{model}}/{{variant}}/seed{{seed}}.tsv"
+    conda:
+        TRAIN_ENV
+    threads: STUDY.threads
+    resources:
+        gpu=1,
+    params:
+        code=code("cache_activations", TRAIN_ENV),
+        settings=lambda w: model_settings(w, mechanism=STUDY.mechanism),
+    shell:
+        "rim cache_activations --log {log} --threads {threads} --settings {params.settings:q}"
+        " --responses {input.responses} --receipts {input.receipts} --output {output.folder} --receipt {output.receipt}"

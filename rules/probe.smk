@@ -1,0 +1,54 @@
+"""Probes and refusal heads: what cached activations say about where refusal is decided.
+
+In: an activation cache and the judgements. Out: data/probes/{study}/… (probes, scores, directions) and
+data/heads/{study}/….
+"""
+
+
+rule fit_probes:
+    input:
+        cache=f"{ACTIVATIONS}.receipt.json",
+        folder=ancient(ACTIVATIONS),
+        judgements=JUDGEMENTS.replace("{judge}", MAIN_JUDGE),
+        datasets=mechanism_datasets,
+        receipts=lambda w: receipts(w, w.variant),
+    output:
+        probes=f"{PROBES}.probes.parquet",
+        scores=f"{PROBES}.scores.parquet",
+        directions=f"{PROBES}.directions.safetensors",
+    log:
+        f"{LOG}/fit_probes/{{model}}/{{variant}}/seed{{seed}}.log",
+    benchmark:
+        f"{TIMING}/fit_probes/{{model}}/{{variant}}/seed{{seed}}.tsv"
+    conda:
+        TRAIN_ENV
+    params:
+        code=code("fit_probes", TRAIN_ENV),
+        settings=lambda w: model_settings(w, mechanism=STUDY.mechanism),
+    shell:
+        "rim fit_probes --log {log} --settings {params.settings:q} --cache {input.cache} --judgements {input.judgements}"
+        " --datasets {input.datasets} --receipts {input.receipts} --probes {output.probes} --scores {output.scores}"
+        " --directions {output.directions}"
+
+
+rule find_refusal_heads:
+    input:
+        cache=f"{ACTIVATIONS}.receipt.json",
+        folder=ancient(ACTIVATIONS),
+        judgements=JUDGEMENTS.replace("{judge}", MAIN_JUDGE),
+        datasets=mechanism_datasets,
+        receipts=lambda w: receipts(w, w.variant),
+    output:
+        HEADS,
+    log:
+        f"{LOG}/find_refusal_heads/{{model}}/{{variant}}/seed{{seed}}.log",
+    benchmark:
+        f"{TIMING}/find_refusal_heads/{{model}}/{{variant}}/seed{{seed}}.tsv"
+    conda:
+        TRAIN_ENV
+    params:
+        code=code("find_refusal_heads", TRAIN_ENV),
+        settings=lambda w: model_settings(w, mechanism=STUDY.mechanism),
+    shell:
+        "rim find_refusal_heads --log {log} --settings {params.settings:q} --cache {input.cache}"
+        " --judgements {input.judgements} --datasets {input.datasets} --receipts {input.receipts} --output {output}"
