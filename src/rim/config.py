@@ -317,8 +317,8 @@ class Study(Settings):
             known(
                 "mechanism.harmless", self.mechanism.harmless, self.measured("false_refusal"), "false_refusal benchmark"
             )
-            for i, variant in enumerate(self.mechanism.ablate):
-                known(f"mechanism.ablate.{i}", variant, [BASE, *self.variants], "variant")
+            for i, chosen in enumerate(self.mechanism.ablate):
+                known(f"mechanism.ablate.{i}", chosen, [BASE, *self.variants], "variant")
         return self
 
     def variants_of(self, model: str) -> list[str]:

@@ -61,8 +61,8 @@ class Anatomy:
             )
         self.family = FAMILIES[config.model_type]
         self.model: Any = model
-        self.body: Any = model.base_model  # without the unembedding
-        self.blocks: list[Any] = list(self.body.layers)
+        self.body: Any = self.model.base_model  # without the unembedding
+        self.blocks: Any = self.body.layers
         self.heads: int = config.num_attention_heads
         self.hidden: int = config.hidden_size
         self.head_dim: int = getattr(config, "head_dim", None) or self.hidden // self.heads

@@ -38,33 +38,25 @@ def _lines(table: pl.DataFrame, colour: str, scale: dict[str, str], title: str, 
     """One row of small panels per model and think mode, one panel per position: a number by layer."""
     import altair as alt
 
+    colours = alt.Color(f"{colour}:N", scale=alt.Scale(domain=list(scale), range=list(scale.values())), title=None)
+    y = alt.Y("estimate:Q", scale=alt.Scale(domain=[0, 1]), title=title)
+    x = alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1, grid=False, format="d"))
     rows = []
     for model, think in table.select("model", "think").unique(maintain_order=True).iter_rows():
         part = table.filter((pl.col("model") == model) & (pl.col("think") == think))
-        panels = []
-        for position in [name for name in NAMES if name in set(part["position"])]:
-            chart = alt.Chart(part.filter(pl.col("position") == position)).encode(
-                x=alt.X("layer:Q", title=None, axis=alt.Axis(tickMinStep=1, grid=False, format="d")),
-                color=alt.Color(
-                    f"{colour}:N", scale=alt.Scale(domain=list(scale), range=list(scale.values())), title=None
-                ),
-            )
-            y = alt.Y(
-                "estimate:Q",
-                scale=alt.Scale(domain=[0, 1]),
-                title=None if panels else title,
-                axis=alt.Axis(labels=not panels),
-            )
-            fill = alt.condition("datum.few", alt.value("white"), alt.Color(f"{colour}:N"))
-            layers = [
-                chart.mark_rule(opacity=0.35, strokeWidth=3).encode(y=alt.Y("ci_low:Q"), y2="ci_high:Q"),
-                chart.mark_line(strokeWidth=1).encode(y=y),
-                chart.mark_point(size=25, strokeWidth=1.5, opacity=1).encode(y=y, fill=fill),
-            ]
-            if baseline:
-                layers.append(chart.mark_line(strokeDash=[2, 2], strokeWidth=1).encode(y="shuffled:Q"))
-            panels.append(alt.layer(*layers).properties(title=position, width=74, height=80))
-        rows.append(alt.hconcat(*panels, spacing=4).properties(title=f"{model}, thinking {think}"))
+        chart = alt.Chart(part).encode(x=x, color=colours)
+        layers = [
+            chart.mark_rule(opacity=0.35, strokeWidth=3).encode(y=alt.Y("ci_low:Q"), y2="ci_high:Q"),
+            chart.mark_line(strokeWidth=1).encode(y=y),
+            chart.mark_point(size=25, strokeWidth=1.5, opacity=1).encode(
+                y=y, fill=alt.condition("datum.few", alt.value("white"), colours)
+            ),
+        ]
+        if baseline:
+            layers.append(chart.mark_line(strokeDash=[2, 2], strokeWidth=1).encode(y="shuffled:Q"))
+        panel = alt.layer(*layers).properties(width=74, height=80)
+        columns = alt.Column("position:N", sort=list(NAMES), title=None)
+        rows.append(panel.facet(column=columns, spacing=6).properties(title=f"{model}, thinking {think}"))
     return _styled(alt.vconcat(*rows))
 
 
@@ -89,7 +81,7 @@ def head_figure(heads: pl.DataFrame) -> alt.VConcatChart:
     table = over_seeds(heads, "model", "variant", "layer", "head")
     rows = []
     for model in dict.fromkeys(table["model"]):
-        panels = []
+        panels: list[Any] = []
         for variant in dict.fromkeys(table.filter(pl.col("model") == model)["variant"]):
             part = table.filter((pl.col("model") == model) & (pl.col("variant") == variant))
             layers, count = part["layer"].n_unique(), part["head"].n_unique()
@@ -115,7 +107,7 @@ def ablation_figure(effects: pl.DataFrame) -> alt.VConcatChart:
     table = over_seeds(table.drop("found"), *keys[:-1]).with_columns((pl.col("draw") == "found").alias("found"))
     rows = []
     for model, variant in table.select("model", "variant").unique(maintain_order=True).iter_rows():
-        panels = []
+        panels: list[Any] = []
         for measure in [name for name in MEASURES if name in set(table["measure"])]:
             part = table.filter(
                 (pl.col("model") == model) & (pl.col("variant") == variant) & (pl.col("measure") == measure)

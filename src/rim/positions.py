@@ -16,6 +16,7 @@ end; it is compared with the ids of every prompt, so a position is never guessed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rim import chat
@@ -112,7 +113,7 @@ def available(found: dict[str, Template]) -> list[str]:
     return [name for name in NAMES if name in names]
 
 
-def chosen(found: dict[str, Template], wanted: list[str] | None) -> list[str]:
+def chosen(found: dict[str, Template], wanted: Sequence[str] | None) -> list[str]:
     """The positions to read: those asked for, or all there are.
 
     Raises:

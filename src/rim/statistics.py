@@ -53,6 +53,8 @@ def mean_difference(differences: NDArray[np.float64]) -> Estimate:
     """Mean of per-prompt differences: bootstrap interval over prompts, p by flipping signs at random."""
     if len(differences) == 0:
         return NOTHING
+    if len(differences) == 1:
+        return _bootstrap_mean(differences)
     test = stats.permutation_test(
         (differences,),
         np.mean,

@@ -35,10 +35,10 @@ def telling_tokens(refused: Sequence[int], fulfilled: Sequence[int]) -> tuple[in
     """The first token typical of refusals and that typical of other replies, or None when nothing tells them apart."""
     if not refused or not fulfilled:
         return None
-    share = Counter[int]()
+    share: dict[int, float] = {}
     for tokens, sign in ((refused, 1), (fulfilled, -1)):
         for token, count in Counter(tokens).items():
-            share[token] += sign * count / len(tokens)
+            share[token] = share.get(token, 0) + sign * count / len(tokens)
     order = sorted(share, key=lambda token: (-share[token], token))
     return (order[0], order[-1]) if share[order[0]] > 0 > share[order[-1]] else None
 
@@ -122,7 +122,7 @@ class Replay:
             try:
                 self.anatomy.blocks[self.last](hidden, **self.options[self.last])
             except _Answer as answer:
-                return self.anatomy.heads_output(self.last)(answer.heads)
+                return self.anatomy.heads_output(self.last)(answer.heads)  # type: ignore[no-any-return]
         raise AssertionError("the last block ran without attention")
 
 
