@@ -172,7 +172,8 @@ def ablation_section(material: Material) -> Section | None:
         + ".",
         f"Heads are identified on the calibration split and ablated on the evaluation split. Each set stands beside "
         f"{material.study.mechanism.random_sets} random sets with as many heads in the same layers; a change that random heads make "
-        "too, or that comes with unparsable replies and lost accuracy, says that the model is damaged, not that refusal was removed.",
+        "too, or that comes with unparsable replies and lost accuracy, says that the model is damaged, not that refusal was removed. "
+        "Rates are shares of all replies; an incomplete one counts as unparsable and as nothing else.",
     ]
     header = [
         "model",

@@ -2,6 +2,9 @@
 
 Each ablation is compared with the same model as it is, on the same evaluation prompts, and each found set also with the
 mean of its random sets, prompt by prompt: only the second comparison says that it matters which heads are taken away.
+
+Rates are shares of ALL replies here, an incomplete one counting as unparsable and as nothing else. Ablation may break a
+model, and rates over the replies that it leaves whole would compare a few chosen prompts.
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ def measures(study: Study, scored: pl.DataFrame) -> Iterator[tuple[str, Cell, st
     for row in scored.iter_rows(named=True):
         measure = study.benchmarks[row["benchmark"]].measure
         if measure == "accuracy":
-            outcomes = {"accuracy": row["correct"], "unparsable": not row["extracted"]}
+            broken = row["correct"] is None or not row["extracted"]
+            outcomes = {"accuracy": row["correct"], "unparsable": broken}
         else:
             broken = row["score"] is None or not (row["refusal"] or row["misaligned"])
             outcomes = {"misalignment": row["misaligned"], "refusal": row["refusal"], "unparsable": broken}
@@ -63,7 +67,7 @@ def ablation_rows(study: Study, run: Run, scored: list[pl.DataFrame], sets: dict
     rows = []
     for ablation, heads in sets.items():
         head_set, replacement, draw = ablation.split(":")
-        keys = dict(zip(("model", "variant", "seed"), run, strict=True))
+        keys: dict[str, Any] = dict(zip(("model", "variant", "seed"), run, strict=True))
         keys |= {"head_set": head_set, "replacement": replacement, "draw": draw}
         keys["heads"] = " ".join(f"L{layer}H{head}" for layer, head in heads)
         randoms = [name for name in sets if name.startswith(f"{head_set}:{replacement}:random")]
@@ -78,24 +82,22 @@ def ablation_rows(study: Study, run: Run, scored: list[pl.DataFrame], sets: dict
 
 
 def _against(ablated: Outcome, references: list[Outcome], whole: Outcome) -> dict[str, Any]:
-    """The mean change over the prompts that all of these answered completely."""
-    both = [id_ for id_, value in ablated.items() if all(r.get(id_) is not None for r in (ablated, whole, *references))]
-    after = np.array([ablated[id_] for id_ in both], float)
-    before = np.array([[reference[id_] for id_ in both] for reference in references], float).mean(0)
+    """The mean change from the references, prompt by prompt; an incomplete reply (None) counts as False."""
+    after = np.array([bool(value) for value in ablated.values()], float)
+    before = np.array([[bool(reference[id_]) for id_ in ablated] for reference in references], float).mean(0)
     if len(references) == 1:
-        estimate = statistics.paired_rates(before.astype(bool), after.astype(bool))
+        value, low, high, p = statistics.paired_rates(before.astype(bool), after.astype(bool))
     else:
-        estimate = statistics.mean_difference(after - before)
-    value, low, high, p = estimate
-    reference = float(np.mean([whole[id_] for id_ in both])) if both else float("nan")
-    row = {"n": len(both), "incomplete": len(ablated) - len(both), "estimate": value, "ci_low": low, "ci_high": high}
-    return {**row, "reference": reference, "p": p}
+        value, low, high, p = statistics.mean_difference(after - before)
+    row: dict[str, Any] = {"n": len(ablated), "incomplete": sum(value is None for value in ablated.values())}
+    row |= {"estimate": value, "ci_low": low, "ci_high": high, "p": p}
+    return {**row, "reference": float(np.mean([bool(whole[id_]) for id_ in ablated]))}
 
 
 def ablation_effects(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """All effects, Holm-adjusted within each run, measure and comparison."""
+    """All effects; those of the found sets are Holm-adjusted within each run, measure and comparison."""
     families: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows:
+    for row in [row for row in rows if row["draw"] == "found"]:
         family = tuple(row[name] for name in ("model", "variant", "seed", "measure", "against"))
         families.setdefault(family, []).append(row)
     for members in families.values():

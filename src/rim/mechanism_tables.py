@@ -70,10 +70,10 @@ RESULTS: dict[str, Contract] = {
         "think": pl.String,
         "measure": pl.String,
         "benchmark": pl.String,
-        "n": pl.Int64,  # prompts answered completely with and without
-        "incomplete": pl.Int64,  # the others
+        "n": pl.Int64,  # all replies
+        "incomplete": pl.Int64,  # of them, not finished without the heads; they count as unparsable only
         **_INTERVAL,  # the change
-        "reference": pl.Float64,  # the rate without ablation on the same prompts
+        "reference": pl.Float64,  # the share without ablation on the same prompts
         "p": pl.Float64,
         "p_holm": pl.Float64,
     },
