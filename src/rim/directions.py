@@ -3,8 +3,8 @@
 A direction is the difference of the groups' mean activations, a prompt's score its dot product with the activation, and
 the threshold tau lies midway between the groups' mean scores. As published, a group's *probe score* is the share of its
 test prompts above tau. That number depends on tau and not on how well the groups are parted, so the area under the ROC
-curve stands beside it, with Newcombe's interval and, as a baseline, the areas that directions fitted to shuffled labels
-reach. Directions are fitted on the calibration split and tested on the evaluation split.
+curve stands beside it, with Newcombe's interval and, as a baseline, the areas reached when the labels of both splits
+are shuffled. Directions are fitted on the calibration split and tested on the evaluation split.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def probe(fitted: tuple[Floats, Floats], tested: tuple[Floats, Floats]) -> Probe
     direction = fit(*fitted)
     test, positive = np.concatenate(tested).astype(np.float64), len(tested[0])
     area = float(areas((test @ direction.vector)[:, None], positive)[0])
-    shuffled = areas(test @ _shuffled_directions(*fitted), positive)
+    shuffled = areas(np.random.default_rng(1).permuted(test @ _shuffled_directions(*fitted), axis=0), positive)
     p = (1 + float((shuffled >= area).sum())) / (1 + SHUFFLES)
     estimate = statistics.roc_area(area, positive, len(test) - positive)._replace(p=p)
     return Probe(direction, estimate, float(np.quantile(shuffled, 0.95)), _cross_validated(*fitted))

@@ -141,7 +141,8 @@ def roc_area(area: float, positive: int, negative: int) -> Estimate:
         error = math.sqrt(theta * (1 - theta) * spread / (positive * negative))
         return abs(theta - area) - z * error
 
-    tiny = 1e-12
-    low = brentq(reach, tiny, area) if area > tiny and reach(tiny) > 0 else 0.0
-    high = brentq(reach, area, 1 - tiny) if area < 1 - tiny and reach(1 - tiny) > 0 else 1.0
+    tiny = 1e-9
+    inside = min(max(area, tiny), 1 - tiny)  # where the area surely lies within its own reach
+    low = brentq(reach, tiny, inside) if reach(tiny) > 0 else 0.0
+    high = brentq(reach, inside, 1 - tiny) if reach(1 - tiny) > 0 else 1.0
     return Estimate(area, float(low), float(high))
