@@ -21,6 +21,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rim.attention import attending_through, reading_rows
 from rim.errors import UserError
 
@@ -54,16 +56,19 @@ class Reader:
         """Prepare for a batch: which rows of the shard it holds, and where to look."""
         import torch
 
-        device = self.anatomy.model.device
+        device, dtype = self.anatomy.model.device, self.anatomy.model.dtype
         self.index, self.batch, self.length = torch.tensor(index), rows, length
         self.query = torch.tensor([row.query for row in rows], device=device)
-        spans = torch.zeros(len(rows), len(self.positions), length)
+        self.pools = [slice(*row.pool) for row in rows]
+        marks = np.zeros((len(rows), len(self.positions) + 1, length), np.float32)
         for i, row in enumerate(rows):
             for j, name in enumerate(self.positions):
                 if name in row.spans:
-                    spans[i, j, slice(*row.spans[name])] = 1
-        self.spans = spans.to(device=device, dtype=self.anatomy.model.dtype)
-        self.sizes = spans.sum(-1).clamp(min=1).to(device)  # [rows, positions]
+                    marks[i, j, slice(*row.spans[name])] = 1
+            marks[i, -1, self.pools[i]] = 1
+        sizes = marks.sum(-1, keepdims=True).clip(min=1)
+        self.marks = torch.from_numpy(marks).to(device, dtype)  # [rows, positions and pool, tokens]
+        self.sizes = torch.from_numpy(sizes).to(device)
 
     def put(self, record: str, layer: int, values: Tensor) -> None:
         """Store the batch's values of one record."""
@@ -77,26 +82,27 @@ class Reader:
 
     def residual(self, layer: int, hidden: Tensor) -> None:
         """`hidden` is [rows, tokens, hidden]; the product sums each position's tokens."""
-        self.put("residual", layer, (self.spans @ hidden).float() / self.sizes[..., None])
+        self.put("residual", layer, (self.marks[:, :-1] @ hidden).float() / self.sizes[:, :-1])
 
     def attention(self, layer: int, weights: Tensor) -> None:
         """`weights` is [rows, heads, tokens]."""
         self.put("attention_argmax", layer, (weights[..., 1:].argmax(-1) + 1).int())
-        self.put("attention_mass", layer, weights @ self.spans.float().transpose(1, 2))
+        self.put("attention_mass", layer, weights @ self.marks[:, :-1].float().transpose(1, 2))
 
     def heads(self, layer: int, inputs: Tensor) -> None:
-        self.put("heads_mean", layer, self._each(inputs, "mean"))
+        self.put("heads_mean", layer, self._mean(inputs))
 
     def neurons(self, layer: int, inputs: Tensor) -> None:
-        self.put("neurons_max", layer, self._each(inputs, "max"))
-        self.put("neurons_mean", layer, self._each(inputs, "mean"))
-
-    def _each(self, values: Tensor, how: str) -> Tensor:
-        """Pool each row over its own tokens; slices, since a masked copy of the batch would cost five times the memory."""
+        """`inputs` is [rows, tokens, intermediate]; slices, since a masked copy would cost five times the memory."""
         import torch
 
-        slices = (values[i, slice(*row.pool)] for i, row in enumerate(self.batch))
-        return torch.stack([x.amax(0) if how == "max" else x.mean(0, dtype=torch.float32) for x in slices])
+        most = [values[pool].amax(0) for values, pool in zip(inputs, self.pools, strict=True)]
+        self.put("neurons_max", layer, torch.stack(most))
+        self.put("neurons_mean", layer, self._mean(inputs))
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """Each row's mean over its own tokens."""
+        return (self.marks[:, -1:] @ values).squeeze(1).float() / self.sizes[:, -1]
 
     def routed(self, layer: int, expert: int, experts: int, tokens: Tensor, inputs: Tensor) -> None:
         """One expert's neurons; `tokens` index the flattened batch, `inputs` is [len(tokens), intermediate]."""

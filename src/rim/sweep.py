@@ -50,11 +50,14 @@ class _Answer(Exception):
         self.heads = heads  # [texts, 1, heads * head_dim]
 
 
-def _answer_last_query(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
+def _attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, ask_last: bool = False, **options: Any
 ) -> Any:
+    """The usual kernel; a block called with `ask_last=True` hands that on to here and is ended by the answer."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+    if not ask_last:
+        return sdpa_attention_forward(module, query, key, value, mask, **options)
     last = None if mask is None else mask[:, :, -1:]
     raise _Answer(sdpa_attention_forward(module, query[:, :, -1:], key, value, last, **options)[0].flatten(2))
 
@@ -118,11 +121,10 @@ class Replay:
 
     def _last_attention(self, hidden: Tensor) -> Tensor:
         """The last block's attention output at the last token, [texts, 1, hidden]."""
-        with attending_through(self.anatomy, _answer_last_query):
-            try:
-                self.anatomy.blocks[self.last](hidden, **self.options[self.last])
-            except _Answer as answer:
-                return self.anatomy.heads_output(self.last)(answer.heads)  # type: ignore[no-any-return]
+        try:
+            self.anatomy.blocks[self.last](hidden, **self.options[self.last], ask_last=True)
+        except _Answer as answer:
+            return self.anatomy.heads_output(self.last)(answer.heads)  # type: ignore[no-any-return]
         raise AssertionError("the last block ran without attention")
 
 
@@ -147,7 +149,7 @@ def head_effects(
         logits = replay.logits(final).double()
         return np.asarray((logits[:, tokens[0]] - logits[:, tokens[1]]).cpu().numpy())
 
-    with torch.inference_mode():
+    with torch.inference_mode(), attending_through(anatomy, _attend):
         for done, batch in enumerate(batches, 1):
             replay = Replay(anatomy, torch.tensor([prompts[i] for i in batch], device=anatomy.model.device))
             whole = difference(replay, replay.final)
