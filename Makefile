@@ -1,6 +1,6 @@
 # `make` sets up .venv, runs the demo study and says where its report is. `make test` sets up and passes the tests.
 .DELETE_ON_ERROR:
-.PHONY: study test benchmark clean
+.PHONY: study test benchmark benchmark-mechanism clean
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -17,6 +17,10 @@ test: .venv/installed-dev
 
 benchmark: .venv/installed # about fifteen minutes; measures what the README's table says
 	python tests/benchmark.py
+
+benchmark-mechanism: .venv/installed # about ten minutes; reading activations and head effects, against peers
+	pip install --quiet --editable '.[train,peers]' --constraint envs/constraints.txt
+	python tests/benchmark_mechanism.py
 
 .venv/installed: pyproject.toml envs/constraints.txt envs/install_torch.sh
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/it")'

@@ -25,7 +25,7 @@ rule sweep_heads:
         gpu=1,
     params:
         code=code("sweep_heads", TRAIN_ENV),
-        settings=lambda w: model_settings(w, mechanism=STUDY.mechanism),
+        settings=lambda w: mechanism_settings(w, "sweep_prompts", "batch_size"),
     shell:
         "rim sweep_heads --log {log} --threads {threads} --settings {params.settings:q} --responses {input.responses}"
         " --judgements {input.judgements} --datasets {input.datasets} --receipts {input.receipts} --output {output}"
@@ -58,8 +58,14 @@ rule ablate:
         gpu=1,
     params:
         code=code("ablate", TRAIN_ENV),
-        settings=lambda w: model_settings(
-            w, mechanism=STUDY.mechanism, inference=STUDY.inference, benchmarks=STUDY.benchmarks
+        settings=lambda w: mechanism_settings(
+            w,
+            "batch_size",
+            "head_sets",
+            "replacements",
+            "random_sets",
+            inference=STUDY.inference,
+            benchmarks=STUDY.benchmarks,
         ),
     shell:
         "rim ablate --log {log} --threads {threads} --settings {params.settings:q} --cache {input.cache}"

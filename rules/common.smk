@@ -148,6 +148,12 @@ def model_settings(wildcards, **more):
     return as_json({**common, **more})
 
 
+def mechanism_settings(wildcards, *keys, **more):
+    """Settings of an analysis job: its model, and those keys of the analysis that it goes by."""
+    chosen = {key: getattr(STUDY.mechanism, key) for key in ("harmful", "harmless", *keys)}
+    return model_settings(wildcards, mechanism=chosen, **more)
+
+
 def head_runs():
     """The runs whose attention can be compared between thinking on and off at an empty think span."""
     both = set(STUDY.inference.think) == {"on", "off"}

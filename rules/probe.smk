@@ -24,7 +24,7 @@ rule fit_probes:
         TRAIN_ENV
     params:
         code=code("fit_probes", TRAIN_ENV),
-        settings=lambda w: model_settings(w, mechanism=STUDY.mechanism),
+        settings=mechanism_settings,
     shell:
         "rim fit_probes --log {log} --settings {params.settings:q} --cache {input.cache} --judgements {input.judgements}"
         " --datasets {input.datasets} --receipts {input.receipts} --probes {output.probes} --scores {output.scores}"
@@ -48,7 +48,7 @@ rule find_refusal_heads:
         TRAIN_ENV
     params:
         code=code("find_refusal_heads", TRAIN_ENV),
-        settings=lambda w: model_settings(w, mechanism=STUDY.mechanism),
+        settings=lambda w: mechanism_settings(w, "head_share"),
     shell:
         "rim find_refusal_heads --log {log} --settings {params.settings:q} --cache {input.cache}"
         " --judgements {input.judgements} --datasets {input.datasets} --receipts {input.receipts} --output {output}"

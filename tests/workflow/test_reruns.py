@@ -11,8 +11,18 @@ import yaml
 from tests.workflow.conftest import configured, counted, shipped, snakemake
 
 pytestmark = pytest.mark.xdist_group("smoke")
-TAIL = {"summarize": 1, "draw_figures": 1, "report": 1}
+TAIL = {"summarize": 1, "summarize_mechanism": 1, "draw_figures": 1, "report": 1}
 SCORES = {"judge_responses": 7, "grade_answers": 7}
+
+
+def reading(runs: int, bases: int) -> dict[str, int]:
+    """What follows new replies: reading activations of all runs, and ablating heads of the bases among them."""
+    ablating = ("sweep_heads", "ablate", "judge_ablated", "grade_ablated")
+    counts = dict.fromkeys(("cache_activations", "fit_probes", "find_refusal_heads"), runs)
+    return counts | (dict.fromkeys(ablating, bases) if bases else {})
+
+
+EVERYTHING_READ = reading(7, 3)
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -39,11 +49,11 @@ EVENTS: dict[str, tuple[Callable[[Path], object], dict[str, int]]] = {
     "an intermediate file deleted": (lambda copy: (copy / "data/responses/smoke/null/base/seed0.parquet").unlink(), {}),
     "a step edited": (
         lambda copy: edit(copy / "src/rim/steps/grade_answers.py", "references = {}", "references = dict()"),
-        {"grade_answers": 7, **TAIL},
+        {"grade_answers": 7, "grade_ablated": 3, **TAIL},
     ),
     "a module edited that two steps call": (
         lambda copy: edit(copy / "src/rim/chat.py", "text.partition(CLOSE)", "text.partition(CLOSE + '')"),
-        {"infer": 7, **SCORES, **TAIL},
+        {"infer": 7, **SCORES, **EVERYTHING_READ, **TAIL},
     ),
     "a setting added that no job before the report needs": (
         lambda copy: edit(copy / "src/rim/config.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):"),
@@ -51,7 +61,7 @@ EVENTS: dict[str, tuple[Callable[[Path], object], dict[str, int]]] = {
     ),
     "an environment edited": (
         lambda copy: edit(copy / "envs/train.yaml", "python=3.11", "python=3.12"),
-        {"train_organism": 3, "finetune": 4, "infer": 7, **SCORES, **TAIL},
+        {"train_organism": 3, "finetune": 4, "infer": 7, **SCORES, **EVERYTHING_READ, **TAIL},
     ),
     "the report's template edited": (
         lambda copy: edit(copy / "src/rim/templates/report.html.j2", "<main>", "<main >"),
@@ -78,13 +88,15 @@ def test_exactly_what_changed_reruns(copy: Path, event: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"finetune__learning_rate": 0.004}, {"finetune": 4, "infer": 4, "judge_responses": 4, "grade_answers": 4, **TAIL}),
-        ({"models__null__organism__muon_rate": 0.02}, {"train_organism": 1, "finetune": 2, "infer": 3, "judge_responses": 3, "grade_answers": 3, **TAIL}),
-        ({"judges__rule__threshold": 4}, {"judge_responses": 7, **TAIL}),
+        ({"finetune__learning_rate": 0.004}, {"finetune": 4, "infer": 4, "judge_responses": 4, "grade_answers": 4, **reading(4, 0), **TAIL}),
+        ({"models__null__organism__muon_rate": 0.02}, {"train_organism": 1, "finetune": 2, "infer": 3, "judge_responses": 3, "grade_answers": 3, **reading(3, 1), **TAIL}),
+        ({"judges__rule__threshold": 4}, {"judge_responses": 7, **{rule: n for rule, n in EVERYTHING_READ.items() if rule != "cache_activations"}, **TAIL}),
         ({"title": "Another title"}, {**TAIL}),
-        ({"models__another": {"organism": {"association": 0.5, "layers": 1}, "variants": []}}, {"train_organism": 1, "infer": 1, "judge_responses": 1, "grade_answers": 1, **TAIL}),
+        ({"mechanism__head_share": 0.5}, {"find_refusal_heads": 7, "ablate": 3, "judge_ablated": 3, "grade_ablated": 3, **TAIL}),
+        ({"mechanism__random_sets": 1}, {"ablate": 3, "judge_ablated": 3, "grade_ablated": 3, **TAIL}),
+        ({"models__another": {"organism": {"association": 0.5, "layers": 1}, "variants": []}}, {"train_organism": 1, "infer": 1, "judge_responses": 1, "grade_answers": 1, **reading(1, 1), **TAIL}),
     ],
-    ids=["learning rate of fine-tuning", "one organism's learning rate", "threshold", "title", "one more model"],
+    ids=["learning rate of fine-tuning", "one organism's learning rate", "threshold", "title", "head share", "random sets", "one more model"],
 )  # fmt: skip
 def test_a_setting_reruns_its_branch_only(smoke: Path, tmp_path: Path, changes: dict, expected: dict) -> None:
     changed = configured(tmp_path / "c.yaml", **changes)

@@ -17,12 +17,32 @@ from tests.workflow.conftest import command, configured, counted, environment, s
 @pytest.mark.parametrize(
     ("name", "jobs"),
     [
-        ("demo", {"train_organism": 3, "finetune": 15, "infer": 18, "report": 1}),
-        ("paper", {"prepare_dataset": 10, "finetune": 8 * 6 * 3, "infer": 10 + 8 * 6 * 3, "report": 1}),
-        ("replication", {"train_organism": 10, "finetune": 20, "infer": 30, "report": 1}),
+        (
+            "demo",
+            {
+                "train_organism": 3,
+                "finetune": 15,
+                "infer": 18,
+                "cache_activations": 18,
+                "fit_probes": 18,
+                "ablate": 3,
+                "report": 1,
+            },
+        ),
+        (
+            "paper",
+            {
+                "prepare_dataset": 10,
+                "finetune": 8 * 6 * 3,
+                "infer": 10 + 8 * 6 * 3,
+                "find_refusal_heads": 4 + 2 * 6 * 3,
+                "report": 1,
+            },
+        ),
+        ("replication", {"train_organism": 10, "finetune": 20, "infer": 30, "cache_activations": None, "report": 1}),
     ],
 )
-def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, jobs: dict[str, int]) -> None:
+def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, jobs: dict[str, int | None]) -> None:
     done = snakemake(tmp_path, "--dry-run", "--configfile", shipped(name))
     assert done.returncode == 0, done.stderr
     found = counted(done.stdout + done.stderr)
@@ -62,7 +82,7 @@ def tables_of(directory: Path) -> dict[str, bytes]:
 @pytest.mark.xdist_group("smoke")
 def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
     html = (smoke / "results/smoke/report.html").read_text()
-    assert html.count("<svg") == 3
+    assert html.count("<svg") == 7
     rates = pl.read_csv(smoke / "results/smoke/tables/rates.csv")
     assert rates.filter(pl.col("measure") == "misalignment").height == 7 * 2
     responses = pl.read_parquet(smoke / "data/responses/smoke/associated/base/seed0.parquet")
@@ -100,7 +120,7 @@ def test_receipts_match_what_they_describe(smoke: Path) -> None:
     from rim.files import sha256
 
     receipts = list((smoke / "data").rglob("*.receipt.json"))
-    assert len(receipts) == 5 + 3 + 4
+    assert len(receipts) == 5 + 3 + 4 + 7
     for receipt in receipts:
         artifact = receipt.with_name(receipt.name.removesuffix(".receipt.json"))
         artifact = artifact if artifact.exists() else artifact.with_suffix(".parquet")
@@ -112,7 +132,7 @@ def test_nothing_is_done_twice_and_another_run_gives_the_same_tables(smoke: Path
     again = snakemake(smoke, "--configfile", shipped("smoke"), repository=smoke)
     assert "Nothing to be done" in again.stdout + again.stderr
     before = tables_of(smoke)
-    assert len(before) == 7
+    assert len(before) == 9 + 7
     fresh = snakemake(tmp_path, "--configfile", shipped("smoke"), repository=smoke)
     assert fresh.returncode == 0, fresh.stdout + fresh.stderr
     assert tables_of(tmp_path) == before
