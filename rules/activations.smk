@@ -23,7 +23,7 @@ rule cache_activations:
         gpu=1,
     params:
         code=code("cache_activations", TRAIN_ENV),
-        settings=lambda w: mechanism_settings(w, "positions", "batch_size"),
+        settings=lambda w: mechanism_settings(w, "positions", "neurons", "batch_size"),
     shell:
         "rim cache_activations --log {log} --threads {threads} --settings {params.settings:q}"
         " --responses {input.responses} --receipts {input.receipts} --output {output.folder} --receipt {output.receipt}"

@@ -127,7 +127,7 @@ def probe_scores(
 
     known = {name: (think, group) for name, think, group in groups.select("key", "think", "group").iter_rows()}
     positions = [name for name in NAMES if any(name in row.spans for row in rows)]
-    records = capture(anatomy, rows, positions, batch_size)
+    records = capture(anatomy, rows, positions, batch_size, neurons=False)
     scored = []
     for layer in range(len(anatomy.blocks)):
         residual = records[f"residual.{layer}"].float().numpy()

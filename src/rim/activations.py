@@ -128,7 +128,7 @@ class Reader:
 
 
 @contextmanager
-def _reading(anatomy: Anatomy, reader: Reader) -> Iterator[None]:
+def _reading(anatomy: Anatomy, reader: Reader, neurons: bool) -> Iterator[None]:
     """Attach the reader to every place it reads, and take all of it off again."""
     with ExitStack() as stack:
         for layer, block in enumerate(anatomy.blocks):
@@ -144,12 +144,13 @@ def _reading(anatomy: Anatomy, reader: Reader) -> Iterator[None]:
 
             handles = [block.register_forward_hook(block_hook)]
             handles.append(anatomy.heads_output(layer).register_forward_pre_hook(heads_hook))
-            if anatomy.experts(layer) is None:
+            if neurons and anatomy.experts(layer) is None:
                 handles.append(anatomy.neurons_output(layer).register_forward_pre_hook(neurons_hook))
             for handle in handles:
                 stack.callback(handle.remove)
         stack.enter_context(attending_through(anatomy, reading_rows(lambda: reader.query, reader.attention)))
-        stack.enter_context(_reading_experts(anatomy, reader))
+        if neurons:
+            stack.enter_context(_reading_experts(anatomy, reader))
         yield
 
 
@@ -184,8 +185,13 @@ def _reading_experts(anatomy: Anatomy, reader: Reader) -> Iterator[None]:
         anatomy.model.set_experts_implementation(before)
 
 
-def capture(anatomy: Anatomy, rows: list[Row], positions: Sequence[str], batch_size: int) -> Records:
+def capture(
+    anatomy: Anatomy, rows: list[Row], positions: Sequence[str], batch_size: int, neurons: bool = True
+) -> Records:
     """All records of these rows, in the order of the rows. Peak memory is that of one batch and the records.
+
+    Args:
+        neurons: False leaves out the neurons, which take most of the room in a large mixture of experts.
 
     Raises:
         UserError: an activation is not a number.
@@ -194,7 +200,7 @@ def capture(anatomy: Anatomy, rows: list[Row], positions: Sequence[str], batch_s
 
     reader = Reader(anatomy, positions, len(rows))
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
-    with torch.inference_mode(), _reading(anatomy, reader):
+    with torch.inference_mode(), _reading(anatomy, reader, neurons):
         for first in range(0, len(order), batch_size):
             index = order[first : first + batch_size]
             batch = [rows[i] for i in index]
@@ -215,6 +221,8 @@ def _check(records: Records, rows: list[Row], layers: int) -> None:
         )
     for layer in range(layers):
         for record in ("residual", "neurons_max", "attention_mass"):
+            if f"{record}.{layer}" not in records:
+                continue  # neurons were not asked for
             finite = records[f"{record}.{layer}"].flatten(1).isfinite().all(1)
             if not finite.all():
                 row = rows[int((~finite).nonzero()[0])]

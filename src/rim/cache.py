@@ -56,18 +56,19 @@ def write_cache(
     output: Path,
     label: str,
     shard: int = SHARD,
+    neurons: bool = True,
 ) -> None:
     """Read all rows and write the folder `output`; peak memory does not depend on their number."""
     from safetensors.torch import save_file
 
     bound_to = {**bound_to, "texts": digest([[row.id, row.ids] for row in rows])}
-    working = working_folder(output, digest([bound_to, positions, batch_size, shard]))
+    working = working_folder(output, digest([bound_to, positions, batch_size, shard, neurons]))
     report = counter(label, len(rows))
     parts = [rows[first : first + shard] for first in range(0, len(rows), shard)]
     for number, part in enumerate(parts):
         path = working / f"shard{number:05d}.safetensors"
         if not path.exists():
-            records = capture(anatomy, part, positions, batch_size)
+            records = capture(anatomy, part, positions, batch_size, neurons)
             with replacing(path) as temporary:
                 save_file({**records, "spans": _spans(part, positions)}, temporary)
         report(min((number + 1) * shard, len(rows)))
@@ -140,4 +141,13 @@ class Cache:
         return self.read("spans")
 
     def at(self, position: str) -> int:
+        """The place of a position among those that were read.
+
+        Raises:
+            UserError: it was not.
+        """
+        if position not in self.positions:
+            raise UserError(
+                f"{self.folder}: position '{position}' is needed and was not read; add it to mechanism.positions"
+            )
         return int(self.positions.index(position))

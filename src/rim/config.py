@@ -231,6 +231,10 @@ class Mechanism(Settings):
     positions: list[Position] | None = Field(
         None, description="Named token positions to read; all that the model's chat template has when absent."
     )
+    neurons: bool = Field(
+        True,
+        description="Cache MLP neurons too; those of a large mixture of experts take tens of megabytes per prompt.",
+    )
     batch_size: Positive = Field(32, description="Prompts per forward pass.")
     head_share: Share = Field(
         0.4, description="A refusal head shifts its attention on at least this share of harmful requests (METHOD U21)."

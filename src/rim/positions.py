@@ -45,26 +45,29 @@ class Template:
             self.ids(chat.apply_template(tokenizer, text, think == "on" and switch == "tags")) for text in REQUESTS
         ]
         self.tail = _common_end(renderings)
-        self.offsets = self._name(self.tail)  # name -> index in the tail
+        self.offsets = self._name(self.tail)  # name -> span in the tail
 
     def ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
-    def _name(self, tail: list[int]) -> dict[str, int]:
+    def _name(self, tail: list[int]) -> Spans:
         """Name the tokens of the tail."""
         if not tail:
             return {}
         tokens = [str(token) for token in self.tokenizer.convert_ids_to_tokens(tail)]
-        named = {"turn_end": 0, "last": len(tail) - 1}
+        named = {"turn_end": (0, 1), "last": (len(tail) - 1, len(tail))}
         role = next((i for i, token in enumerate(tokens) if "assistant" in token), None)
         if role is not None:
-            named["assistant"] = role
-            special = role > 1 and self.tokenizer.added_tokens_encoder.get(tokens[role - 1]) is not None
-            named |= {"turn_start": role - 1} if special else {}
+            named["assistant"] = (role, role + 1)
+            if role > 1 and tokens[role - 1] in self.tokenizer.added_tokens_encoder:
+                named["turn_start"] = (role - 1, role)
         if self.switch == "tags" and self.think == "off":
             opened, closed = tokens.index(chat.OPEN), tokens.index(chat.CLOSE)
-            named |= {"think_open": opened, "think_close": closed}
-            named |= {"inner": opened + 1} if closed == opened + 2 else {}
+            named |= {
+                "think_open": (opened, opened + 1),
+                "inner": (opened + 1, closed),
+                "think_close": (closed, closed + 1),
+            }
         return named
 
     def prompt(self, rendered: str) -> tuple[list[int], Spans]:
@@ -80,7 +83,7 @@ class Template:
                 f"tokenizer '{self.tokenizer.name_or_path}': a prompt does not end as the chat template's others do, so "
                 "its positions cannot be found; was it rendered with another template? Run the workflow again"
             )
-        spans = {name: (start + index, start + index + 1) for name, index in self.offsets.items()}
+        spans = {name: (start + first, start + end) for name, (first, end) in self.offsets.items()}
         return ids, {"sink": (0, 1), "user_last": (start - 1, start), **spans}
 
     def thought(self, rendered: str, reasoning: str | None, closed: bool) -> tuple[list[int], Spans]:

@@ -10,6 +10,7 @@ import torch
 
 from rim import mechanism, mechanism_tables, positions, statistics, tables
 from rim.ablation import ablated_heads, plan, probe_scores
+from rim.activations import capture
 from rim.cache import Cache, identity, write_cache
 from rim.chat import render_prompt
 from rim.config import Mechanism, load_file
@@ -340,3 +341,32 @@ def test_effects_are_over_all_replies_and_against_random_sets(root: Path) -> Non
     assert cell("misalignment", "none", "random0")["incomplete"] == 5
     assert cell("misalignment", "none")["p_holm"] < 0.01
     assert cell("misalignment", "none", "random0")["p_holm"] is None
+
+
+def test_a_bfloat16_model_is_cached_in_its_own_type(tmp_path: Path) -> None:
+    known = Known()
+    whole = known.write(tmp_path / "float32").read("residual", 1)
+    known.anatomy.model.to(torch.bfloat16)
+    half = known.write(tmp_path / "bfloat16")
+    assert half.dtype == "bfloat16"
+    assert half.read("residual", 1).dtype == np.float32
+    np.testing.assert_allclose(half.read("residual", 1), whole, rtol=0.05, atol=0.1)
+    assert find_refusal_heads(half, known.groups, 0.4).filter("found").select("layer", "head").rows() == [
+        planted.REFUSES
+    ]
+
+
+def test_a_position_that_was_not_read_is_named(known: Known, tmp_path: Path) -> None:
+    known.positions, before = ["last", "assistant"], known.positions
+    try:
+        cache = known.write(tmp_path / "few")
+    finally:
+        known.positions = before
+    with pytest.raises(UserError, match=r"position '\w+' is needed and was not read; add it to mechanism\.positions"):
+        find_refusal_heads(cache, known.groups, 0.4)
+
+
+def test_neurons_can_be_left_out(known: Known, cache: Cache) -> None:
+    records = capture(known.anatomy, known.rows[:4], known.positions, 4, neurons=False)
+    assert not [name for name in records if name.startswith("neurons")]
+    np.testing.assert_allclose(records["residual.1"].numpy(), cache.read("residual", 1)[:4], atol=1e-5)

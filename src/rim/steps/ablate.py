@@ -10,6 +10,7 @@ import polars as pl
 from rim import ablation, chat, mechanism, mechanism_tables, positions, tables
 from rim.cache import Cache, identity
 from rim.config import Benchmark, Inference, Mechanism
+from rim.errors import UserError
 from rim.files import write_json
 from rim.generate import TransformersBackend, answer, asked_rows
 from rim.progress import say
@@ -39,6 +40,11 @@ def run(
         name: asked_rows(name, benchmark, loaded[name]).filter(pl.col("split") == "evaluation")
         for name, benchmark in benchmarks.items()
     }
+    for name, asked in prompts.items():
+        if asked.is_empty():
+            raise UserError(
+                f"benchmarks.{name}: has no rows in the evaluation split, on which heads are ablated; ask all rows"
+            )
     limits = {name: chosen.max_new_tokens or inference.max_new_tokens for name, chosen in benchmarks.items()}
     splits = {name: loaded[name] for name in (wanted.harmful, wanted.harmless)}
     groups = mechanism.groups(tables.read(judgements, tables.JUDGEMENT), splits, wanted.harmful)

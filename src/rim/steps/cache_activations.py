@@ -28,5 +28,6 @@ def run(settings: dict[str, Any], responses: Path, receipts: list[Path], output:
         identity(mechanism.checkpoint_identity(settings["base"], settings["revision"], receipts), tokenizer),
         output,
         f"cache_activations {settings['label']}",
+        neurons=wanted.neurons,
     )
     write_receipt(receipt, output, settings=settings)
