@@ -27,7 +27,7 @@ rule fit_probes:
         settings=mechanism_settings,
     shell:
         "rim fit_probes --log {log} --settings {params.settings:q} --cache {input.cache} --judgements {input.judgements}"
-        " --datasets {input.datasets} --receipts {input.receipts} --probes {output.probes} --scores {output.scores}"
+        " --datasets {input.datasets} --receipts {input.receipts} --output {output.probes} --scores {output.scores}"
         " --directions {output.directions}"
 
 

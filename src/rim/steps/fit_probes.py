@@ -20,7 +20,7 @@ def run(
     judgements: Path,
     datasets: list[Path],
     receipts: list[Path],
-    probes: Path,
+    output: Path,
     scores: Path,
     directions: Path,
 ) -> None:
@@ -29,7 +29,7 @@ def run(
     checkpoint = mechanism.checkpoint_identity(settings["base"], settings["revision"], receipts)
     groups = mechanism.read_groups(settings, judgements, datasets)
     found, above, vectors = fit_probes(Cache(verified(cache), checkpoint=checkpoint), groups)
-    tables.write(found, mechanism_tables.PROBES, probes)
+    tables.write(found, mechanism_tables.PROBES, output)
     tables.write(above, mechanism_tables.SCORES, scores)
     with replacing(directions) as temporary:
         save_file({name: vector.astype(np.float64) for name, vector in vectors.items()}, temporary)
