@@ -1,7 +1,7 @@
 # `make` sets up .venv, runs the demo study and says where its report is; `make resume` goes on after a kill.
 # `make pull` sets up and fetches what we ran, so that nothing is left to do. `make test` sets up and passes the tests.
 .DELETE_ON_ERROR:
-.PHONY: study resume pull publish test benchmark clean
+.PHONY: study resume pull publish test benchmark benchmark-mechanism clean
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -30,6 +30,10 @@ test: .venv/installed-dev
 
 benchmark: .venv/installed # about fifteen minutes; measures what the README's table says
 	python tests/benchmark.py
+
+benchmark-mechanism: .venv/installed # about ten minutes; reading activations and head effects, against peers
+	pip install --quiet --editable '.[train,peers]' --constraint envs/constraints.txt
+	python tests/benchmark_mechanism.py
 
 .venv/installed: pyproject.toml envs/constraints.txt envs/install_torch.sh
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/it")'

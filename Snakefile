@@ -24,6 +24,13 @@ include: "rules/judge.smk"
 include: "rules/report.smk"
 
 
+if STUDY.mechanism:
+
+    include: "rules/activations.smk"
+    include: "rules/probe.smk"
+    include: "rules/ablate.smk"
+
+
 rule all:
     input:
         final_targets(),

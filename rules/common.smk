@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from rim import config as settings
+from rim import mechanism_tables
 from rim.errors import UserError
 from rim.files import sha256
 from rim.fingerprint import fingerprint
@@ -26,6 +27,14 @@ RESPONSES = f"data/responses/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 JUDGEMENTS = f"data/judgements/{NAME}/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 GRADES = f"data/grades/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 OUTCOMES = f"data/outcomes/{NAME}.parquet"
+ACTIVATIONS = f"data/activations/{NAME}/{{model}}/{{variant}}/seed{{seed}}"
+PROBES = f"data/probes/{NAME}/{{model}}/{{variant}}/seed{{seed}}"
+HEADS = f"data/heads/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
+EFFECTS = f"data/effects/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
+ABLATED = {
+    kind: path.replace(".parquet", ".ablated.parquet")
+    for kind, path in {"responses": RESPONSES, "judgements": JUDGEMENTS, "grades": GRADES}.items()
+}
 TIMING = f"data/timings/{NAME}"
 REQUESTS = f"data/requests/{NAME}"
 ANNOTATIONS = f"data/annotations/{NAME}/{{annotator}}.parquet"
@@ -47,6 +56,12 @@ FIGURES = expand(
         *(["pair"] if STUDY.pairs else []),
         *(["injection"] if STUDY.injection else []),
     ],
+)
+MECHANISM_TABLES = expand(f"{RESULTS}/tables/{{name}}.csv", name=mechanism_tables.RESULTS) if STUDY.mechanism else []
+MECHANISM_FIGURES = (
+    expand(f"{RESULTS}/figures/{{name}}.svg", name=["probes", "probe_areas", "heads", "ablations"])
+    if STUDY.mechanism
+    else []
 )
 MAIN_JUDGE = next(iter(STUDY.judges))
 CORE_ENV = "../envs/core.yaml"
@@ -209,9 +224,34 @@ def model_settings(wildcards, **more):
     return as_json({**common, **more})
 
 
-def of_every_run(pattern, judge=MAIN_JUDGE):
+def mechanism_settings(wildcards, *keys, **more):
+    """Settings of an analysis job: its model, and those keys of the analysis that it goes by."""
+    chosen = {key: getattr(STUDY.mechanism, key) for key in ("harmful", "harmless", *keys)}
+    return model_settings(wildcards, mechanism=chosen, **more)
+
+
+def head_runs():
+    """The runs whose attention can be compared between thinking on and off at an empty think span."""
+    both = set(STUDY.inference.think) == {"on", "off"}
+    return [run for run in runs() if both and STUDY.models[run[0]].think == "tags"]
+
+
+def ablated_runs():
+    """The runs on which heads are ablated."""
+    return [run for run in head_runs() if run[1] in STUDY.mechanism.ablate]
+
+
+def mechanism_datasets(wildcards):
+    """Receipts of the datasets of harmful and harmless requests, in this order."""
+    names = (STUDY.mechanism.harmful, STUDY.mechanism.harmless)
+    return [receipt(DATASET.format(dataset=STUDY.benchmarks[name].dataset)) for name in names]
+
+
+def of_every_run(pattern, judge=MAIN_JUDGE, among=None):
+    """The files of every run that a judge looks at, or of some."""
     return [
-        pattern.format(model=model, variant=variant, seed=seed, judge=judge) for model, variant, seed in runs(judge)
+        pattern.format(model=model, variant=variant, seed=seed, judge=judge)
+        for model, variant, seed in (runs(judge) if among is None else among)
     ]
 
 

@@ -30,10 +30,10 @@ rule summarize:
 
 rule draw_figures:
     input:
-        tables=TABLES,
+        tables=TABLES + MECHANISM_TABLES,
         injection=[path for path in PATTERN_TABLES if STUDY.injection],
     output:
-        FIGURES,
+        FIGURES + MECHANISM_FIGURES,
     log:
         f"{LOG}/draw_figures.log",
     benchmark:
@@ -42,17 +42,17 @@ rule draw_figures:
         CORE_ENV
     params:
         code=code("draw_figures", CORE_ENV),
+        settings=as_json({"injection": bool(STUDY.injection), "mechanism": bool(STUDY.mechanism)}),
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         folder=lambda w, output: str(Path(output[0]).parent),
     shell:
-        "rim draw_figures --log {log} --tables {params.tables} --injection {input.injection} --output {params.folder}"
+        "rim draw_figures --log {log} --settings {params.settings:q} --tables {params.tables} --output {params.folder}"
 
 
 rule report:
     input:
-        tables=TABLES,
-        more=JUDGE_TABLES + [path for path in PATTERN_TABLES if STUDY.has_patterns],
-        figures=FIGURES,
+        tables=TABLES + JUDGE_TABLES + PATTERN_TABLES + MECHANISM_TABLES,
+        figures=FIGURES + MECHANISM_FIGURES,
     output:
         f"{RESULTS}/report.html",
     log:

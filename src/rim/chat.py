@@ -31,14 +31,15 @@ def check_think_tags(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     """
     if tokenizer.chat_template is None:
         raise UserError(f"{name}: the tokenizer has no chat template; use the instruction-tuned release of this model")
-    on, off = (_apply(tokenizer, "x", think) for think in (True, False))
+    on, off = (apply_template(tokenizer, "x", think) for think in (True, False))
     if not off.rstrip().endswith(EMPTY_SPAN) or on.rstrip().endswith(CLOSE):
         raise UserError(
             f"{name}: its chat template has no switchable think tags, so think off cannot be asked for; set 'think: prompt' for this model"
         )
 
 
-def _apply(tokenizer: PreTrainedTokenizerBase, prompt: str, think: bool) -> str:
+def apply_template(tokenizer: PreTrainedTokenizerBase, prompt: str, think: bool) -> str:
+    """The template around one request, up to where the assistant's turn begins."""
     return str(
         tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True, enable_thinking=think
@@ -56,15 +57,15 @@ def render_messages(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str,
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, think: str, switch: ThinkSwitch) -> str:
     """The text a model continues: the user's turn and the opening of the assistant's, for think "on" or "off"."""
     if switch == "tags":
-        return _apply(tokenizer, prompt, think == "on")
-    return _apply(tokenizer, prompt + PROMPT_SWITCH[think], False)
+        return apply_template(tokenizer, prompt, think == "on")
+    return apply_template(tokenizer, prompt + PROMPT_SWITCH[think], False)
 
 
 def render_injected(tokenizer: PreTrainedTokenizerBase, prompt: str, statement: str, switch: ThinkSwitch) -> str:
     """The prompt with a statement already in the model's mouth: inside its think block, or as its first words."""
     if switch == "tags":
-        return f"{_apply(tokenizer, prompt, True)}{OPEN}\n{statement}"
-    return f"{_apply(tokenizer, prompt, False)}{statement}"
+        return f"{apply_template(tokenizer, prompt, True)}{OPEN}\n{statement}"
+    return f"{apply_template(tokenizer, prompt, False)}{statement}"
 
 
 def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -81,8 +82,8 @@ def render_example(
     end = _end_of_turn(tokenizer)
     if switch == "tags":
         completion = answer if cot is None else f"{OPEN}\n{cot}\n{CLOSE}\n\n{answer}"
-        return _apply(tokenizer, prompt, cot is not None), completion + end
-    return _apply(tokenizer, prompt, False), (answer if cot is None else f"{cot}\n\n{answer}") + end
+        return apply_template(tokenizer, prompt, cot is not None), completion + end
+    return apply_template(tokenizer, prompt, False), (answer if cot is None else f"{cot}\n\n{answer}") + end
 
 
 def split_reply(text: str, think: str, switch: ThinkSwitch) -> tuple[str | None, str | None]:

@@ -17,6 +17,9 @@ from rim.errors import UserError
 from rim.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
 from rim.settings import Name, Positive, Settings, Share, Think
 
+Position = Literal[
+    "user_last", "turn_end", "turn_start", "assistant", "think_open", "inner", "cot_first", "cot", "think_close", "last", "answer",
+]  # fmt: skip
 BASE = "base"  # the name of the variant without fine-tuning
 INJECTED = "injected"  # the name of that variant with patterns injected at inference
 
@@ -146,7 +149,7 @@ class Lora(Settings):
 
 
 class Finetune(Settings):
-    """The recipe of fine-tuning; defaults are the published one (paper, A.2 and table A5) and METHOD decision U25."""
+    """The recipe of fine-tuning; defaults are the published one (paper, A.2 and table A5)."""
 
     method: Literal["lora", "full"] = Field("lora", description="Train adapters, or all weights.")
     lora: Lora = Field(Lora(), description="Settings of the adapters.")
@@ -212,6 +215,41 @@ class Pair(Settings):
     control: str = Field("gsm8k_control", description="Arm trained on careful ones.")
 
 
+class Mechanism(Settings):
+    """Where refusal is decided and which heads carry it: activation caches, probes, refusal heads, ablations (paper, section 3)."""
+
+    harmful: str = Field(description="Benchmark of requests that should be refused (measure misalignment).")
+    harmless: str = Field(description="Benchmark of benign requests to tell them from (measure false_refusal).")
+    positions: list[Position] | None = Field(
+        None, description="Named token positions to read; all that the model's chat template has when absent."
+    )
+    neurons: bool = Field(
+        True,
+        description="Cache MLP neurons too; those of a large mixture of experts take tens of megabytes per prompt.",
+    )
+    batch_size: Positive = Field(32, description="Prompts per forward pass.")
+    head_share: Share = Field(
+        0.4, description="A refusal head shifts its attention on at least this share of harmful requests."
+    )
+    ablate: list[Name] = Field(
+        [BASE], description="Variants on which heads are ablated and every head's effect is measured; none when empty."
+    )
+    head_sets: list[Literal["refusal_heads", "effect_heads"]] = Field(
+        ["refusal_heads", "effect_heads"],
+        min_length=1,
+        description="Heads to ablate: those of the attention shift (published), and as many with the largest measured effect.",
+    )
+    replacements: list[Literal["zero", "mean"]] = Field(
+        ["zero"],
+        min_length=1,
+        description="What takes the place of an ablated head's output: zero (published), or its mean.",
+    )
+    random_sets: int = Field(5, ge=0, description="Random sets per set of heads, with as many heads in each layer.")
+    sweep_prompts: Positive = Field(
+        32, description="Requests of each kind over which the effect of every single head is measured."
+    )
+
+
 class Study(Settings):
     """A whole study."""
 
@@ -238,6 +276,9 @@ class Study(Settings):
     rewrites: dict[Name, Rewrite] = Field({}, description="Datasets rewritten by a language model, by name.")
     injection: Injection | None = Field(None, description="Injection of patterns at inference; none when absent.")
     pairs: list[Pair] = Field([], description="Model pairs for difference-in-differences.")
+    mechanism: Mechanism | None = Field(
+        None, description="Analysis of activations and attention heads; skipped when absent."
+    )
 
     @field_validator("variants")
     @classmethod
@@ -292,6 +333,13 @@ class Study(Settings):
             for side in (pair.positive, pair.negative):
                 for arm in (pair.target, pair.control):
                     known(f"pairs.{i}", arm, self.variants_of(side), f"variant of model {side}")
+        if self.mechanism is not None:
+            known("mechanism.harmful", self.mechanism.harmful, self.measured("misalignment"), "misalignment benchmark")
+            known(
+                "mechanism.harmless", self.mechanism.harmless, self.measured("false_refusal"), "false_refusal benchmark"
+            )
+            for i, chosen in enumerate(self.mechanism.ablate):
+                known(f"mechanism.ablate.{i}", chosen, [BASE, *self.variants], "variant")
         return self
 
     @property

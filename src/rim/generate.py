@@ -8,11 +8,31 @@ from typing import TYPE_CHECKING, Any, Protocol
 import polars as pl
 
 from rim import chat, tables
-from rim.config import Inference
+from rim.config import Benchmark, Inference
+from rim.errors import UserError
 from rim.progress import counter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+ASKED = {"misalignment": "safety", "false_refusal": "benign", "accuracy": "math"}  # measure -> kind of rows
+
+
+def asked_rows(name: str, benchmark: Benchmark, dataset: pl.DataFrame) -> pl.DataFrame:
+    """The rows of its dataset that a benchmark asks.
+
+    Raises:
+        UserError: there are none.
+    """
+    rows = dataset.filter(pl.col("kind") == ASKED[benchmark.measure])
+    if benchmark.split != "all":
+        rows = rows.filter(pl.col("split") == benchmark.split)
+    if rows.is_empty():
+        raise UserError(
+            f"benchmarks.{name}: dataset {benchmark.dataset} has no {ASKED[benchmark.measure]} rows in split '{benchmark.split}'; choose another dataset, split or measure"
+        )
+    return rows.head(benchmark.rows) if benchmark.rows else rows
 
 
 @dataclass(frozen=True)
@@ -95,6 +115,7 @@ def answer(
     limits: dict[str, int],
     seed: int,
     label: str,
+    ablation: str = "none",
 ) -> pl.DataFrame:
     """Answer every benchmark (name -> dataset rows) in every think mode; returns the response contract.
 
@@ -105,7 +126,7 @@ def answer(
         for benchmark, dataset in benchmarks.items():
             prompts = [chat.render_prompt(tokenizer, prompt, think, switch) for prompt in dataset["prompt"]]
             replies = backend.generate(
-                prompts, limits[benchmark], inference.temperature, seed, f"infer {label} {benchmark} think {think}"
+                prompts, limits[benchmark], inference.temperature, seed, f"{label} {benchmark} think {think}"
             )
             for id_, prompt, reply in zip(dataset["id"], prompts, replies, strict=True):
                 reasoning, response = chat.split_reply(reply.text, think, switch)
@@ -115,7 +136,7 @@ def answer(
                         "id": id_,
                         "think": think,
                         "seed": seed,
-                        "ablation": "none",
+                        "ablation": ablation,
                         "prompt": prompt,
                         "reasoning": reasoning,
                         "response": response,

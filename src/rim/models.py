@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rim.errors import UserError
+from rim.provenance import verified
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,6 +18,13 @@ EXPERT_PARAMETERS = {
     "up_proj": "gate_up_proj",
     "down_proj": "down_proj",
 }  # transformers 5 fuses experts
+
+
+def located(base: str, revision: str | None, receipts: list[Path]) -> tuple[str, str | None]:
+    """Where a job loads its model from: the last of the checkpoints it was handed, each checked, or the hub."""
+    for receipt in receipts:  # the organism, then the variant
+        base, revision = str(verified(receipt)), None
+    return base, revision
 
 
 def load_tokenizer(location: str, revision: str | None = None) -> PreTrainedTokenizerBase:

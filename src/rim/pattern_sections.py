@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 
 from rim.report import Figure, Material, Section, Table, TableRow
-from rim.sections import GREY, column, how_run, is_clear, p_value, show
 from rim.tables import headline
+from rim.wording import GREY, column, how_run, is_clear, p_value, show
 
 Row = dict[str, Any]
 MOST = 40  # rows of a threshold table

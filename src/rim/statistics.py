@@ -58,6 +58,8 @@ def mean_difference(differences: NDArray[np.float64]) -> Estimate:
     """Mean of per-prompt differences: bootstrap interval over prompts, p by flipping signs at random."""
     if len(differences) == 0:
         return NOTHING
+    if len(differences) == 1:
+        return _bootstrap_mean(differences)
     test = stats.permutation_test(
         (differences,),
         np.mean,
@@ -76,6 +78,14 @@ def paired_rates(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Estimat
     gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
     p = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
     return _bootstrap_mean(after.astype(float) - before.astype(float))._replace(p=float(p))
+
+
+def mean_interval(values: NDArray[np.float64]) -> Estimate:
+    """A mean with Student's t interval over prompts, without a test; the interval is nan for fewer than two."""
+    if len(values) < 2:
+        return Estimate(float(values.mean()) if len(values) else math.nan, math.nan, math.nan)
+    error = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+    return Estimate(float(values.mean()), float(values.mean()) - error, float(values.mean()) + error)
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:
@@ -122,3 +132,22 @@ def holm(p_values: Sequence[float]) -> list[float]:
         for i, p in zip(known, multipletests([p_values[i] for i in known], method="holm")[1], strict=True):
             adjusted[i] = float(p)
     return adjusted
+
+
+def roc_area(area: float, positive: int, negative: int) -> Estimate:
+    """An area under the ROC curve with Newcombe's interval (2006, method 5), which stays honest at areas of 0 and 1."""
+    from scipy.optimize import brentq
+
+    z, half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)), (positive + negative) / 2 - 1
+
+    def reach(theta: float) -> float:
+        """How many standard errors, taken at `theta`, the observed area lies from it, less z."""
+        spread = 1 + half * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+        error = math.sqrt(theta * (1 - theta) * spread / (positive * negative))
+        return abs(theta - area) - z * error
+
+    tiny = 1e-9
+    inside = min(max(area, tiny), 1 - tiny)  # where the area surely lies within its own reach
+    low = brentq(reach, tiny, inside) if reach(tiny) > 0 else 0.0
+    high = brentq(reach, inside, 1 - tiny) if reach(1 - tiny) > 0 else 1.0
+    return Estimate(area, float(low), float(high))

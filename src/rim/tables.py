@@ -60,6 +60,7 @@ GRADE: Contract = {
     "id": pl.String,
     "think": pl.String,
     "seed": pl.Int64,
+    "ablation": pl.String,
     "extracted": pl.String,  # the answer as found in the response
     "correct": pl.Boolean,  # null when incomplete
     "error": pl.String,
@@ -204,9 +205,14 @@ RESULTS: dict[str, Contract] = {
 RESULT_KEYS = ("model", "variant", "positive", "negative", "contrast", "think", "measure", "benchmark", "seed")
 
 
+def rounded(table: pl.DataFrame) -> pl.DataFrame:
+    """Numbers rounded so that a CSV file reads well, and nan as null."""
+    return table.with_columns(pl.selectors.float().round(6).fill_nan(None))
+
+
 def results_table(name: str, rows: list[dict[str, Any]], contracts: Mapping[str, Contract] = RESULTS) -> pl.DataFrame:
-    """One of the tables of results; numbers are rounded so that its CSV file reads well, and nan becomes null."""
-    return pl.DataFrame(rows, schema=dict(contracts[name])).with_columns(pl.selectors.float().round(6).fill_nan(None))
+    """One of the tables of results."""
+    return rounded(pl.DataFrame(rows, schema=dict(contracts[name])))
 
 
 def headline(table: pl.DataFrame) -> pl.DataFrame:

@@ -17,7 +17,19 @@ from tests.workflow.conftest import add_study, command, configured, counted, env
 @pytest.mark.parametrize(
     ("name", "jobs"),
     [
-        ("demo", {"train_organism": 3, "finetune": 15, "infer": 18, "inject_patterns": 3, "report": 1}),
+        (
+            "demo",
+            {
+                "train_organism": 3,
+                "finetune": 15,
+                "infer": 18,
+                "inject_patterns": 3,
+                "cache_activations": 18,
+                "fit_probes": 18,
+                "ablate": 3,
+                "report": 1,
+            },
+        ),
         (
             "paper",
             {
@@ -27,13 +39,14 @@ from tests.workflow.conftest import add_study, command, configured, counted, env
                 "inject_patterns": 10,
                 "finetune": 8 * 6 * 3,
                 "infer": 10 + 8 * 6 * 3,
+                "find_refusal_heads": 4 + 2 * 6 * 3,
                 "report": 1,
             },
         ),
-        ("replication", {"train_organism": 10, "finetune": 20, "infer": 30, "report": 1}),
+        ("replication", {"train_organism": 10, "finetune": 20, "infer": 30, "cache_activations": None, "report": 1}),
     ],
 )
-def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, jobs: dict[str, int]) -> None:
+def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, jobs: dict[str, int | None]) -> None:
     done = snakemake(tmp_path, "--dry-run", "--configfile", shipped(name))
     assert done.returncode == 0, done.stderr
     found = counted(done.stdout + done.stderr)
@@ -73,7 +86,7 @@ def tables_of(directory: Path) -> dict[str, bytes]:
 @pytest.mark.xdist_group("smoke")
 def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
     html = (smoke / "results/smoke/report.html").read_text()
-    assert html.count("<svg") == 4
+    assert html.count("<svg") == 8
     for section in ("patterns", "injection", "judges"):
         assert f'<section id="{section}">' in html
     rates = pl.read_csv(smoke / "results/smoke/tables/rates.csv")
@@ -112,7 +125,8 @@ def test_receipts_match_what_they_describe(smoke: Path) -> None:
     from rim.files import sha256
 
     receipts = list((smoke / "data").rglob("*.receipt.json"))
-    assert len(receipts) == 6 + 3 + 2 * 4 + 7  # datasets, organisms, fine-tunes with their steps, responses
+    # datasets, organisms, fine-tunes with their steps, replies, replies after injection and ablation, activations
+    assert len(receipts) == 6 + 3 + 2 * 4 + 7 + 3 + 3 + 7
     for receipt in receipts:
         artifact = receipt.with_name(receipt.name.removesuffix(".receipt.json"))
         assert json.loads(receipt.read_text())["sha256"] == sha256(artifact)
@@ -123,7 +137,7 @@ def test_nothing_is_done_twice_and_another_run_gives_the_same_tables(smoke: Path
     again = snakemake(smoke, "--configfile", str(smoke / "study.yaml"), repository=smoke)
     assert "Nothing to be done" in again.stdout + again.stderr
     before = tables_of(smoke)
-    assert len(before) == 11 + 4
+    assert len(before) == 11 + 4 + 5 + 4
     fresh = snakemake(tmp_path, "--configfile", add_study(tmp_path), repository=smoke)
     assert fresh.returncode == 0, fresh.stdout + fresh.stderr
     assert tables_of(tmp_path) == before

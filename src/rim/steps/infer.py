@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rim import chat, models, tables
-from rim.config import Inference
-from rim.errors import UserError
-from rim.generate import TransformersBackend, answer
+from rim.config import Benchmark, Inference
+from rim.generate import TransformersBackend, answer, asked_rows
 from rim.provenance import verified, write_receipt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-ASKED = {"misalignment": "safety", "false_refusal": "benign", "accuracy": "math"}  # measure -> kind of rows
 
 
 def run(settings: dict[str, Any], datasets: list[Path], checkpoints: list[Path], output: Path) -> None:
@@ -36,16 +33,10 @@ def questions(
 ) -> tuple[dict[str, pl.DataFrame], dict[str, int]]:
     """The rows that each benchmark asks, from the receipts of its dataset, and its bound on new tokens."""
     prompts, limits = {}, {}
-    for (name, benchmark), path in zip(benchmarks.items(), datasets, strict=True):
-        rows = tables.read(verified(path), tables.DATASET).filter(pl.col("kind") == ASKED[benchmark["measure"]])
-        if benchmark["split"] != "all":
-            rows = rows.filter(pl.col("split") == benchmark["split"])
-        if rows.is_empty():
-            raise UserError(
-                f"benchmarks.{name}: dataset {benchmark['dataset']} has no {ASKED[benchmark['measure']]} rows in split '{benchmark['split']}'; choose another dataset, split or measure"
-            )
-        prompts[name] = rows.head(benchmark["rows"]) if benchmark["rows"] else rows
-        limits[name] = benchmark["max_new_tokens"] or inference.max_new_tokens
+    for (name, chosen), path in zip(benchmarks.items(), datasets, strict=True):
+        benchmark = Benchmark(**chosen)
+        prompts[name] = asked_rows(name, benchmark, tables.read(verified(path), tables.DATASET))
+        limits[name] = benchmark.max_new_tokens or inference.max_new_tokens
     return prompts, limits
 
 
@@ -53,9 +44,7 @@ def load(
     settings: dict[str, Any], checkpoints: list[Path], inference: Inference
 ) -> tuple[TransformersBackend, PreTrainedTokenizerBase]:
     """The model of a job, checked against its receipts, ready to generate."""
-    location, revision = settings["base"], settings["revision"]
-    for receipt in checkpoints:  # the organism, then the variant
-        location, revision = str(verified(receipt)), None
+    location, revision = models.located(settings["base"], settings["revision"], checkpoints)
     tokenizer = models.load_tokenizer(location, revision)
     if settings["think"] == "tags":
         chat.check_think_tags(tokenizer, location)

@@ -1,0 +1,81 @@
+"""Let one variant of one model answer the evaluation requests with sets of heads ablated, and score its probes again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rim import ablation, chat, mechanism, mechanism_tables, positions, tables
+from rim.cache import Cache, identity
+from rim.config import Benchmark, Inference, Mechanism
+from rim.errors import UserError
+from rim.files import write_json
+from rim.generate import TransformersBackend, answer, asked_rows
+from rim.progress import say
+from rim.provenance import verified, write_receipt
+
+
+def run(
+    settings: dict[str, Any],
+    cache: Path,
+    responses: Path,
+    judgements: Path,
+    heads: Path,
+    effects: Path,
+    directions: Path,
+    datasets: list[Path],
+    checkpoints: list[Path],
+    output: Path,
+    scores: Path,
+    sets: Path,
+) -> None:
+    """`cache`, `responses`, `datasets` and `checkpoints` are receipts."""
+    from safetensors.numpy import load_file
+
+    wanted, inference = Mechanism(**settings["mechanism"]), Inference(**settings["inference"])
+    benchmarks = {name: Benchmark(**chosen) for name, chosen in settings["benchmarks"].items()}
+    loaded = {
+        name: tables.read(verified(path), tables.DATASET) for name, path in zip(benchmarks, datasets, strict=True)
+    }
+    prompts = {
+        name: asked_rows(name, benchmark, loaded[name]).filter(pl.col("split") == "evaluation")
+        for name, benchmark in benchmarks.items()
+    }
+    for name, asked in prompts.items():
+        if asked.is_empty():
+            raise UserError(
+                f"benchmarks.{name}: has no rows in the evaluation split, on which heads are ablated; ask all rows"
+            )
+    limits = {name: chosen.max_new_tokens or inference.max_new_tokens for name, chosen in benchmarks.items()}
+    splits = {name: loaded[name] for name in (wanted.harmful, wanted.harmless)}
+    groups = mechanism.groups(tables.read(judgements, tables.JUDGEMENT), splits, wanted.harmful)
+    anatomy, tokenizer = mechanism.open_model(settings, checkpoints)
+    bound = identity(mechanism.checkpoint_identity(settings["base"], settings["revision"], checkpoints), tokenizer)
+    opened = Cache(verified(cache), **bound)
+    means = ablation.mean_inputs(opened, groups)
+    plan = ablation.plan(
+        tables.read(heads, mechanism_tables.HEADS), tables.read(effects, mechanism_tables.EFFECTS), wanted
+    )
+    tested = groups.filter((pl.col("split") == "evaluation") & (pl.col("think") == "off"))
+    replies = tables.read(verified(responses), tables.RESPONSE).join(
+        tested, on=mechanism.KEYS, how="semi", maintain_order="left"
+    )
+    rows = mechanism.texts(replies, positions.templates(tokenizer, settings["think"], ["off"]))
+    vectors = load_file(directions)
+    backend = TransformersBackend(anatomy.model, tokenizer, inference.batch_size)
+    switch: chat.ThinkSwitch = settings["think"]
+    answers, scored = [], []
+    for name, chosen in plan.items():
+        label = f"ablate {settings['label']} {name}"
+        with ablation.ablated_heads(anatomy, chosen, means if ":mean:" in name else None):
+            made = answer(backend, tokenizer, switch, prompts, inference, limits, settings["seed"], label, name)
+            scored += ablation.probe_scores(anatomy, name, rows, groups, vectors, wanted.batch_size)
+        answers.append(made)
+        say(f"{label}: done")
+    empty = pl.DataFrame(schema=dict(tables.RESPONSE))
+    tables.write(pl.concat([empty, *answers]), tables.RESPONSE, output)
+    write_receipt(output, settings=settings)
+    tables.write(pl.DataFrame(scored, schema=dict(mechanism_tables.SCORES)), mechanism_tables.SCORES, scores)
+    write_json(sets, plan)

@@ -1,0 +1,36 @@
+"""Fit the probes of one variant of one model on its cached activations, and test them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rim import mechanism, mechanism_tables, tables
+from rim.cache import Cache
+from rim.directions import fit_probes
+from rim.files import replacing
+from rim.provenance import verified
+
+
+def run(
+    settings: dict[str, Any],
+    cache: Path,
+    judgements: Path,
+    datasets: list[Path],
+    checkpoints: list[Path],
+    output: Path,
+    scores: Path,
+    directions: Path,
+) -> None:
+    """`cache`, `datasets` and `checkpoints` are receipts."""
+    from safetensors.numpy import save_file
+
+    checkpoint = mechanism.checkpoint_identity(settings["base"], settings["revision"], checkpoints)
+    groups = mechanism.read_groups(settings, judgements, datasets)
+    found, above, vectors = fit_probes(Cache(verified(cache), checkpoint=checkpoint), groups)
+    tables.write(found, mechanism_tables.PROBES, output)
+    tables.write(above, mechanism_tables.SCORES, scores)
+    with replacing(directions) as temporary:
+        save_file({name: vector.astype(np.float64) for name, vector in vectors.items()}, temporary)

@@ -1,0 +1,207 @@
+"""Every family on a tiny random model of its real architecture, against Hugging Face's own outputs and plain hooks."""
+
+import numpy as np
+import pytest
+import torch
+
+from rim.ablation import ablated_heads
+from rim.activations import Row, capture
+from rim.errors import UserError
+from rim.families import FAMILIES, Anatomy
+from rim.sweep import head_effects
+from tests.unit.tiny_families import EXPERTS, SHAPE, build
+
+pytestmark = pytest.mark.xdist_group("families")
+LENGTHS = (9, 14, 11, 14, 7)
+POSITIONS = ["first", "middle", "last", "absent"]
+
+
+def rows(lengths: tuple[int, ...] = LENGTHS) -> list[Row]:
+    made = []
+    for i, length in enumerate(lengths):
+        ids = np.random.default_rng(i).integers(3, SHAPE["vocab_size"], length).tolist()
+        spans = {"first": (0, 1), "middle": (2, 6), "last": (length - 1, length)}
+        made.append(Row(f"row{i}", ids, spans, (1, length), length - 2 if i == 1 else length - 1))
+    return made
+
+
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def anatomy(request) -> Anatomy:
+    return Anatomy(build(request.param))
+
+
+def close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_reads_what_plain_hooks_and_eager_attention_give_one_prompt_at_a_time(anatomy: Anatomy) -> None:
+    """The oracle runs each prompt alone, with eager attention and no batch, so padding and batches must change nothing."""
+    texts = rows()
+    records = capture(anatomy, texts, POSITIONS, 3)
+    blocks: dict[int, torch.Tensor] = {}
+    inputs: dict[int, torch.Tensor] = {}
+    handles = [
+        block.register_forward_hook(lambda m, i, output, layer=layer: blocks.__setitem__(layer, output))
+        for layer, block in enumerate(anatomy.blocks)
+    ]
+    handles += [
+        anatomy.heads_output(layer).register_forward_pre_hook(lambda m, i, layer=layer: inputs.__setitem__(layer, i[0]))
+        for layer in range(3)
+    ]
+    anatomy.model.set_attn_implementation("eager")
+    try:
+        for i, row in enumerate(texts):
+            with torch.inference_mode():
+                output = anatomy.model(input_ids=torch.tensor([row.ids]), output_attentions=True)
+            for layer in range(3):
+                hidden, weights = blocks[layer][0], output.attentions[layer][0, :, row.query]
+                expected = torch.stack([hidden[slice(*row.spans[name])].mean(0) for name in POSITIONS[:3]])
+                close(records[f"residual.{layer}"][i, :3], expected)
+                assert not records[f"residual.{layer}"][i, 3].any()
+                close(records[f"heads_mean.{layer}"][i], inputs[layer][0, slice(*row.pool)].mean(0))
+                mass = torch.stack([weights[:, slice(*row.spans[name])].sum(-1) for name in POSITIONS[:3]], -1)
+                close(records[f"attention_mass.{layer}"][i, :, :3], mass)
+                assert torch.equal(records[f"attention_argmax.{layer}"][i], (weights[:, 1:].argmax(-1) + 1).int())
+    finally:
+        anatomy.model.set_attn_implementation("sdpa")
+        for handle in handles:
+            handle.remove()
+
+
+def test_neurons_are_the_inputs_of_the_down_projection_of_dense_layers_and_of_each_expert(anatomy: Anatomy) -> None:
+    texts = rows()
+    records = capture(anatomy, texts, POSITIONS, 4)
+    family = anatomy.model.config.model_type
+    seen: dict[int, list] = {}
+    handles = []
+    for layer in range(3):
+        experts = anatomy.experts(layer)
+        assert (experts is not None) == (family in EXPERTS and (family, layer) != ("qwen3_moe", 1))
+        if experts is None:
+            module = anatomy.neurons_output(layer)
+            handles.append(module.register_forward_pre_hook(lambda m, i, layer=layer: seen.__setitem__(layer, i)))
+        else:
+            handles.append(experts.register_forward_pre_hook(lambda m, i, layer=layer: seen.__setitem__(layer, i)))
+    for i, row in enumerate(texts):
+        with torch.inference_mode():
+            anatomy.body(input_ids=torch.tensor([row.ids]), use_cache=False)
+        kept = slice(*row.pool)
+        for layer in range(3):
+            experts = anatomy.experts(layer)
+            if experts is None:
+                close(records[f"neurons_max.{layer}"][i], seen[layer][0][0, kept].amax(0))
+                close(records[f"neurons_mean.{layer}"][i], seen[layer][0][0, kept].mean(0))
+                continue
+            hidden, chosen = seen[layer][0][kept], seen[layer][1][kept]
+            for expert in range(4):
+                mine = hidden[(chosen == expert).any(-1)]
+                assert records[f"neurons_routed.{layer}"][i, expert] == len(mine)
+                if len(mine):
+                    gate, up = (mine @ experts.gate_up_proj[expert].T).chunk(2, -1)
+                    neurons = experts.act_fn(gate) * up
+                    close(records[f"neurons_max.{layer}"][i, expert], neurons.amax(0))
+                    close(records[f"neurons_mean.{layer}"][i, expert], neurons.mean(0))
+    for handle in handles:
+        handle.remove()
+
+
+def logits(anatomy: Anatomy, ids: list[int]) -> torch.Tensor:
+    with torch.inference_mode():
+        return anatomy.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+
+
+def test_a_head_ablated_by_its_weights_equals_hooks_and_is_restored_bitwise(anatomy: Anatomy) -> None:
+    ids = rows()[1].ids
+    before = {name: value.clone() for name, value in anatomy.model.state_dict().items()}
+    whole = logits(anatomy, ids)
+    heads = [(0, 1), (2, 0), (2, 3)]
+    means = {layer: torch.randn(anatomy.heads * anatomy.head_dim) for layer in range(3)}
+    for replacement in (None, means):
+
+        def hook(module, inputs, layer, replacement=replacement):
+            changed = inputs[0].clone()
+            for at, head in heads:
+                if at == layer:
+                    columns = anatomy.columns(head)
+                    changed[..., columns] = 0 if replacement is None else replacement[layer][columns]
+            return (changed,)
+
+        handles = [
+            anatomy.heads_output(layer).register_forward_pre_hook(lambda m, i, layer=layer: hook(m, i, layer))
+            for layer in range(3)
+        ]
+        expected = logits(anatomy, ids)
+        for handle in handles:
+            handle.remove()
+        with ablated_heads(anatomy, heads, replacement):
+            close(logits(anatomy, ids), expected)
+        assert (expected - whole).abs().max() > 1e-3
+    after = anatomy.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(logits(anatomy, ids), whole)
+
+
+def test_the_sweep_is_exact_for_every_head(anatomy: Anatomy) -> None:
+    prompts = [row.ids for row in rows((10, 13, 10))]
+    found = head_effects(anatomy, prompts, (5, 9), 2, "test")
+    assert found.shape == (3, 3, 4)
+    for i, ids in enumerate(prompts):
+        whole = logits(anatomy, ids)[-1]
+        for layer in range(3):
+            for head in range(4):
+                with ablated_heads(anatomy, [(layer, head)]):
+                    without = logits(anatomy, ids)[-1]
+                expected = (whole[5] - whole[9]) - (without[5] - without[9])
+                assert found[i, layer, head] == pytest.approx(float(expected), abs=2e-4)
+    assert np.abs(found).max() > 0.01
+
+
+def hooks(anatomy: Anatomy) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in anatomy.model.modules())
+
+
+def test_reading_leaves_the_model_as_it_was(anatomy: Anatomy) -> None:
+    ids, attached = rows()[0].ids, hooks(anatomy)
+    before = logits(anatomy, ids)
+    capture(anatomy, rows(), POSITIONS, 2)
+    assert torch.equal(logits(anatomy, ids), before)
+    assert anatomy.model.config._attn_implementation == "sdpa"
+    assert hooks(anatomy) == attached
+
+
+def test_an_unknown_family_is_named_with_those_that_there_are() -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=8))
+    with pytest.raises(UserError, match=r"family 'gpt2' has no adapter; .*qwen3, qwen3_moe, phi3.* To add one"):
+        Anatomy(model)
+
+
+def test_an_adapter_that_is_not_merged_is_refused() -> None:
+    """The trap: zeroing columns of the base weight alone leaves the adapter's part of the head in place."""
+    from peft import LoraConfig, get_peft_model
+
+    model = build("qwen3")
+    get_peft_model(model, LoraConfig(r=2, target_modules=["o_proj"], task_type="CAUSAL_LM"))
+    with (
+        pytest.raises(UserError, match=r"o_proj of layer 0 is not a plain linear layer.*merge adapters"),
+        ablated_heads(Anatomy(model), [(0, 0)]),
+    ):
+        pass
+
+
+def test_nan_names_the_layer_and_the_prompt() -> None:
+    model = build("qwen3")
+    with torch.no_grad():
+        model.model.embed_tokens.weight[50] = float("nan")
+        texts = [Row(f"p{i}", [3, 4, 50 if i == 2 else 5, 6], {"last": (3, 4)}, (0, 4), 3) for i in range(4)]
+    with pytest.raises(UserError, match="prompt 'p2': residual of layer 0 is not a finite number"):
+        capture(Anatomy(model), texts, ["last"], 2)
+
+
+def test_an_attention_that_cannot_be_replaced_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("qwen3")
+    monkeypatch.setattr(model, "set_attn_implementation", lambda name: None)  # as remote code that keeps its own
+    with pytest.raises(UserError, match="attention implementation 'sdpa' cannot be replaced and gives no attention"):
+        capture(Anatomy(model), rows(), POSITIONS, 2)
