@@ -2,12 +2,12 @@
 
 For each row (one prompt, or a prompt with what followed it) and each layer:
 
-    residual        [positions, hidden]    the block's output at named positions, mean over the position's tokens (U20)
+    residual        [positions, hidden]    the block's output at named positions, mean over the position's tokens
     neurons_max     [intermediate]         inputs of the down projection, pooled over the row's tokens (section 4.1.1)
-    neurons_mean    [intermediate]         (MoE: [experts, intermediate], over the tokens routed to each expert; U29)
+    neurons_mean    [intermediate]         (MoE: [experts, intermediate], over the tokens routed to each expert)
     neurons_routed  [experts]              MoE only: how many tokens that were
     heads_mean      [heads * head_dim]     inputs of the attention's output projection, mean over the row's tokens
-    attention_argmax [heads]               where the query row's largest weight lies, the first token left out (U21)
+    attention_argmax [heads]               where the query row's largest weight lies, the first token left out
     attention_mass  [heads, positions]     the query row's weight on each named position
 
 Rows are sorted by length, padded on the right and run without the unembedding; causal attention never sees the padding,

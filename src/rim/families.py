@@ -3,8 +3,8 @@
 A *head* is a slice of the INPUT of the attention's output projection, head h of width d being columns [h*d, (h+1)*d);
 the projection's output mixes all heads, so no slice of it is a head. A *neuron* is one input of the MLP's down projection
 or of one expert's: in transformers 5 the experts of a layer are fused into three-dimensional parameters
-`experts.down_proj` [experts, hidden, intermediate] rather than modules (U29). Grouped-query attention shares keys between
-heads, which is of no concern here: only query heads are read and ablated (U23).
+`experts.down_proj` [experts, hidden, intermediate] rather than modules. Grouped-query attention shares keys between
+heads, which is of no concern here: only query heads are read and ablated.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ For the row of the last prompt token, each head has a key of largest weight, the
 a sink. The head *shifts* on a request when that key is the word `assistant` or the token before it with thinking on, and
 lies inside the empty think span with thinking off. A refusal head shifts on at least a set share of the
 harmful calibration requests. A head may do so on any request, so the same share over harmless requests stands beside it
-(U22), and a *soft* score in [-1/2, 1]: the mean of what `assistant` loses and what the span gains in attention.
+and a *soft* score in [-1/2, 1]: the mean of what `assistant` loses and what the span gains in attention.
 """
 
 from __future__ import annotations

@@ -21,8 +21,22 @@ import pytest
 from tests.workflow.conftest import cloned, command, configured, environment, jobs, publish, run, snakemake
 
 pytestmark = pytest.mark.xdist_group("smoke")
-RESULTS = ("summarize", "draw_figures", "report")
-SCORES = ("judge_responses *", "grade_answers *", *RESULTS)
+RESULTS = ("summarize", "summarize_mechanism", "draw_figures", "report")  # what the whole configuration goes into
+JUDGED = ("compare_judges", *RESULTS)
+ABLATED = ("ablate *", "judge_ablated *", "grade_ablated *")
+ANALYSED = ("fit_probes *", "find_refusal_heads *", "sweep_heads *", *ABLATED)
+ASKED = (
+    "infer *",
+    "annotate_patterns *",
+    "summarize_patterns",
+    "cache_activations *",
+    *ANALYSED,
+    "grade_answers *",
+    *JUDGED,
+)
+REPLIES = ("inject_patterns *", "judge_responses *", *ASKED)
+OF_AN_ARM = ("infer", "judge_responses", "grade_answers", "cache_activations", "fit_probes", "find_refusal_heads")
+OF_A_BASE = (*OF_AN_ARM, "sweep_heads", "ablate", "grade_ablated")
 Change = Callable[[Path], object]
 
 
@@ -60,26 +74,40 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
     "no change": (lambda copy: None, ()),
     "a hyper-parameter of one organism": (
         configure(models__null__organism__muon_rate=0.02),
-        ("* *model=null *", *RESULTS),
+        ("* *model=null *", "annotate_patterns *", "summarize_patterns", *JUDGED),
     ),
     "the recipe of fine-tuning": (
         configure(finetune__learning_rate=0.004),
-        ("finetune *", *(f"{rule} *variant=gsm8k*" for rule in ("infer", "judge_responses", "grade_answers")), *RESULTS),
+        ("finetune *", *(f"{rule} *variant=gsm8k*" for rule in OF_AN_ARM), *JUDGED),
     ),
-    "a judge's threshold": (configure(judges__rule__threshold=4), ("judge_responses *", *RESULTS)),
+    "a judge's threshold": (
+        configure(judges__rule__threshold=4),
+        ("judge_responses judge=rule *", *ANALYSED, "summarize_patterns", *JUDGED),
+    ),
     "the title": (configure(title="Another title"), RESULTS),
-    "the content of a raw file": (other_sums, ("prepare_dataset dataset=sums", "infer *", *SCORES)),
+    "what is injected": (
+        configure(injection__rows=3),
+        ("inject_patterns *", "judge_responses *variant=injected", "summarize_patterns", *RESULTS),
+    ),
+    "the share that makes a refusal head": (
+        configure(mechanism__head_share=0.9),
+        ("find_refusal_heads *", *ABLATED, *RESULTS),
+    ),
+    "the content of a raw file": (
+        other_sums,
+        ("prepare_dataset dataset=sums", "judge_responses *variant=base", "judge_responses *variant=gsm8k*", *ASKED),
+    ),
     "a step": (
         edit("src/rim/steps/grade_answers.py", "references = {}", "references = dict()"),
-        ("grade_answers *", *RESULTS),
+        ("grade_answers *", "grade_ablated *", *RESULTS),
     ),
-    "a module that two steps call": (
+    "a module that many steps call": (
         edit("src/rim/chat.py", "text.partition(CLOSE)", "text.partition(CLOSE + '')"),
-        ("infer *", *SCORES),
+        REPLIES,
     ),
     "an environment": (
         edit("envs/train.yaml", "python=3.11", "python=3.12"),
-        ("train_organism *", "finetune *", "infer *", *SCORES),
+        ("train_organism *", "finetune *", *REPLIES),
     ),
     "the report's template": (edit("src/rim/templates/report.html.j2", "<main>", "<main >"), ("report",)),
     "every file touched, code and data": (touch, ()),
@@ -98,10 +126,15 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
         configure(models__another={"organism": {"association": 0.5, "layers": 1}, "variants": []}),
         (
             "train_organism model=another seed=0",
-            "infer model=another seed=0 variant=base",
+            "inject_patterns model=another seed=0",
+            *(f"{rule} model=another seed=0 variant=base" for rule in OF_A_BASE if rule != "judge_responses"),
+            "judge_ablated judge=rule model=another seed=0 variant=base",
             "judge_responses judge=rule model=another seed=0 variant=base",
-            "grade_answers model=another seed=0 variant=base",
-            *RESULTS,
+            "judge_responses judge=rule model=another seed=0 variant=injected",
+            "judge_responses judge=prefix model=another seed=0 variant=base",
+            "annotate_patterns *",
+            "summarize_patterns",
+            *JUDGED,
         ),
     ),
     "an intermediate file deleted, and nothing needs it": (
