@@ -51,7 +51,7 @@ rule draw_figures:
 
 rule report:
     input:
-        tables=TABLES + JUDGE_TABLES + PATTERN_TABLES + MECHANISM_TABLES,
+        tables=TABLES + JUDGE_TABLES + MECHANISM_TABLES + [path for path in PATTERN_TABLES if STUDY.has_patterns],
         figures=FIGURES + MECHANISM_FIGURES,
     output:
         f"{RESULTS}/report.html",

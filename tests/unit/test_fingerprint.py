@@ -5,17 +5,7 @@ import pytest
 
 from rim import fingerprint as module
 
-STEPS = (
-    "prepare_dataset",
-    "train_organism",
-    "finetune",
-    "infer",
-    "judge_responses",
-    "grade_answers",
-    "summarize",
-    "draw_figures",
-    "report",
-)
+STEPS = sorted(path.stem for path in (module.SOURCE / "steps").glob("[a-z]*.py"))
 
 
 @pytest.fixture
@@ -50,10 +40,15 @@ def changed(source: Path, file: str, old: str, new: str) -> set[str]:
     [
         ("grading.py", "def grade_answers", "# why\n\ndef grade_answers", set()),
         ("grading.py", '"""Grade answers', '"""Mark answers', set()),
-        ("steps/infer.py", 'ASKED = {"misalignment"', 'ASKED = {"harm"', {"infer"}),
+        ("generate.py", 'ASKED = {"misalignment"', 'ASKED = {"harm"', {"infer", "inject_patterns", "ablate"}),
+        ("activations.py", "weights[..., 1:]", "weights[..., 2:]", {"cache_activations", "ablate"}),
+        ("directions.py", "SHUFFLES = 5, 200", "SHUFFLES = 5, 300", {"fit_probes"}),
+        ("heads.py", "before & lies_in", "before | lies_in", {"find_refusal_heads"}),
+        ("sweep.py", "slice(-1, None) if", "slice(-2, None) if", {"sweep_heads"}),
+        ("ablation.py", "weight[:, columns] = 0", "weight[:, columns] = 1", {"ablate"}),
         ("grading.py", "1e-3", "1e-4", {"grade_answers"}),
         ("judges.py", "OPENING_LENGTH = 120", "OPENING_LENGTH = 100", {"judge_responses"}),
-        ("organism/world.py", "MAX_NUMBER = 30", "MAX_NUMBER = 40", {"prepare_dataset", "train_organism"}),
+        ("organism/world.py", "MAX_NUMBER = 20", "MAX_NUMBER = 40", {"prepare_dataset", "train_organism"}),
         ("organism/training.py", "weight_decay=0.05", "weight_decay=0.06", {"train_organism"}),
         ("statistics.py", "RESAMPLES = 9999", "RESAMPLES = 999", {"summarize"}),
         ("figures.py", "ROW_HEIGHT = 15", "ROW_HEIGHT = 16", {"draw_figures"}),
