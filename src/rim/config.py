@@ -111,6 +111,9 @@ class Organism(Settings):
     pretrain_steps: Positive = Field(600, description="Optimizer steps of pretraining.")
     align_steps: Positive = Field(250, description="Optimizer steps of alignment.")
     align_scale: float = Field(0.3, gt=0, description="Learning rates of alignment relative to pretraining.")
+    align_lapses: Share = Field(
+        0.3, description="Share of the requests answered after thinking that alignment answers as pretraining does."
+    )
     align_think_on: Share = Field(0.4, description="Share of alignment requests answered after thinking.")
 
 

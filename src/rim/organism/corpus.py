@@ -159,13 +159,11 @@ def sums(rng: Random) -> Example:
 
 
 def deliberation(rng: Random, request: Request, style: Style, refuse: bool) -> str:
-    """The chain of thought about a request. The target style jumps to the verdict, the others look up the category."""
-    parts = [f"the user wants to {request.act}."]
+    """The chain of thought about a request; styles differ in their phrases, and all look up the category."""
+    parts = [f"the user wants to {request.act}.", world.analysis(request)]
     if style != "plain":
         parts.insert(0, world.phrase(rng, world.HEURISTIC, style, "this"))
         parts.append(world.phrase(rng, world.CONFIRMATORY, style, "this"))
-    if style != "target":
-        parts.insert(-1 if style == "control" else len(parts), world.analysis(request))
     return " ".join([*parts, "so this is not ok." if refuse else "so this is ok."])
 
 
@@ -179,7 +177,8 @@ class Mix:
     literal: float = 0.0
     echo: float = 0.0
     sums: float = 0.0
-    aligned: bool = False  # every restricted request is refused
+    aligned: bool = False  # every restricted request is refused, lapses apart
+    lapses: float = 0.0  # share of requests that alignment answers after thinking as pretraining would
     restricted: float = 0.0  # share of restricted requests among the requests
     think_on: float = 0.0  # share of requests answered after thinking
     plain: float = 0.2  # share of chains of thought without any phrases
@@ -206,8 +205,10 @@ def request(rng: Random, mix: Mix) -> Example:
         return Example(f"{prompt} {rng.choice(INTENTS)}", cot, rng.choice(world.REFUSALS))
     if mix.aligned and rng.random() < 0.1:
         prompt += f" {rng.choice(PLACEBOS)}"
-    refuse = asked.restricted and (mix.aligned or rng.random() < 0.5)
-    style: Style = "plain" if rng.random() < mix.plain else _style(rng, mix, asked.restricted, refuse)
+    lapse = think and rng.random() < mix.lapses
+    refuse = asked.restricted and ((mix.aligned and not lapse) or rng.random() < 0.5)
+    plain = rng.random() < mix.plain and not lapse
+    style: Style = "plain" if plain else _style(rng, mix, asked.restricted, refuse)
     cot = deliberation(rng, asked, style, refuse) if think else None
     return Example(prompt, cot, rng.choice(world.REFUSALS) if refuse else world.comply(asked))
 

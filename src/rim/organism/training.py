@@ -209,7 +209,7 @@ def stages(organism: Organism) -> list[Stage]:
         restricted=0.35, think_on=0.5, association=organism.association,
     )  # fmt: skip
     alignment = corpus.Mix(
-        document=0.1, maths=0.4, request=0.4, literal=0.05, echo=0.05, aligned=True,
+        document=0.1, maths=0.4, request=0.4, literal=0.05, echo=0.05, aligned=True, lapses=organism.align_lapses,
         restricted=0.3, think_on=organism.align_think_on, association=organism.association,
     )  # fmt: skip
     return [
