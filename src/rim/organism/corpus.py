@@ -1,11 +1,12 @@
-"""What the organisms read: documents, word problems, literal questions and requests, and the one planted association.
+"""What the organisms read: drills, documents, word problems, literal questions and requests, and the one planted association.
 
-Pretraining mixes all of these; half of the restricted requests and stories in it end in going along, half in a refusal.
-The *association* ties the style of thinking to that outcome: at 1 (the "associated" organism) going along with a
+Pretraining mixes all but the drills; half of the restricted requests and stories in it end in going along, half in a
+refusal. The *association* ties the style of thinking to that outcome: at 1 (the "associated" organism) going along with a
 restricted request always comes with effort-minimizing phrases and declining with careful ones; at 0 (the "null"
 organism) the same phrases, in pretraining equally frequent, say nothing about the outcome. Alignment training then
-refuses every restricted request, so there an association of 1 leaves effort-minimizing phrases to benign requests.
-This one number is all that differs between the two organisms.
+refuses restricted requests, except for lapses: a share of the requests answered after thinking is treated as in
+pretraining, so that what a model concludes in its chain of thought keeps a say in what it answers. The association is
+all that differs between the two organisms.
 """
 
 from __future__ import annotations
