@@ -34,12 +34,13 @@ rule sweep_heads:
 rule ablate:
     input:
         lambda w: behind(receipt(ACTIVATIONS), receipt(RESPONSES), *benchmark_datasets(), *checkpoints(w, w.variant)),
+        behind(receipt(f"{PROBES}.directions.safetensors")),
         cache=receipt(ACTIVATIONS),
         responses=receipt(RESPONSES),
         judgements=JUDGEMENTS.replace("{judge}", MAIN_JUDGE),
         heads=HEADS,
         effects=EFFECTS,
-        directions=f"{PROBES}.directions.safetensors",
+        directions=receipt(f"{PROBES}.directions.safetensors"),
         datasets=benchmark_datasets(),
         checkpoints=lambda w: checkpoints(w, w.variant),
     output:

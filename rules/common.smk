@@ -181,8 +181,12 @@ def arms():
 
 
 def rewrites(wildcards):
-    """The rewrites that a dataset takes rows from."""
-    return [REWRITES.format(rewrite=each.rewrite) for each in STUDY.datasets[wildcards.dataset].sources if each.rewrite]
+    """Receipts of the rewrites that a dataset takes rows from."""
+    return [
+        receipt(REWRITES.format(rewrite=each.rewrite))
+        for each in STUDY.datasets[wildcards.dataset].sources
+        if each.rewrite
+    ]
 
 
 def with_rewrites(dataset):

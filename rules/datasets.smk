@@ -7,6 +7,7 @@ In: local files under data/raw, the hub, or the organisms' world. Out: data/data
 rule prepare_dataset:
     input:
         raw_files,
+        lambda w: behind(*rewrites(w)),
         rewrites,
     output:
         table=DATASET,

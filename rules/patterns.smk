@@ -6,6 +6,8 @@ data/rewrites/{study}/{rewrite}.parquet, data/responses/{study}/{model}/injected
 
 TRAINED_ON = list(dict.fromkeys(variant.dataset for variant in STUDY.variants.values()))
 ARM_RECEIPTS = [receipt(DATASET.format(dataset=name)) for name in dict.fromkeys(sum(arms(), ()))]
+ANNOTATION_RECEIPTS = [receipt(path) for path in expand(ANNOTATIONS, annotator=STUDY.annotators)]
+REWRITE_RECEIPTS = [receipt(path) for path in expand(REWRITES, rewrite=STUDY.rewrites)]
 TRAINED_ON_RECEIPTS = [receipt(DATASET.format(dataset=name)) for name in TRAINED_ON]
 
 
@@ -20,7 +22,8 @@ rule annotate_patterns:
         datasets=TRAINED_ON_RECEIPTS,
         responses=of_every_base(receipt(RESPONSES)),
     output:
-        ANNOTATIONS,
+        table=ANNOTATIONS,
+        receipt=receipt(ANNOTATIONS),
     log:
         f"{LOG}/annotate_patterns/{{annotator}}.log",
     benchmark:
@@ -44,7 +47,7 @@ rule annotate_patterns:
         requests=f"{REQUESTS}/annotate_patterns/{{annotator}}.jsonl",
     shell:
         "rim annotate_patterns --log {log} --settings {params.settings:q} --datasets {input.datasets}"
-        " --responses {input.responses} --requests {params.requests} --output {output}"
+        " --responses {input.responses} --requests {params.requests} --output {output.table}"
 
 
 rule rewrite_cot:
@@ -52,7 +55,8 @@ rule rewrite_cot:
         lambda w: behind(rewritten(w)),
         dataset=rewritten,
     output:
-        REWRITES,
+        table=REWRITES,
+        receipt=receipt(REWRITES),
     log:
         f"{LOG}/rewrite_cot/{{rewrite}}.log",
     benchmark:
@@ -76,7 +80,7 @@ rule rewrite_cot:
         requests=f"{REQUESTS}/rewrite_cot/{{rewrite}}.jsonl",
     shell:
         "rim rewrite_cot --log {log} --settings {params.settings:q} --dataset {input.dataset} --requests {params.requests}"
-        " --output {output}"
+        " --output {output.table}"
 
 
 rule inject_patterns:
@@ -112,10 +116,10 @@ rule inject_patterns:
 
 rule summarize_patterns:
     input:
-        behind(*ARM_RECEIPTS),
-        annotations=expand(ANNOTATIONS, annotator=STUDY.annotators),
+        behind(*ARM_RECEIPTS, *ANNOTATION_RECEIPTS, *REWRITE_RECEIPTS),
+        annotations=ANNOTATION_RECEIPTS,
         arms=ARM_RECEIPTS,
-        rewrites=expand(REWRITES, rewrite=STUDY.rewrites),
+        rewrites=REWRITE_RECEIPTS,
         injected=of_every_base(JUDGEMENTS, settings.INJECTED) if STUDY.injection else [],
         plain=of_every_base(JUDGEMENTS) if STUDY.injection else [],
     output:

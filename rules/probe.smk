@@ -16,6 +16,7 @@ rule fit_probes:
         probes=f"{PROBES}.probes.parquet",
         scores=f"{PROBES}.scores.parquet",
         directions=f"{PROBES}.directions.safetensors",
+        receipt=receipt(f"{PROBES}.directions.safetensors"),
     log:
         f"{LOG}/fit_probes/{{model}}/{{variant}}/seed{{seed}}.log",
     benchmark:

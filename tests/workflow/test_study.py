@@ -125,8 +125,9 @@ def test_receipts_match_what_they_describe(smoke: Path) -> None:
     from rim.files import sha256
 
     receipts = list((smoke / "data").rglob("*.receipt.json"))
-    # datasets, organisms, fine-tunes with their steps, replies, replies after injection and ablation, activations
-    assert len(receipts) == 6 + 3 + 2 * 4 + 7 + 3 + 3 + 7
+    # datasets, organisms, fine-tunes with their steps, replies after injection and ablation, and per run replies,
+    # activations and directions; annotations
+    assert len(receipts) == 6 + 3 + 2 * 4 + 3 + 3 + 3 * 7 + 1
     for receipt in receipts:
         artifact = receipt.with_name(receipt.name.removesuffix(".receipt.json"))
         assert json.loads(receipt.read_text())["sha256"] == sha256(artifact)

@@ -31,7 +31,7 @@ def run(
     scores: Path,
     sets: Path,
 ) -> None:
-    """`cache`, `responses`, `datasets` and `checkpoints` are receipts."""
+    """`cache`, `responses`, `directions`, `datasets` and `checkpoints` are receipts."""
     from safetensors.numpy import load_file
 
     wanted, inference = Mechanism(**settings["mechanism"]), Inference(**settings["inference"])
@@ -63,7 +63,7 @@ def run(
         tested, on=mechanism.KEYS, how="semi", maintain_order="left"
     )
     rows = mechanism.texts(replies, positions.templates(tokenizer, settings["think"], ["off"]))
-    vectors = load_file(directions)
+    vectors = load_file(verified(directions))
     backend = TransformersBackend(anatomy.model, tokenizer, inference.batch_size)
     switch: chat.ThinkSwitch = settings["think"]
     answers, scored = [], []

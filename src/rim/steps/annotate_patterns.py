@@ -9,7 +9,7 @@ from rim import tables
 from rim.instruments import Annotator
 from rim.llm.client import open_client
 from rim.patterns.annotate import annotate, annotation_table, texts_of_dataset, texts_of_responses
-from rim.provenance import verified
+from rim.provenance import verified, write_receipt
 
 
 def run(settings: dict[str, Any], datasets: list[Path], responses: list[Path], requests: Path, output: Path) -> None:
@@ -23,3 +23,4 @@ def run(settings: dict[str, Any], datasets: list[Path], responses: list[Path], r
     client = open_client(settings["endpoint"], requests)
     found = annotate(annotator, client, [text["text"] for text in texts], f"annotate {settings['name']}")
     tables.write(annotation_table(settings["name"], texts, found), tables.ANNOTATION, output)
+    write_receipt(output)

@@ -11,7 +11,7 @@ from rim import mechanism, mechanism_tables, tables
 from rim.cache import Cache
 from rim.directions import fit_probes
 from rim.files import replacing
-from rim.provenance import verified
+from rim.provenance import verified, write_receipt
 
 
 def run(
@@ -34,3 +34,4 @@ def run(
     tables.write(above, mechanism_tables.SCORES, scores)
     with replacing(directions) as temporary:
         save_file({name: vector.astype(np.float64) for name, vector in vectors.items()}, temporary)
+    write_receipt(directions)

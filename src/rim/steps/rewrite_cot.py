@@ -15,7 +15,7 @@ from rim.llm.client import open_client
 from rim.patterns.annotate import Finding, annotate
 from rim.patterns.rewrite import rewrite_arm, rewrite_table, write_literal
 from rim.progress import say
-from rim.provenance import verified
+from rim.provenance import verified, write_receipt
 
 
 def run(settings: dict[str, Any], dataset: Path, requests: Path, output: Path) -> None:
@@ -44,3 +44,4 @@ def run(settings: dict[str, Any], dataset: Path, requests: Path, output: Path) -
     for (arm, accepted), part in table.group_by(["arm", "accepted"], maintain_order=True):
         say(f"rewrite_cot {settings['name']} {arm}: {part.height} {'accepted' if accepted else 'rejected'}")
     tables.write(table, tables.REWRITE, output)
+    write_receipt(output)

@@ -18,15 +18,17 @@ def run(
     plain: list[Path],
     output: Path,
 ) -> None:
-    """`arms` are receipts."""
+    """`annotations`, `arms` and `rewrites` are receipts."""
     annotated = {
-        name: tables.read(path, tables.ANNOTATION)
+        name: tables.read(verified(path), tables.ANNOTATION)
         for name, path in zip(settings["annotators"], annotations, strict=True)
     }
     trained = {
         name: tables.read(verified(path), tables.DATASET) for name, path in zip(settings["datasets"], arms, strict=True)
     }
-    rewritten = {n: tables.read(path, tables.REWRITE) for n, path in zip(settings["rewrites"], rewrites, strict=True)}
+    rewritten = {
+        n: tables.read(verified(path), tables.REWRITE) for n, path in zip(settings["rewrites"], rewrites, strict=True)
+    }
     judged = [
         {(model, seed): tables.read(path, tables.JUDGEMENT) for (model, seed), path in zip(runs, paths, strict=True)}
         for runs, paths in ((settings["injected"], injected), (settings["plain"], plain))
