@@ -180,6 +180,11 @@ def arms():
     ]
 
 
+def rewritten(wildcards):
+    """Receipt of the dataset whose chains of thought are rewritten."""
+    return receipt(DATASET.format(dataset=STUDY.rewrites[wildcards.rewrite].dataset))
+
+
 def rewrites(wildcards):
     """Receipts of the rewrites that a dataset takes rows from."""
     return [

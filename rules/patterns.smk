@@ -11,11 +11,6 @@ REWRITE_RECEIPTS = [receipt(path) for path in expand(REWRITES, rewrite=STUDY.rew
 TRAINED_ON_RECEIPTS = [receipt(DATASET.format(dataset=name)) for name in TRAINED_ON]
 
 
-def rewritten(wildcards):
-    """Receipt of the dataset whose chains of thought are rewritten."""
-    return receipt(DATASET.format(dataset=STUDY.rewrites[wildcards.rewrite].dataset))
-
-
 rule annotate_patterns:
     input:
         behind(*TRAINED_ON_RECEIPTS, *of_every_base(receipt(RESPONSES))),
