@@ -11,16 +11,18 @@ import polars as pl
 import pytest
 import yaml
 
+from rim.provenance import write_receipt
 from tests.language_model import Server
-from tests.workflow.conftest import command, environment, shipped, snakemake
+from tests.workflow.conftest import command, environment, snakemake
 
 pytestmark = pytest.mark.xdist_group("smoke")
 CONCURRENCY = 4
 
 
-def with_language_models(path: Path, url: str) -> str:
-    """The smoke configuration with an endpoint, and everything that can use one."""
-    mapping = yaml.safe_load(Path(shipped("smoke")).read_text())
+def with_language_models(path: Path, study: Path, url: str) -> str:
+    """A study with an endpoint and everything that can use one, and without what needs none and takes long."""
+    mapping = yaml.safe_load(study.read_text())
+    del mapping["mechanism"]
     endpoint = {"model": "double", "base_url": url, "concurrency": CONCURRENCY, "input_price": 1.0, "output_price": 2.0}
     mapping["endpoints"] = {"double": {**endpoint, "max_retries": 1}}
     mapping["judges"]["llm"] = {"kind": "rubric", "endpoint": "double", "cot": True, "variants": ["base"]}
@@ -43,13 +45,14 @@ def finish_replies(copy: Path) -> None:
         words = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("sure.")).otherwise(pl.lit("i cannot."))
         table = pl.read_parquet(path).with_columns(complete=True, reasoning=pl.lit("it must be so."), response=words)
         table.write_parquet(path)
+        write_receipt(path)
 
 
 def test_a_killed_annotator_goes_on_and_the_study_ends_with_a_report(smoke: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(smoke, tmp_path / "copy", copy_function=shutil.copy2, symlinks=True))
     finish_replies(copy)
     with Server(delay=0.05) as server:
-        config = with_language_models(tmp_path / "c.yaml", server.url)
+        config = with_language_models(tmp_path / "c.yaml", copy / "study.yaml", server.url)
         annotations = "data/annotations/smoke/llm.parquet"
         line = command(copy, annotations, "--configfile", config, repository=copy)
         running = subprocess.Popen(
@@ -112,7 +115,7 @@ def check_results(copy: Path) -> None:
 
 def test_a_missing_key_stops_the_job_in_one_line(tmp_path: Path, smoke: Path) -> None:
     copy = Path(shutil.copytree(smoke, tmp_path / "copy", copy_function=shutil.copy2, symlinks=True))
-    config = with_language_models(tmp_path / "c.yaml", "http://127.0.0.1:9/v1")
+    config = with_language_models(tmp_path / "c.yaml", copy / "study.yaml", "http://127.0.0.1:9/v1")
     mapping = yaml.safe_load(Path(config).read_text())
     mapping["endpoints"]["double"]["api_key_env"] = "RIM_TEST_NO_SUCH_KEY"
     Path(config).write_text(yaml.safe_dump(mapping, sort_keys=False))
