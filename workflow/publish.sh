@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Put the demo's artifacts into the small DVC remote in this repository (.artifacts), so that any clone can `dvc pull` them.
-# Activation caches and the checkpoints on the way to a result stay out to keep it small; the workflow makes them again
-# when something needs them. Afterwards: git add data.dvc .artifacts; git commit.
+# To keep it small, caches, probe directions, checkpoints on the way to a result and the adapters of the arms that only
+# complete the picture stay out; the workflow makes them again when something needs them. Afterwards: git add data.dvc
+# .artifacts; git commit.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 test -f data/outcomes/demo.parquet || { echo "data/outcomes/demo.parquet: is missing; run the demo study first" >&2; exit 1; }
@@ -14,7 +15,8 @@ cp .dvcignore .publish/
     cd .publish
     git init --quiet
     (cd .. && find data \( -path '*/demo/*' -o -path '*/demo.*' -o -path 'data/provenance/*' \) -type f \
-        ! -path 'data/activations/*.safetensors' ! -path '*.steps/*' ! -path '*/.*.working/*' -print0 |
+        ! -path 'data/activations/*/seed*/*' ! -path 'data/probes/*.safetensors' ! -path '*.steps/*' \
+        ! -path '*/math*/seed*/*' ! -path '*/gsm8k/seed*/*' ! -path '*/literal/seed*/*' ! -path '*/.*.working/*' -print0 |
         tar --create --null --files-from -) | tar --extract
     dvc add --quiet data
     dvc push --quiet
@@ -22,4 +24,4 @@ cp .dvcignore .publish/
 rm -rf .artifacts
 mv .publish/.artifacts .artifacts
 mv .publish/data.dvc data.dvc
-du -sh .artifacts
+du -sh --apparent-size .artifacts

@@ -119,13 +119,15 @@ def test_publishing_leaves_out_caches_and_other_studies(repository: Path, tmp_pa
         "data/outcomes/demo.parquet",
         "data/checkpoints/demo/m/base/seed0/model.safetensors",
         "data/checkpoints/demo/m/arm/seed0.steps.receipt.json",
-        "data/activations/demo/m/base/seed0/index.json",
+        "data/checkpoints/demo/m/gsm8k_target/seed0/adapter_model.safetensors",
+        "data/checkpoints/demo/m/literal/seed0.receipt.json",
         "data/provenance/c",
     }
     left = {
         "data/checkpoints/demo/m/arm/seed0.steps/step1/adapter_model.safetensors",
         "data/checkpoints/demo/m/arm/.seed0.working/settings.txt",
         "data/activations/demo/m/base/seed0/residual.safetensors",
+        "data/checkpoints/demo/m/literal/seed0/adapter_model.safetensors",
         "data/responses/other/m/base/seed0.parquet",
     }
     for name in kept | left:

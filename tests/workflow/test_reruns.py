@@ -7,7 +7,6 @@ run for real. The table of all events is printed at the end of the tests.
 
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -237,7 +236,7 @@ def test_going_back_to_an_older_revision_and_forth_reruns_nothing(published: Pat
     clone = cloned(published, tmp_path / "clone")
     run(clone, "git", "config", "user.email", "somebody@example.org")
     run(clone, "git", "config", "user.name", "Somebody")
-    configure(judges__rule__threshold=4)(clone)
+    configure(judges__prefix__threshold=4)(clone)
     assert study(clone).returncode == 0
     publish(clone, "another threshold")
     for revision in ("HEAD~1", "main"):
@@ -248,23 +247,24 @@ def test_going_back_to_an_older_revision_and_forth_reruns_nothing(published: Pat
 
 def test_after_kill_minus_nine_only_what_had_not_finished_runs(smoke: Path, tmp_path: Path) -> None:
     copy = copied(smoke, tmp_path)
-    configure(judges__rule__threshold=4)(copy)
+    configure(judges__prefix__threshold=4)(copy)
+    expected = to_run(copy)
     log = tmp_path / "output.txt"
     with log.open("w") as stream:
         running = subprocess.Popen(
             command(copy, "--configfile", str(copy / "study.yaml"), repository=copy),
             stdout=stream, stderr=stream, env=environment(copy), start_new_session=True,
         )  # fmt: skip
-        while len(re.findall(r"Finished jobid: \d+ \(Rule: judge_responses\)", log.read_text())) < 2:
+        while "Finished jobid" not in log.read_text():
             assert running.poll() is None, log.read_text()
             time.sleep(0.05)
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
-    finished = len(re.findall(r"Finished jobid: \d+ \(Rule: judge_responses\)", log.read_text()))
+    finished = log.read_text().count("Finished jobid")
     assert study(copy, "--unlock").returncode == 0
     left = to_run(copy, "--rerun-incomplete")
-    assert {job for job in left if not job.startswith("judge_responses")} == set(RESULTS)
-    assert 7 - finished - 1 <= len(left) - len(RESULTS) <= 7 - finished  # one may have finished unannounced
+    assert left < expected
+    assert len(expected) - finished - 2 <= len(left) <= len(expected) - finished  # two may have finished unannounced
     done = study(copy, "--rerun-incomplete")
     assert done.returncode == 0, done.stdout + done.stderr
     assert to_run(copy) == set()
