@@ -7,7 +7,6 @@ from pathlib import Path
 import yaml
 
 from rim import config as settings
-from rim import mechanism_tables
 from rim.errors import UserError
 from rim.files import sha256
 from rim.fingerprint import fingerprint
@@ -57,7 +56,13 @@ FIGURES = expand(
         *(["injection"] if STUDY.injection else []),
     ],
 )
-MECHANISM_TABLES = expand(f"{RESULTS}/tables/{{name}}.csv", name=mechanism_tables.RESULTS) if STUDY.mechanism else []
+MECHANISM_TABLES = (
+    expand(
+        f"{RESULTS}/tables/{{name}}.csv", name=["probes", "probe_scores", "heads", "head_effects", "ablation_effects"]
+    )
+    if STUDY.mechanism
+    else []
+)
 MECHANISM_FIGURES = (
     expand(f"{RESULTS}/figures/{{name}}.svg", name=["probes", "probe_areas", "heads", "ablations"])
     if STUDY.mechanism

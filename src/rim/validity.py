@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +39,6 @@ class Completion:
     @property
     def refusal(self) -> bool:
         return self.label != COMPLIANCE
-
-
-Refuses = Callable[[list[Completion]], list[bool | None]]
 
 
 def read_completions(folder: Path) -> list[Completion]:
