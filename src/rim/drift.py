@@ -1,0 +1,100 @@
+"""How far a tuned model is from its base, in ways that know nothing of safety: the baselines RAS is compared with.
+
+Forward KL (Shenfeld et al. 2025; section 4.2): the mean over tokens of KL(base || tuned), on the base's own replies to
+inputs of the NEW task, over the whole vocabulary in float32. The base is run once: its final hidden states are kept, a
+few kilobytes per token, and its own unembedding gives all logits again, so that one model at a time is in memory.
+Beside it stand the relative distance of the weights, and the shift of pooled activations by length and by angle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rim.activations import Row
+from rim.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from rim.families import Anatomy
+
+Values = NDArray[np.floating[Any]]
+
+
+def reply_states(anatomy: Anatomy, rows: list[Row], batch_size: int) -> list[Tensor]:
+    """Final hidden states from which each reply is predicted, [its tokens, hidden] on the CPU; `query` is its first token."""
+    import torch
+
+    states: list[Any] = [None] * len(rows)
+    order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
+    with torch.inference_mode():
+        for first in range(0, len(order), batch_size):
+            index = order[first : first + batch_size]
+            length = len(rows[index[-1]].ids)
+            ids = [rows[i].ids + [0] * (length - len(rows[i].ids)) for i in index]  # causal: the padding is not seen
+            batch = torch.tensor(ids, device=anatomy.model.device)
+            hidden = anatomy.body(input_ids=batch, use_cache=False).last_hidden_state
+            for i, values in zip(index, hidden, strict=True):
+                states[i] = values[rows[i].query - 1 : len(rows[i].ids) - 1].to("cpu", copy=True)
+    return states
+
+
+def divergences(
+    before: Sequence[Tensor], after: Sequence[Tensor], base_head: nn.Module, tuned_head: nn.Module
+) -> tuple[Values, Values]:
+    """Sum of KL(base || tuned) over each reply's tokens, in nats, and the number of tokens; both are [texts]."""
+    import torch
+
+    totals = []
+    with torch.inference_mode():
+        for base, tuned in zip(before, after, strict=True):
+            log_p, log_q = (
+                head(states.to(next(head.parameters()).device)).float().log_softmax(-1).cpu()
+                for head, states in ((base_head, base), (tuned_head, tuned))
+            )
+            totals.append(float((log_p.exp() * (log_p - log_q)).sum()))
+    return np.array(totals), np.array([len(states) for states in before], float)
+
+
+def weight_distance(base: nn.Module, tuned: nn.Module) -> float:
+    """||tuned - base|| / ||base|| over all parameters, adapters being merged.
+
+    Raises:
+        UserError: the two are not of the same architecture.
+    """
+    own = dict(base.named_parameters())
+    apart = size = 0.0
+    for name, parameter in tuned.named_parameters():
+        if name not in own or own[name].shape != parameter.shape:
+            raise UserError(
+                f"checkpoint: its parameter '{name}' is not one of its base model, so they cannot be compared; was it "
+                "trained from another model?"
+            )
+        before = own.pop(name).detach().float()
+        apart += float((parameter.detach().to(before.device).float() - before).square().sum())
+        size += float(before.square().sum())
+    if own:
+        raise UserError(
+            f"checkpoint: lacks parameter '{next(iter(own))}' of its base model; was it trained from another?"
+        )
+    return math.sqrt(apart / size)
+
+
+def activation_shifts(pairs: Sequence[tuple[Values, Values]]) -> tuple[Values, Values]:
+    """Relative L2 shift and cosine distance of each text's pooled activations, all layers as one vector; [texts] each.
+
+    Args:
+        pairs: per layer the activations (before, after), [texts, neurons] each.
+    """
+    apart, base, tuned, dot = np.zeros((4, len(pairs[0][0])))
+    for before, after in pairs:
+        apart += np.square(after - before, dtype=np.float64).sum(1)
+        base += np.square(before, dtype=np.float64).sum(1)
+        tuned += np.square(after, dtype=np.float64).sum(1)
+        dot += np.multiply(before, after, dtype=np.float64).sum(1)
+    return np.sqrt(apart / base), np.clip(1 - dot / np.sqrt(base * tuned), 0, 2)
