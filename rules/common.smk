@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from rim import config as settings
-from rim import mechanism_tables
+from rim import forgetting_tables, mechanism_tables
 from rim.errors import UserError
 from rim.files import sha256
 from rim.fingerprint import fingerprint
@@ -33,6 +33,16 @@ HEADS = f"data/heads/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 EFFECTS = f"data/effects/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
 ABLATED = {
     kind: path.replace(".parquet", ".ablated.parquet")
+    for kind, path in {"responses": RESPONSES, "judgements": JUDGEMENTS, "grades": GRADES}.items()
+}
+NEURONS = f"data/neurons/{NAME}/{{model}}/{{variant}}/seed{{seed}}"
+STEPS = {
+    kind: path.replace(".parquet", ".steps.parquet")
+    for kind, path in {"responses": RESPONSES, "judgements": JUDGEMENTS}.items()
+}
+METRICS = f"data/metrics/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
+WITHOUT_NEURONS = {
+    kind: path.replace(".parquet", ".neurons.parquet")
     for kind, path in {"responses": RESPONSES, "judgements": JUDGEMENTS, "grades": GRADES}.items()
 }
 TIMING = f"data/timings/{NAME}"
@@ -61,6 +71,12 @@ MECHANISM_TABLES = expand(f"{RESULTS}/tables/{{name}}.csv", name=mechanism_table
 MECHANISM_FIGURES = (
     expand(f"{RESULTS}/figures/{{name}}.svg", name=["probes", "probe_areas", "heads", "ablations"])
     if STUDY.mechanism
+    else []
+)
+FORGETTING_TABLES = expand(f"{RESULTS}/tables/{{name}}.csv", name=forgetting_tables.RESULTS) if STUDY.forgetting else []
+FORGETTING_FIGURES = (
+    expand(f"{RESULTS}/figures/{{name}}.svg", name=["neurons", "neuron_effects", "forgetting", "correlations"])
+    if STUDY.forgetting
     else []
 )
 MAIN_JUDGE = next(iter(STUDY.judges))
@@ -244,6 +260,33 @@ def ablated_runs():
 def mechanism_datasets(wildcards):
     """Receipts of the datasets of harmful and harmless requests, in this order."""
     names = (STUDY.mechanism.harmful, STUDY.mechanism.harmless)
+    return [receipt(DATASET.format(dataset=STUDY.benchmarks[name].dataset)) for name in names]
+
+
+def forgetting_settings(wildcards, **more):
+    """Settings of a job on neurons or forgetting: its model, and the analysis."""
+    return model_settings(wildcards, forgetting=STUDY.forgetting, **more)
+
+
+def followed_runs():
+    """The fine-tunes whose checkpoints are measured."""
+    return [run for run in runs() if run[1] in STUDY.forgetting.variants]
+
+
+def of_base(pattern):
+    """The file of the model before fine-tuning, which for a hub model is that of the first seed."""
+
+    def path(wildcards):
+        seeds = STUDY.seeds_of(wildcards.model, settings.BASE)
+        seed = wildcards.seed if int(wildcards.seed) in seeds else seeds[0]
+        return pattern.format(model=wildcards.model, variant=settings.BASE, seed=seed)
+
+    return path
+
+
+def forgetting_datasets(*keys):
+    """Receipts of the datasets of those benchmarks of the analysis."""
+    names = [getattr(STUDY.forgetting, key) for key in keys]
     return [receipt(DATASET.format(dataset=STUDY.benchmarks[name].dataset)) for name in names]
 
 

@@ -30,10 +30,10 @@ rule summarize:
 
 rule draw_figures:
     input:
-        tables=TABLES + MECHANISM_TABLES,
+        tables=TABLES + MECHANISM_TABLES + FORGETTING_TABLES,
         injection=[path for path in PATTERN_TABLES if STUDY.injection],
     output:
-        FIGURES + MECHANISM_FIGURES,
+        FIGURES + MECHANISM_FIGURES + FORGETTING_FIGURES,
     log:
         f"{LOG}/draw_figures.log",
     benchmark:
@@ -42,7 +42,7 @@ rule draw_figures:
         CORE_ENV
     params:
         code=code("draw_figures", CORE_ENV),
-        settings=as_json({"injection": bool(STUDY.injection), "mechanism": bool(STUDY.mechanism)}),
+        settings=as_json({name: bool(getattr(STUDY, name)) for name in ("injection", "mechanism", "forgetting")}),
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         folder=lambda w, output: str(Path(output[0]).parent),
     shell:
@@ -51,8 +51,8 @@ rule draw_figures:
 
 rule report:
     input:
-        tables=TABLES + JUDGE_TABLES + PATTERN_TABLES + MECHANISM_TABLES,
-        figures=FIGURES + MECHANISM_FIGURES,
+        tables=TABLES + JUDGE_TABLES + PATTERN_TABLES + MECHANISM_TABLES + FORGETTING_TABLES,
+        figures=FIGURES + MECHANISM_FIGURES + FORGETTING_FIGURES,
     output:
         f"{RESULTS}/report.html",
     log:

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from rim.errors import UserError
+from rim.forgetting_settings import Forgetting
 from rim.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
 from rim.settings import Name, Positive, Settings, Share, Think
 
@@ -279,6 +280,9 @@ class Study(Settings):
     mechanism: Mechanism | None = Field(
         None, description="Analysis of activations and attention heads; skipped when absent."
     )
+    forgetting: Forgetting | None = Field(
+        None, description="Analysis of safety-critical neurons and of forgetting over training; skipped when absent."
+    )
 
     @field_validator("variants")
     @classmethod
@@ -340,6 +344,14 @@ class Study(Settings):
             )
             for i, chosen in enumerate(self.mechanism.ablate):
                 known(f"mechanism.ablate.{i}", chosen, [BASE, *self.variants], "variant")
+        if self.forgetting is not None:
+            known(
+                "forgetting.harmful", self.forgetting.harmful, self.measured("misalignment"), "misalignment benchmark"
+            )
+            known("forgetting.task", self.forgetting.task, self.measured("accuracy"), "accuracy benchmark")
+            known("forgetting.think", self.forgetting.think, self.inference.think, "think mode of 'inference'")
+            for i, chosen in enumerate(self.forgetting.variants):
+                known(f"forgetting.variants.{i}", chosen, self.variants, "variant")
         return self
 
     @property

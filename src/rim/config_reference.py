@@ -19,6 +19,7 @@ from rim.config import (
     Finetune,
     Inference,
     Lora,
+    Mechanism,
     Model,
     Organism,
     Pair,
@@ -27,6 +28,7 @@ from rim.config import (
     Variant,
     load_file,
 )
+from rim.forgetting_settings import Forgetting
 from rim.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
 from rim.settings import Settings
 
@@ -47,6 +49,8 @@ PARTS: tuple[type[Settings], ...] = (
     Rewrite,
     Injection,
     Pair,
+    Mechanism,
+    Forgetting,
 )
 
 
