@@ -71,8 +71,8 @@ class Snapshot:
 def snapshot(anatomy: Anatomy, safety: list[Row], task: list[Row], batch_size: int) -> Snapshot:
     """Read one model."""
     layers = len(anatomy.blocks)
-    read = [pooled(capture(anatomy, rows, [], batch_size), layers) for rows in (safety, task)]
-    return Snapshot(*read, drift.reply_states(anatomy, task, batch_size))
+    activations, on_task = (pooled(capture(anatomy, rows, [], batch_size), layers) for rows in (safety, task))
+    return Snapshot(activations, on_task, drift.reply_states(anatomy, task, batch_size))
 
 
 def neuron_sets(neurons: pl.DataFrame, sizes: Sequence[int], widths: Sequence[int]) -> dict[str, list[Columns]]:

@@ -16,7 +16,7 @@ No form ever gives NaN; the harmonic mean of a zero is zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,13 +76,16 @@ class Deltas:
 def resamples(prompts: int, draws: int, seed: int) -> NDArray[np.float32]:
     """Weights of a mean over prompts, [1 + draws, prompts]: the plain mean, then bootstrap resamples of the prompts."""
     drawn = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), draws)
-    return np.concatenate([np.ones((1, prompts)), drawn]).astype(np.float32) / prompts
+    weights: NDArray[np.float32] = np.concatenate([np.ones((1, prompts)), drawn]).astype(np.float32) / np.float32(
+        prompts
+    )
+    return weights
 
 
 def deltas(
     safety: Sequence[tuple[Values, Values]],
     task: Sequence[tuple[Values, Values]],
-    sets: dict[str, Columns],
+    sets: Mapping[str, Columns],
     draws: int = 0,
     seed: int = 0,
 ) -> dict[tuple[str, str], Deltas]:

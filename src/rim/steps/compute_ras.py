@@ -36,8 +36,8 @@ def run(
     task_replies = forced.base_replies(asked, wanted.task, wanted.think, task)
     prompts = {wanted.harmful: harmful.filter(pl.col("id").is_in(safety_replies["id"].to_list()))}
     base, tokenizer = mechanism.open_model(settings, checkpoints)
-    texts = [forced.texts(tokenizer, table, wanted.pool) for table in (safety_replies, task_replies)]
-    before = forgetting.snapshot(base, *texts, wanted.batch_size)
+    on_safety, on_task = (forced.texts(tokenizer, table, wanted.pool) for table in (safety_replies, task_replies))
+    before = forgetting.snapshot(base, on_safety, on_task, wanted.batch_size)
     sets = forgetting.neuron_sets(
         tables.read(neurons, forgetting_tables.NEURONS),
         [values.shape[1] for values in before.safety],
@@ -50,7 +50,7 @@ def run(
     measured, answers = [], []
     for folder in sorted(path for path in verified(steps).iterdir() if path.is_dir()):
         tuned = Anatomy(models.load_model(str(folder), settings["dtype"]))
-        after = forgetting.snapshot(tuned, *texts, wanted.batch_size)
+        after = forgetting.snapshot(tuned, on_safety, on_task, wanted.batch_size)
         step = int(folder.name.removeprefix("step"))
         found = [
             *forgetting.ras_rows(before, after, sets),
