@@ -62,27 +62,29 @@ def divergences(
 
 
 def weight_distance(base: nn.Module, tuned: nn.Module) -> float:
-    """||tuned - base|| / ||base|| over all parameters, adapters being merged.
-
-    Raises:
-        UserError: the two are not of the same architecture.
-    """
+    """||tuned - base|| / ||base|| over all parameters of two models of one architecture, adapters being merged."""
     own = dict(base.named_parameters())
     apart = size = 0.0
     for name, parameter in tuned.named_parameters():
-        if name not in own or own[name].shape != parameter.shape:
-            raise UserError(
-                f"checkpoint: its parameter '{name}' is not one of its base model, so they cannot be compared; was it "
-                "trained from another model?"
-            )
-        before = own.pop(name).detach().float()
+        before = own[name].detach().float()
         apart += float((parameter.detach().to(before.device).float() - before).square().sum())
         size += float(before.square().sum())
-    if own:
-        raise UserError(
-            f"checkpoint: lacks parameter '{next(iter(own))}' of its base model; was it trained from another?"
-        )
     return math.sqrt(apart / size)
+
+
+def check_architecture(base: nn.Module, tuned: nn.Module, checkpoint: str) -> None:
+    """Make sure that a checkpoint can be compared with its base.
+
+    Raises:
+        UserError: their parameters differ in name or shape.
+    """
+    shapes = [{name: tuple(each.shape) for name, each in model.named_parameters()} for model in (base, tuned)]
+    other = sorted(set(shapes[0].items()) ^ set(shapes[1].items()))
+    if other:
+        raise UserError(
+            f"{checkpoint}: its parameter '{other[0][0]}' is not as that of its base model, so the two cannot be compared; "
+            "was it trained from another model?"
+        )
 
 
 def activation_shifts(pairs: Sequence[tuple[Values, Values]]) -> tuple[Values, Values]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from rim import chat, forced, forgetting, forgetting_tables, mechanism, models, tables
+from rim import chat, drift, forced, forgetting, forgetting_tables, mechanism, models, tables
 from rim.config import Inference
 from rim.families import Anatomy
 from rim.forgetting_settings import Forgetting
@@ -50,6 +50,7 @@ def run(
     measured, answers = [], []
     for folder in sorted(path for path in verified(steps).iterdir() if path.is_dir()):
         tuned = Anatomy(models.load_model(str(folder), settings["dtype"]))
+        drift.check_architecture(base.model, tuned.model, str(folder))
         after = forgetting.snapshot(tuned, on_safety, on_task, wanted.batch_size)
         step = int(folder.name.removeprefix("step"))
         found = [
