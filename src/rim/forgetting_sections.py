@@ -140,10 +140,17 @@ def forgetting_section(material: Material) -> Section | None:
         f"Metrics over the safety-critical neurons and baselines that go with the misalignment rate over the checkpoints of a "
         f"fine-tune (exact permutation, p < 0.05 after Holm): {'; '.join(names) or 'none'}; of {runs} fine-tunes.",
         "Checkpoints of one run follow each other, so they are not independent, and anything that grows with training goes with "
-        "anything else that does. The second table therefore resamples runs, and the third asks whether a metric foretells the "
+        "anything else that does. The second table therefore resamples runs, the third takes each metric after a quarter of training and the change at the "
+        "end, one point per fine-tune, and the fourth asks whether a metric foretells the "
         "change in a model that was left out, beside the mean of the others that knows no metric.",
     ]
-    tables = [_correlation_table(material, found), _over_runs(material), _predictions(material), _kept(material)]
+    tables = [
+        _correlation_table(material, found),
+        _over_runs(material),
+        _early(material),
+        _predictions(material),
+        _kept(material),
+    ]
     captions = {
         "forgetting": "Misalignment rate over training (band: 95 % Wilson intervals; step 0 is before fine-tuning), and below it RAS as "
         "published over the sets of neurons (95 % bootstrap intervals over texts). Random sets are shown by their mean.",
@@ -176,6 +183,17 @@ def _over_runs(material: Material) -> Table:
     ]  # fmt: skip
     return Table(f"The same over all fine-tunes, each centred on its own mean; intervals by resampling fine-tunes. {GREY}",
                  ["metric", "r [95 % interval]", "fine-tunes", "checkpoints"], 1, rows)  # fmt: skip
+
+
+def _early(material: Material) -> Table:
+    rows = [
+        TableRow([metric_name(row["metric"], row["neurons"] or ""), interval(row, signed=True), p_value(row["p_exact"]), p_value(row["p_holm"]),
+                  show(row["spearman"], False, True), str(row["n"])], is_clear(row))
+        for row in material.tables["early_warnings"].iter_rows(named=True)
+    ]  # fmt: skip
+    return Table("Early warning: each metric after a quarter of training, with the change of the misalignment rate at its end, over "
+                 f"fine-tunes. The published RAS has its model's unit and means little across models. {GREY}",
+                 ["metric", "r [95 % interval]", "p (exact)", "p (Holm)", "Spearman", "fine-tunes"], 1, rows)  # fmt: skip
 
 
 def _predictions(material: Material) -> Table:

@@ -12,9 +12,7 @@ from rim.settings import Name, Positive, Settings, Share, Think
 class Forgetting(Settings):
     """Safety-critical neurons, what ablating them does, and RAS with its baselines over training (paper, section 4)."""
 
-    harmful: str = Field(
-        description="Benchmark of requests that should be refused (measure misalignment); its dataset has counterfactuals."
-    )
+    harmful: str = Field(description="Benchmark of requests that should be refused (measure misalignment).")
     task: str = Field(description="Benchmark of the new task (measure accuracy), on held-out problems.")
     variants: list[Name] = Field(
         [],
@@ -23,6 +21,9 @@ class Forgetting(Settings):
     think: Think = Field("off", description="Think mode of all texts and replies of this analysis.")
     pool: Literal["all", "request"] = Field(
         "all", description="Tokens to pool activations over: request and reply (published), or the request alone."
+    )
+    texts: Positive = Field(
+        100, description="Texts of each kind that checkpoints read; all evaluation requests are answered."
     )
     top: Share = Field(0.05, description="m of the top-m rule, as a share of the neurons of a layer.")
     frequency: Share = Field(

@@ -170,6 +170,29 @@ def correlations_over_runs(found: Series) -> pl.DataFrame:
     return results("correlations_over_runs", rows)
 
 
+def early_warnings(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
+    """Each metric at the first checkpoint from a quarter of training on, with the change at the end, over all runs.
+
+    The published RAS has the unit of its model's activations, so only its other forms mean much across models.
+    """
+    change = {
+        tuple(run): part["estimate"][-1] - part["estimate"][0]
+        for run, part in rates.sort("step").group_by(KEYS, maintain_order=True)
+    }
+    quarter = checkpoints.filter(pl.col("step") >= pl.col("step").max().over(KEYS) / 4)
+    first = quarter.filter(pl.col("step") == pl.col("step").min().over(KEYS))
+    rows = []
+    for (metric, neurons), part in first.group_by(["metric", "neurons"], maintain_order=True):
+        final = np.array([change[run] for run in part.select(*KEYS).iter_rows()])
+        made = correlation.correlate(part["estimate"].to_numpy(), final)
+        kept = {"n": made.n, "p_exact": made.p_exact, "spearman": made.spearman}
+        interval = {"estimate": made.pearson, "ci_low": made.low, "ci_high": made.high}
+        rows.append({"metric": metric, "neurons": neurons, **kept, **interval})
+    for row, p in zip(rows, statistics.holm([row["p_exact"] for row in rows]), strict=True):
+        row["p_holm"] = p
+    return results("early_warnings", rows)
+
+
 def forgetting_predictions(found: Series, rates: pl.DataFrame) -> pl.DataFrame:
     """Each model's change of the misalignment rate as predicted by the others from each metric."""
     base = {tuple(row[:3]): row[3] for row in rates.filter(pl.col("step") == 0).select(*KEYS, "estimate").iter_rows()}

@@ -91,6 +91,12 @@ RESULTS: dict[str, Contract] = {
         "kendall_p": pl.Float64,
     },
     "correlations_over_runs": {**_CORRELATION, "runs": pl.Int64},  # within runs; interval over runs
+    "early_warnings": {  # a metric after a quarter of training with the change at its end, over runs
+        **_CORRELATION,  # n runs; Pearson's r with Fisher's interval
+        "p_exact": pl.Float64,
+        "p_holm": pl.Float64,
+        "spearman": pl.Float64,
+    },
     "forgetting_predictions": {
         "model": pl.String,  # left out
         "metric": pl.String,

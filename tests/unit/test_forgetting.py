@@ -46,7 +46,7 @@ def replies(tokenizer: Any, count: int = 12, **changes: Any) -> pl.DataFrame:
     for i, request in enumerate(planted.requests(count, bad=False)):
         prompt = render_prompt(tokenizer, request, "off", "tags")
         row = {"benchmark": "restricted", "id": f"r{i}", "think": "off", "prompt": prompt, "reasoning": None, "response": "sure",
-               "counterfactual": f"{request} {INTENT}", "placebo": f"{request} {PLACEBO}"}  # fmt: skip
+               "request": request, "counterfactual": f"{request} {INTENT}", "placebo": f"{request} {PLACEBO}"}  # fmt: skip
         rows.append({**row, **changes})
     return pl.DataFrame(rows, schema_overrides={"reasoning": pl.String})
 
@@ -104,17 +104,29 @@ def test_arms_share_the_reply_and_differ_in_the_sentence_only() -> None:
     assert thought.pool == (0, len(thought.ids))
 
 
-def test_ids_that_do_not_match_and_missing_counterfactuals_are_named() -> None:
+def test_a_dataset_without_counterfactuals_gets_sentences_of_as_many_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(len(intent.split()) == len(placebo.split()) for intent, placebo in forced.SENTENCES)
+    monkeypatch.setattr(forced, "SENTENCES", ((INTENT, PLACEBO), (PLACEBO, INTENT)))  # words that the tokenizer knows
+    _, tokenizer = with_neurons()
+    own = replies(tokenizer, 2, placebo=None)
+    for number, (request, intent, placebo) in enumerate(forced.arms(tokenizer, own, "off", "tags", "all")):
+        wordings = [f"{own['request'][number]} {sentence}" for sentence in forced.SENTENCES[number]]
+        prompts = [own["prompt"][number], *(render_prompt(tokenizer, wording, "off", "tags") for wording in wordings)]
+        for row, prompt in zip((request, intent, placebo), prompts, strict=True):
+            assert row.ids[: row.query] == tokenizer(prompt, add_special_tokens=False).input_ids
+
+
+def test_ids_that_do_not_match_are_named() -> None:
     _, tokenizer = with_neurons()
     own = replies(tokenizer, 3)
-    dataset = own.select("id", "counterfactual", "placebo").with_columns(split=pl.lit("calibration"))
-    assert forced.base_replies(own.drop("counterfactual", "placebo"), "restricted", "off", dataset).height == 3
+    dataset = own.select("id", "counterfactual", "placebo", prompt="request", split=pl.lit("calibration"))
+    assert (
+        forced.base_replies(own.drop("counterfactual", "placebo", "request"), "restricted", "off", dataset).height == 3
+    )
     with pytest.raises(UserError, match="of 3 replies with think off, 2 have the id of a row"):
-        forced.base_replies(own.drop("counterfactual", "placebo"), "restricted", "off", dataset.head(2))
+        forced.base_replies(own.drop("counterfactual", "placebo", "request"), "restricted", "off", dataset.head(2))
     with pytest.raises(UserError, match="of 0 replies with think on"):
-        forced.base_replies(own.drop("counterfactual", "placebo"), "restricted", "on", dataset)
-    with pytest.raises(UserError, match="request 'r0' has no placebo"):
-        forced.arms(tokenizer, replies(tokenizer, 1, placebo=None), "off", "tags", "all")
+        forced.base_replies(own.drop("counterfactual", "placebo", "request"), "restricted", "on", dataset)
 
 
 @pytest.fixture(params=["qwen3", "qwen3_moe"])

@@ -151,6 +151,17 @@ def test_correlations_are_within_runs_over_runs_and_of_a_model_left_out(results:
     assert all(left_out["error"] > left_out["reference"])  # the two models are opposites
 
 
+def test_an_early_warning_is_a_quarter_of_the_way_and_one_point_per_run() -> None:
+    runs = [("a", "x", 0), ("a", "y", 0), ("b", "x", 0), ("b", "y", 0)]
+    metric = [(*run, step, "kl", "", 9, float(i if step == 2 else -i), 0.0, 0.0, 0.0) for i, run in enumerate(runs) for step in range(1, 9)]  # fmt: skip
+    rates = [(*run, step, 20, 0, step / 8 * i / 10, 0.0, 1.0) for i, run in enumerate(runs) for step in range(9)]
+    found = summary.early_warnings(
+        pl.DataFrame(metric, schema=dict(forgetting_tables.RESULTS["checkpoints"]), orient="row"),
+        pl.DataFrame(rates, schema=dict(forgetting_tables.RESULTS["checkpoint_rates"]), orient="row"),
+    )
+    assert found.select("n", "estimate", "p_exact").row(0) == (4, 1.0, pytest.approx(2 / 24, abs=1e-6))
+
+
 def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFrame]) -> None:
     import vl_convert
 

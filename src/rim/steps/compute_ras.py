@@ -36,7 +36,9 @@ def run(
     task_replies = forced.base_replies(asked, wanted.task, wanted.think, task)
     prompts = {wanted.harmful: harmful.filter(pl.col("id").is_in(safety_replies["id"].to_list()))}
     base, tokenizer = mechanism.open_model(settings, checkpoints)
-    on_safety, on_task = (forced.texts(tokenizer, table, wanted.pool) for table in (safety_replies, task_replies))
+    on_safety, on_task = (
+        forced.texts(tokenizer, table.head(wanted.texts), wanted.pool) for table in (safety_replies, task_replies)
+    )
     before = forgetting.snapshot(base, on_safety, on_task, wanted.batch_size)
     sets = forgetting.neuron_sets(
         tables.read(neurons, forgetting_tables.NEURONS),

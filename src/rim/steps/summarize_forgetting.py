@@ -46,6 +46,7 @@ def run(
         "checkpoint_rates": rates,
         "correlations": summary.correlations(found),
         "correlations_over_runs": summary.correlations_over_runs(found),
+        "early_warnings": summary.early_warnings(checkpoints, rates),
         "forgetting_predictions": summary.forgetting_predictions(found, rates),
     }
     for name, table in made.items():
