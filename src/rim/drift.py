@@ -8,6 +8,7 @@ Beside it stand the relative distance of the weights, and the shift of pooled ac
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,12 @@ def reply_states(anatomy: Anatomy, rows: list[Row], batch_size: int) -> list[Ten
     return states
 
 
+def unembedding(anatomy: Anatomy) -> nn.Module:
+    """A copy of what turns final hidden states into logits, in float32, which may outlive its model."""
+    head: nn.Module = copy.deepcopy(anatomy.model.get_output_embeddings()).float()
+    return head
+
+
 def divergences(
     before: Sequence[Tensor], after: Sequence[Tensor], base_head: nn.Module, tuned_head: nn.Module
 ) -> tuple[Values, Values]:
@@ -54,7 +61,7 @@ def divergences(
     with torch.inference_mode():
         for base, tuned in zip(before, after, strict=True):
             log_p, log_q = (
-                head(states.to(next(head.parameters()).device)).float().log_softmax(-1).cpu()
+                head(states.to(next(head.parameters()).device, torch.float32)).log_softmax(-1)
                 for head, states in ((base_head, base), (tuned_head, tuned))
             )
             totals.append(float((log_p.exp() * (log_p - log_q)).sum()))

@@ -16,7 +16,7 @@ from rim.activations import Records, Row, capture
 from rim.neurons import Columns
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from rim.families import Anatomy
 
@@ -61,18 +61,19 @@ def expert_widths(anatomy: Anatomy) -> list[int]:
 
 @dataclass
 class Snapshot:
-    """One model's activations per layer on safety and on task texts, and its final states over the task's replies."""
+    """One model's activations per layer on safety and on task texts, and what gives its logits over the task's replies."""
 
     safety: list[Values]
     task: list[Values]
     states: list[Tensor]
+    head: nn.Module
 
 
 def snapshot(anatomy: Anatomy, safety: list[Row], task: list[Row], batch_size: int) -> Snapshot:
     """Read one model."""
     layers = len(anatomy.blocks)
     activations, on_task = (pooled(capture(anatomy, rows, [], batch_size), layers) for rows in (safety, task))
-    return Snapshot(activations, on_task, drift.reply_states(anatomy, task, batch_size))
+    return Snapshot(activations, on_task, drift.reply_states(anatomy, task, batch_size), drift.unembedding(anatomy))
 
 
 def neuron_sets(neurons: pl.DataFrame, sizes: Sequence[int], widths: Sequence[int]) -> dict[str, list[Columns]]:
@@ -117,8 +118,7 @@ def baseline_rows(
     before: Snapshot, after: Snapshot, base: Anatomy, tuned: Anatomy, draws: int = DRAWS
 ) -> Iterator[Measured]:
     """Forward KL, distance of the weights, and shifts of the activations on the task's texts."""
-    heads = base.model.get_output_embeddings(), tuned.model.get_output_embeddings()
-    totals, tokens = drift.divergences(before.states, after.states, *heads)
+    totals, tokens = drift.divergences(before.states, after.states, before.head, after.head)
     weights = ras.resamples(len(totals), draws, 1)
     values: dict[str, Values] = {"kl": (weights @ totals) / np.maximum(weights @ tokens, 1e-12)}
     values["weights"] = np.array([drift.weight_distance(base.model, tuned.model)])

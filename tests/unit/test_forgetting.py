@@ -214,7 +214,7 @@ def test_a_model_is_at_no_distance_from_itself_and_at_some_from_another(anatomy:
 def test_kl_is_that_of_whole_distributions(anatomy: Anatomy) -> None:
     texts, tuned = rows(3), changed(anatomy)
     states = [drift.reply_states(model, texts, 2) for model in (anatomy, tuned)]
-    heads = [model.model.get_output_embeddings() for model in (anatomy, tuned)]
+    heads = [drift.unembedding(model) for model in (anatomy, tuned)]
     totals, tokens = drift.divergences(*states, *heads)
     assert tokens.tolist() == [2, 3, 4]
     for text, total in zip(texts, totals, strict=True):
@@ -263,7 +263,10 @@ def test_experts_lie_side_by_side_and_come_back_from_the_table() -> None:
 
 def test_random_sets_are_averaged_and_the_found_set_has_all_metrics() -> None:
     rng = np.random.default_rng(0)
-    before, after = (forgetting.Snapshot([rng.random((8, 6)) + 1], [rng.random((8, 6)) + 1], []) for _ in range(2))
+    before, after = (
+        forgetting.Snapshot([rng.random((8, 6)) + 1], [rng.random((8, 6)) + 1], [], torch.nn.Identity())
+        for _ in range(2)
+    )
     sets = {"safety": [[np.array([0, 1])]], "random": [[np.array([2, 3])], [np.array([4, 5])]]}
     found = {(row["neurons"], row["metric"]): row for row in forgetting.ras_rows(before, after, sets, draws=20)}
     assert {metric for kind, metric in found if kind == "safety"} == set(forgetting.METRICS)
