@@ -48,7 +48,8 @@ def text(tokenizer: PreTrainedTokenizerBase, rendered: str, reply: dict[str, Any
     """A rendered prompt followed by a reply; `query` is the first token of the reply."""
     said = reply["response"] or ""
     if reply["reasoning"] is not None:
-        said = f"{chat.OPEN}\n{reply['reasoning']}\n{chat.CLOSE}\n\n{said}"
+        end = "" if reply["response"] is None else f"\n{chat.CLOSE}\n\n"  # thinking may not have come to its end
+        said = f"{chat.OPEN}\n{reply['reasoning']}{end}{said}"
     encode: Any = tokenizer
     prompt = list(encode(rendered, add_special_tokens=False).input_ids)
     ids = prompt + list(encode(said, add_special_tokens=False).input_ids)

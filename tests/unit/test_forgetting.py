@@ -99,9 +99,12 @@ def test_arms_share_the_reply_and_differ_in_the_sentence_only() -> None:
     assert sum(a != b for a, b in zip(intent.ids, placebo.ids, strict=True)) == 1
     assert tokenizer.decode(request.ids[request.query :]).strip() == "sure"
     assert request.pool == (0, request.query)
-    thought = forced.text(tokenizer, "x", {"reasoning": "so it is", "response": "ok"}, "r", "all")
+    thought = forced.text(tokenizer, "user", {"reasoning": "so it is", "response": "ok"}, "r", "all")
     assert tokenizer.convert_ids_to_tokens(thought.ids[thought.query]) == "<think>"
     assert thought.pool == (0, len(thought.ids))
+    assert tokenizer.decode(thought.ids[thought.query :]).split() == ["<think>", "so", "it", "is", "</think>", "ok"]
+    unfinished = forced.text(tokenizer, "user", {"reasoning": "so it is", "response": None}, "r", "all")
+    assert tokenizer.decode(unfinished.ids[unfinished.query :]).split() == ["<think>", "so", "it", "is"]
 
 
 def test_a_dataset_without_counterfactuals_gets_sentences_of_as_many_words(monkeypatch: pytest.MonkeyPatch) -> None:
