@@ -55,7 +55,7 @@ def neuron_figure(tables: Tables) -> alt.VConcatChart:
             ["intent", "placebo"], index=["seed", "threshold"], variable_name="arm", value_name="neurons"
         )
         curve = alt.Chart(long).mark_line(point=True).encode(
-            x=alt.X("threshold:Q", title="on at least this share of pairs", axis=alt.Axis(format=".0%")),
+            x=alt.X("threshold:Q", title="on at least this share of pairs", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False)),
             y=alt.Y("mean(neurons):Q", title="neurons", scale=alt.Scale(type="symlog")),
             color=colours,
         )  # fmt: skip
@@ -65,7 +65,7 @@ def neuron_figure(tables: Tables) -> alt.VConcatChart:
         if places.height:
             bars = alt.Chart(places).mark_bar(color=ORANGE).encode(
                 x=alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)),
-                y=alt.Y("mean(neurons):Q", title="safety-critical neurons"),
+                y=alt.Y("mean(neurons):Q", title="safety-critical neurons", axis=alt.Axis(tickMinStep=1)),
             )  # fmt: skip
             panels.append(bars.properties(width=160, height=120, title=model))
         rows.append(alt.hconcat(*panels))

@@ -277,3 +277,18 @@ def test_random_sets_are_averaged_and_the_found_set_has_all_metrics() -> None:
     alone = [ras.deltas(*pair, {"x": one})["x", "published"].metric("harmonic")[0] for one in sets["random"]]
     assert found["random", "ras"]["estimate"] == pytest.approx(np.mean(alone))
     assert found["safety", "ras"]["ci_low"] <= found["safety", "ras"]["estimate"] <= found["safety", "ras"]["ci_high"]
+
+
+def test_intervals_of_one_sided_shifts_lie_around_their_estimate() -> None:
+    """Two readings of the same noise: each resample of the few texts shifts more than their mean does."""
+    rng = np.random.default_rng(0)
+    before, after = (
+        forgetting.Snapshot([rng.random((5, 400)) + 1], [rng.random((5, 400)) + 1], [], torch.nn.Identity())
+        for _ in range(2)
+    )
+    pair = list(zip(before.safety, after.safety, strict=True)), list(zip(before.task, after.task, strict=True))
+    sets = {"all": [np.arange(400)]}
+    drawn = ras.deltas(*pair, sets, draws=200)["all", "published"].metric("harmonic")
+    assert (drawn[1:] > drawn[0]).mean() > 0.95  # the plain quantiles would leave the estimate out
+    row = next(forgetting.ras_rows(before, after, {"all": [sets["all"]]}))
+    assert 0 <= row["ci_low"] < row["estimate"] < row["ci_high"]
