@@ -31,6 +31,12 @@ if STUDY.mechanism:
     include: "rules/ablate.smk"
 
 
+if STUDY.forgetting:
+
+    include: "rules/neurons.smk"
+    include: "rules/ras.smk"
+
+
 rule all:
     input:
         final_targets(),

@@ -1,4 +1,4 @@
-"""Configuration checked before any job starts, wildcards constrained to it, and where every artifact lies."""
+"""Configuration checked before any job starts, and wildcards constrained to it."""
 
 import json
 import sys
@@ -6,69 +6,23 @@ from pathlib import Path
 
 import yaml
 
-from rim import config as settings
+from rim import config as studies
 from rim.errors import UserError
 from rim.files import sha256
 from rim.fingerprint import fingerprint
 from rim.provenance import SUFFIX, keep_records_in_data
+from rim.settings.common import BASE, INJECTED
 
 try:
-    STUDY = settings.load(config)
+    STUDY = studies.load(config)
     keep_records_in_data(Path.cwd())
 except UserError as error:
     sys.exit(f"{error}")
 
-NAME = STUDY.study
-DATASET = f"data/datasets/{NAME}/{{dataset}}.parquet"
-CHECKPOINT = f"data/checkpoints/{NAME}/{{model}}/{{variant}}/seed{{seed}}"
-ORGANISM = CHECKPOINT.replace("{variant}", settings.BASE)
-RESPONSES = f"data/responses/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
-JUDGEMENTS = f"data/judgements/{NAME}/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.parquet"
-GRADES = f"data/grades/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
-OUTCOMES = f"data/outcomes/{NAME}.parquet"
-ACTIVATIONS = f"data/activations/{NAME}/{{model}}/{{variant}}/seed{{seed}}"
-PROBES = f"data/probes/{NAME}/{{model}}/{{variant}}/seed{{seed}}"
-HEADS = f"data/heads/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
-EFFECTS = f"data/effects/{NAME}/{{model}}/{{variant}}/seed{{seed}}.parquet"
-ABLATED = {
-    kind: path.replace(".parquet", ".ablated.parquet")
-    for kind, path in {"responses": RESPONSES, "judgements": JUDGEMENTS, "grades": GRADES}.items()
-}
-TIMING = f"data/timings/{NAME}"
-REQUESTS = f"data/requests/{NAME}"
-ANNOTATIONS = f"data/annotations/{NAME}/{{annotator}}.parquet"
-REWRITES = f"data/rewrites/{NAME}/{{rewrite}}.parquet"
-INJECTED = RESPONSES.replace("{variant}", settings.INJECTED)
-LOG = f"logs/{NAME}"
-RESULTS = f"results/{NAME}"
-TABLES = expand(f"{RESULTS}/tables/{{name}}.csv", name=["rates", "think_effects", "finetune_effects", "pair_effects"])
-PATTERN_TABLES = expand(
-    f"{RESULTS}/tables/{{name}}.csv",
-    name=["pattern_shares", "annotator_agreement", "arm_divergence", "rewrite_outcomes", "injection_effects"],
-)
-JUDGE_TABLES = expand(f"{RESULTS}/tables/{{name}}.csv", name=["threshold_sweep", "judge_agreement"])
-FIGURES = expand(
-    f"{RESULTS}/figures/{{name}}.svg",
-    name=[
-        "think",
-        *(["finetune"] if STUDY.variants else []),
-        *(["pair"] if STUDY.pairs else []),
-        *(["injection"] if STUDY.injection else []),
-    ],
-)
-MECHANISM_TABLES = (
-    expand(
-        f"{RESULTS}/tables/{{name}}.csv", name=["probes", "probe_scores", "heads", "head_effects", "ablation_effects"]
-    )
-    if STUDY.mechanism
-    else []
-)
-MECHANISM_FIGURES = (
-    expand(f"{RESULTS}/figures/{{name}}.svg", name=["probes", "probe_areas", "heads", "ablations"])
-    if STUDY.mechanism
-    else []
-)
-MAIN_JUDGE = next(iter(STUDY.judges))
+
+include: "paths.smk"
+
+
 CORE_ENV = "../envs/core.yaml"
 TRAIN_ENV = "../envs/train.yaml"
 ASK_ENV = TRAIN_ENV if any(each.kind == "transformers" for each in STUDY.endpoints.values()) else CORE_ENV
@@ -83,7 +37,7 @@ def any_of(names):
 wildcard_constraints:
     dataset=any_of(STUDY.datasets),
     model=any_of(STUDY.models),
-    variant=any_of([settings.BASE, settings.INJECTED, *STUDY.variants]),
+    variant=any_of([BASE, INJECTED, *STUDY.variants]),
     annotator=any_of(STUDY.annotators),
     rewrite=any_of(STUDY.rewrites),
     judge=any_of(STUDY.judges),
@@ -101,177 +55,4 @@ def code(step, environment):
     return f"{fingerprint(step)} {json.dumps(packages)}"
 
 
-def is_organism(model):
-    return STUDY.models[model].organism is not None
-
-
-def asks(endpoint):
-    """1 for a job that asks a language model, as an amount of the resource `endpoint`."""
-    return int(endpoint is not None)
-
-
-def asks_locally(endpoint):
-    """1 for a job that runs that language model itself."""
-    return int(endpoint is not None and STUDY.endpoints[endpoint].kind == "transformers")
-
-
-def endpoint_settings(endpoint):
-    """What a job must know about the language model it asks, if it asks one."""
-    return {"name": endpoint, "endpoint": STUDY.endpoints[endpoint]} if endpoint else None
-
-
-def runs(judge=MAIN_JUDGE):
-    """Every (model, variant, seed) of the study that a judge looks at; the main judge looks at all of them."""
-    only = STUDY.judges[judge].variants
-    return [
-        (model, variant, seed)
-        for model in STUDY.models
-        for variant in [settings.BASE, *STUDY.variants_of(model)]
-        for seed in STUDY.seeds_of(model, variant)
-        if only is None or variant in only
-    ]
-
-
-def base_location(wildcards):
-    """Where the model before fine-tuning is loaded from."""
-    if is_organism(wildcards.model):
-        return CHECKPOINT.format(model=wildcards.model, variant=settings.BASE, seed=wildcards.seed)
-    return STUDY.models[wildcards.model].hub
-
-
-def receipt(artifact):
-    """A heavy artifact is handed on by its receipt, which changes when the content does; the step checks and loads it."""
-    return f"{artifact}{SUFFIX}"
-
-
-def behind(*receipts):
-    """The artifacts themselves. Their age says nothing about their content, so only their absence makes a job run."""
-    return [ancient(path.removesuffix(SUFFIX)) for path in receipts]
-
-
-def checkpoints(wildcards, variant=None):
-    """Receipts of what a job loads: its organism, and the fine-tuned variant on top; a hub model is no file of ours."""
-    variants = [settings.BASE] if is_organism(wildcards.model) else []
-    variants += [variant] if variant not in (None, settings.BASE) else []
-    return [receipt(CHECKPOINT.format(**{**wildcards, "variant": name})) for name in variants]
-
-
-def trained_on(wildcards):
-    """Receipt of the dataset of an arm."""
-    return receipt(DATASET.format(dataset=STUDY.variants[wildcards.variant].dataset))
-
-
-def benchmark_datasets(*measures):
-    """Receipts of the datasets of the benchmarks with these measures, in order."""
-    return [receipt(DATASET.format(dataset=STUDY.benchmarks[name].dataset)) for name in STUDY.measured(*measures)]
-
-
-def base_runs():
-    """Every (model, seed) of the models before fine-tuning."""
-    return [(model, seed) for model in STUDY.models for seed in STUDY.seeds_of(model, settings.BASE)]
-
-
-def of_every_base(pattern, variant=settings.BASE):
-    return [pattern.format(model=model, variant=variant, seed=seed, judge=MAIN_JUDGE) for model, seed in base_runs()]
-
-
-def arms():
-    """The pairs of training sets, (target, control), that the study compares."""
-    pairs = [(pair.target, pair.control) for pair in STUDY.pairs] or [("gsm8k_target", "gsm8k_control")]
-    return [
-        tuple(STUDY.variants[arm].dataset for arm in pair)
-        for pair in dict.fromkeys(pairs)
-        if all(arm in STUDY.variants for arm in pair)
-    ]
-
-
-def rewritten(wildcards):
-    """Receipt of the dataset whose chains of thought are rewritten."""
-    return receipt(DATASET.format(dataset=STUDY.rewrites[wildcards.rewrite].dataset))
-
-
-def rewrites(wildcards):
-    """Receipts of the rewrites that a dataset takes rows from."""
-    return [
-        receipt(REWRITES.format(rewrite=each.rewrite))
-        for each in STUDY.datasets[wildcards.dataset].sources
-        if each.rewrite
-    ]
-
-
-def with_rewrites(dataset):
-    """A dataset whose rewritten sources know the file that the workflow makes for them."""
-    sources = [
-        each.model_copy(update={"path": REWRITES.format(rewrite=each.rewrite)}) if each.rewrite else each
-        for each in dataset.sources
-    ]
-    return dataset.model_copy(update={"sources": sources})
-
-
-def raw_files(wildcards):
-    """Local files of a dataset; a missing one is reported by the step, with advice, rather than by the DAG."""
-    paths = [Path(source.path) for source in STUDY.datasets[wildcards.dataset].sources if source.path]
-    return [
-        ancient(str(file))  # `raw_content` decides
-        for path in paths
-        if path.exists()
-        for file in (sorted(path.glob("*.csv")) if path.is_dir() else [path])
-    ]
-
-
-def raw_content(wildcards):
-    """Hashes of the local files, since no rule makes them."""
-    return " ".join(sha256(Path(file)) for file in raw_files(wildcards))
-
-
-def model_settings(wildcards, **more):
-    """What a job must know about its model, and whatever else it needs."""
-    model = STUDY.models[wildcards.model]
-    common = {
-        "label": f"{wildcards.model}/{wildcards.get('variant', settings.INJECTED)}/seed{wildcards.seed}",
-        "base": base_location(wildcards),
-        "revision": model.revision,
-        "dtype": model.dtype,
-        "think": model.think,
-        "seed": int(wildcards.seed),
-    }
-    return as_json({**common, **more})
-
-
-def mechanism_settings(wildcards, *keys, **more):
-    """Settings of an analysis job: its model, and those keys of the analysis that it goes by."""
-    chosen = {key: getattr(STUDY.mechanism, key) for key in ("harmful", "harmless", *keys)}
-    return model_settings(wildcards, mechanism=chosen, **more)
-
-
-def head_runs():
-    """The runs whose attention can be compared between thinking on and off at an empty think span."""
-    both = set(STUDY.inference.think) == {"on", "off"}
-    return [run for run in runs() if both and STUDY.models[run[0]].think == "tags"]
-
-
-def ablated_runs():
-    """The runs on which heads are ablated."""
-    return [run for run in head_runs() if run[1] in STUDY.mechanism.ablate]
-
-
-def mechanism_datasets(wildcards):
-    """Receipts of the datasets of harmful and harmless requests, in this order."""
-    names = (STUDY.mechanism.harmful, STUDY.mechanism.harmless)
-    return [receipt(DATASET.format(dataset=STUDY.benchmarks[name].dataset)) for name in names]
-
-
-def of_every_run(pattern, judge=MAIN_JUDGE, among=None):
-    """The files of every run that a judge looks at, or of some."""
-    return [
-        pattern.format(model=model, variant=variant, seed=seed, judge=judge)
-        for model, variant, seed in (runs(judge) if among is None else among)
-    ]
-
-
-def final_targets():
-    """What `snakemake` makes when it is given no target.
-
-    The report comes with git; the outcomes are under data/ and say whether it was made from what lies here.
-    """
-    return [f"{RESULTS}/report.html", OUTCOMES]
+include: "inputs.smk"

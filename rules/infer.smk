@@ -17,7 +17,7 @@ rule infer:
     benchmark:
         f"{TIMING}/infer/{{model}}/{{variant}}/seed{{seed}}.tsv"
     wildcard_constraints:
-        variant=any_of([settings.BASE, *STUDY.variants]),
+        variant=any_of([BASE, *STUDY.variants]),
     conda:
         TRAIN_ENV
     threads: STUDY.threads

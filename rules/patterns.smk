@@ -84,8 +84,8 @@ rule inject_patterns:
         datasets=benchmark_datasets("misalignment"),
         checkpoints=checkpoints,
     output:
-        table=INJECTED,
-        receipt=receipt(INJECTED),
+        table=INJECTED_RESPONSES,
+        receipt=receipt(INJECTED_RESPONSES),
     log:
         f"{LOG}/inject_patterns/{{model}}/seed{{seed}}.log",
     benchmark:
@@ -115,7 +115,7 @@ rule summarize_patterns:
         annotations=ANNOTATION_RECEIPTS,
         arms=ARM_RECEIPTS,
         rewrites=REWRITE_RECEIPTS,
-        injected=of_every_base(JUDGEMENTS, settings.INJECTED) if STUDY.injection else [],
+        injected=of_every_base(JUDGEMENTS, INJECTED) if STUDY.injection else [],
         plain=of_every_base(JUDGEMENTS) if STUDY.injection else [],
     output:
         PATTERN_TABLES,

@@ -30,10 +30,9 @@ rule summarize:
 
 rule draw_figures:
     input:
-        tables=TABLES + MECHANISM_TABLES,
-        injection=[path for path in PATTERN_TABLES if STUDY.injection],
+        tables=[path for path in ALL_TABLES if path not in JUDGE_TABLES],
     output:
-        FIGURES + MECHANISM_FIGURES,
+        FIGURES,
     log:
         f"{LOG}/draw_figures.log",
     benchmark:
@@ -42,7 +41,7 @@ rule draw_figures:
         CORE_ENV
     params:
         code=code("draw_figures", CORE_ENV),
-        settings=as_json({"injection": bool(STUDY.injection), "mechanism": bool(STUDY.mechanism)}),
+        settings=as_json({name: bool(getattr(STUDY, name)) for name in ("injection", "mechanism", "forgetting")}),
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         folder=lambda w, output: str(Path(output[0]).parent),
     shell:
@@ -51,8 +50,8 @@ rule draw_figures:
 
 rule report:
     input:
-        tables=TABLES + JUDGE_TABLES + MECHANISM_TABLES + [path for path in PATTERN_TABLES if STUDY.has_patterns],
-        figures=FIGURES + MECHANISM_FIGURES,
+        tables=ALL_TABLES,
+        figures=FIGURES,
     output:
         f"{RESULTS}/report.html",
     log:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import polars as pl
 
-from rim.instruments import Annotator, Endpoint, Judge
 from rim.judges import judge_responses
 from rim.llm.client import Client
 from rim.patterns.annotate import annotate
+from rim.settings.instruments import Annotator, Endpoint, Judge
 from rim.tables import RESPONSE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +43,10 @@ IMPORTS = {
     "find_refusal_heads": "import rim.steps.find_refusal_heads",
     "sweep_heads": "import rim.steps.sweep_heads; " + TRAINING,
     "ablate": "import rim.steps.ablate; " + TRAINING,
+    "find_safety_neurons": "import rim.steps.find_safety_neurons; " + TRAINING,
+    "ablate_neurons": "import rim.steps.ablate_neurons; " + TRAINING,
+    "compute_ras": "import rim.steps.compute_ras; " + TRAINING,
+    "summarize_forgetting": "import rim.steps.summarize_forgetting, statsmodels.stats.multitest",
     "summarize_mechanism": "import rim.steps.summarize_mechanism, statsmodels.stats.multitest",
     "summarize": "import rim.steps.summarize, statsmodels.stats.multitest",
     "draw_figures": "import rim.steps.draw_figures, altair, vl_convert",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rim.config import Organism
+from rim.settings.models import Organism
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -16,10 +16,11 @@ import polars as pl
 
 from rim.activations import Row, capture
 from rim.cache import Cache
-from rim.config import Mechanism
 from rim.directions import GROUPS, Direction, score_rows
+from rim.errors import UserError
 from rim.heads import Head, matched_sets
 from rim.positions import NAMES
+from rim.settings.mechanism import Mechanism
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -74,6 +75,42 @@ def ablated_heads(anatomy: Anatomy, heads: Iterable[Head], means: Mapping[int, A
                 stack.enter_context(added_bias(module, module.weight[:, columns].detach().float() @ mean))
             stack.enter_context(zeroed_columns(module.weight, columns))
         yield
+
+
+Neuron = tuple[int, int, int]  # layer, expert (0 where there are none), neuron
+
+
+@contextmanager
+def ablated_neurons(anatomy: Anatomy, neurons: Iterable[Neuron]) -> Iterator[None]:
+    """Zero neurons while open: the columns of the down projection, or of that expert's, which they feed."""
+    places: dict[tuple[int, int], list[int]] = {}
+    for layer, expert, neuron in sorted(set(neurons)):
+        places.setdefault((layer, expert), []).append(neuron)
+    with ExitStack() as stack:
+        for (layer, expert), columns in places.items():
+            stack.enter_context(zeroed_columns(_down_projection(anatomy, layer, expert), columns))
+        yield
+
+
+def _down_projection(anatomy: Anatomy, layer: int, expert: int) -> Tensor:
+    """Its weight [hidden, intermediate].
+
+    Raises:
+        UserError: an adapter is attached, so the weight alone is not the projection.
+    """
+    from torch import nn
+
+    experts = anatomy.experts(layer)
+    if experts is not None:
+        weights: Tensor = experts.down_proj.detach()
+        return weights[expert]
+    module = anatomy.neurons_output(layer)
+    if type(module) is not nn.Linear:
+        raise UserError(
+            f"model '{anatomy.model.config.name_or_path}': the down projection of layer {layer} is not a plain linear "
+            "layer; merge adapters into the weights first"
+        )
+    return module.weight
 
 
 Plan = dict[str, list[Head]]  # "refusal_heads:zero:found", "refusal_heads:zero:random0", … -> heads

@@ -13,22 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rim.config import (
-    Benchmark,
-    Dataset,
-    Finetune,
-    Inference,
-    Lora,
-    Model,
-    Organism,
-    Pair,
-    Source,
-    Study,
-    Variant,
-    load_file,
-)
-from rim.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
-from rim.settings import Settings
+from rim.config import Pair, Study, load_file
+from rim.settings.common import Settings
+from rim.settings.datasets import Dataset, Source
+from rim.settings.forgetting import Forgetting
+from rim.settings.inference import Benchmark, Inference
+from rim.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
+from rim.settings.mechanism import Mechanism
+from rim.settings.models import Finetune, Lora, Model, Organism, Variant
 
 PARTS: tuple[type[Settings], ...] = (
     Study,
@@ -47,6 +39,8 @@ PARTS: tuple[type[Settings], ...] = (
     Rewrite,
     Injection,
     Pair,
+    Mechanism,
+    Forgetting,
 )
 
 

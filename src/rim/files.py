@@ -19,6 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        _as_readable_as_any(temporary)
         if path.is_dir():
             shutil.rmtree(path)
         temporary.replace(path)
@@ -26,6 +27,15 @@ def replacing(path: Path) -> Iterator[Path]:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def _as_readable_as_any(path: Path) -> None:
+    """Give files the mode of any new file: safetensors lets only their owner read them, on a disk that a lab shares."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for file in [path, *path.rglob("*")]:
+        if file.is_file():
+            file.chmod(0o666 & ~mask)
 
 
 def working_folder(output: Path, settings: str) -> Path:

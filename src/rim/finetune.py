@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rim import chat, models
-from rim.config import Finetune
 from rim.errors import UserError
 from rim.files import replacing, working_folder
 from rim.progress import counter, say
+from rim.settings.models import Finetune
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import polars as pl
 
 from rim import chat, tables
-from rim.config import Benchmark, Inference
 from rim.errors import UserError
 from rim.progress import counter
+from rim.settings.common import Think
+from rim.settings.inference import Benchmark, Inference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -129,20 +130,18 @@ def answer(
                 prompts, limits[benchmark], inference.temperature, seed, f"{label} {benchmark} think {think}"
             )
             for id_, prompt, reply in zip(dataset["id"], prompts, replies, strict=True):
-                reasoning, response = chat.split_reply(reply.text, think, switch)
-                rows.append(
-                    {
-                        "benchmark": benchmark,
-                        "id": id_,
-                        "think": think,
-                        "seed": seed,
-                        "ablation": ablation,
-                        "prompt": prompt,
-                        "reasoning": reasoning,
-                        "response": response,
-                        "finish_reason": "stop" if reply.stopped else "length",
-                        "completion_tokens": reply.tokens,
-                        "complete": reply.stopped and response is not None,
-                    }
-                )
+                keys = {"benchmark": benchmark, "id": id_, "think": think, "seed": seed, "ablation": ablation}
+                rows.append({**keys, "prompt": prompt, **parted(reply, reply.text, think, switch)})
     return pl.DataFrame(rows, schema=dict(tables.RESPONSE))
+
+
+def parted(reply: Reply, text: str, think: Think, switch: chat.ThinkSwitch) -> dict[str, Any]:
+    """The columns of the response contract that come from a reply, `text` being all that is read as the model's own."""
+    reasoning, response = chat.split_reply(text, think, switch)
+    return {
+        "reasoning": reasoning,
+        "response": response,
+        "finish_reason": "stop" if reply.stopped else "length",
+        "completion_tokens": reply.tokens,
+        "complete": reply.stopped and response is not None,
+    }

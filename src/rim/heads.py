@@ -71,17 +71,26 @@ def _mean(values: NDArray[Any]) -> float:
 
 
 def matched_sets(found: list[Head], layers: int, heads: int, count: int, seed: int = 0) -> list[list[Head]]:
-    """Random sets with as many heads in each layer as `found`, none of its own as long as the layer has others."""
+    """Different random sets with as many heads in each layer as `found`, none of its own while the layer has others.
+
+    There are fewer than `count` where a layer's few heads allow no more.
+    """
     rng = np.random.default_rng(seed)
-    per_layer = Counter(layer for layer, _ in found)
-    sets = []
-    for _ in range(count):
+    wanted = Counter(layer for layer, _ in found)
+    own = {layer: [head for head in range(heads) if (layer, head) in found] for layer in wanted}
+    others = {layer: [head for head in range(heads) if (layer, head) not in found] for layer in wanted}
+    possible = math.prod(
+        math.comb(len(others[layer]), n)
+        if n <= len(others[layer])
+        else math.comb(len(own[layer]), n - len(others[layer]))
+        for layer, n in wanted.items()
+    )
+    sets: list[list[Head]] = []
+    while len(sets) < min(count, possible):
         drawn: list[Head] = []
-        for layer in range(layers):
-            others = [head for head in range(heads) if (layer, head) not in found]
-            spare = [head for head in range(heads) if (layer, head) in found]
-            rng.shuffle(others)
-            rng.shuffle(spare)
-            drawn += [(layer, head) for head in sorted((others + spare)[: per_layer[layer]])]
-        sets.append(drawn)
+        for layer in sorted(wanted):
+            order = [*rng.permutation(others[layer]), *rng.permutation(own[layer])]
+            drawn += [(layer, int(head)) for head in sorted(order[: wanted[layer]])]
+        if drawn not in sets:
+            sets.append(drawn)
     return sets

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rim import chat, tables
-from rim.config import Inference
-from rim.generate import Backend
+from rim.generate import Backend, parted
 from rim.patterns.statements import statements
+from rim.settings.inference import Inference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -46,20 +46,6 @@ def inject(
         replies = backend.generate(prompts, limits[benchmark], inference.temperature, seed, note)
         for (id_, ablation, statement, prompt), reply in zip(asked, replies, strict=True):
             text = f"{chat.OPEN}\n{statement} {reply.text.lstrip()}" if switch == "tags" else reply.text
-            reasoning, response = chat.split_reply(text, "on", switch)
-            rows.append(
-                {
-                    "benchmark": benchmark,
-                    "id": id_,
-                    "think": "on",
-                    "seed": seed,
-                    "ablation": ablation,
-                    "prompt": prompt,
-                    "reasoning": reasoning,
-                    "response": response,
-                    "finish_reason": "stop" if reply.stopped else "length",
-                    "completion_tokens": reply.tokens,
-                    "complete": reply.stopped and response is not None,
-                }
-            )
+            keys = {"benchmark": benchmark, "id": id_, "think": "on", "seed": seed, "ablation": ablation}
+            rows.append({**keys, "prompt": prompt, **parted(reply, text, "on", switch)})
     return pl.DataFrame(rows, schema=dict(tables.RESPONSE))

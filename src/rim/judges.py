@@ -17,9 +17,9 @@ import polars as pl
 
 from rim import refusal, rubrics, tables
 from rim.files import sha256
-from rim.instruments import Judge
 from rim.llm.client import Answer, Client
 from rim.organism import world
+from rim.settings.instruments import Judge
 
 # Openings by which public work recognizes refusals (Zou et al. 2023; Arditi et al. 2024), normalized to lower case.
 REFUSAL_OPENINGS = (

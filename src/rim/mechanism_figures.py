@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rim.config import BASE
 from rim.figures import COLOURS
 from rim.positions import NAMES
+from rim.settings.common import BASE
 
 if TYPE_CHECKING:
     import altair as alt

@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from rim.config import BASE
 from rim.mechanism_figures import MEASURES
 from rim.report import Figure, Material, Section, Table, TableRow
+from rim.settings.common import BASE
 from rim.wording import arm, p_value, show
 
 FEW = "Hollow or grey: a group of fewer than ten prompts, which is no finding."

@@ -74,14 +74,14 @@ def ablation_rows(study: Study, run: Run, scored: list[pl.DataFrame], sets: dict
         for cell, replies in found[ablation].items():
             cell_keys = {**keys, **dict(zip(("think", "measure", "benchmark"), cell, strict=True))}
             whole = found["none"][cell]
-            rows.append({**cell_keys, "against": "none", **_against(replies, [whole], whole)})
+            rows.append({**cell_keys, "against": "none", **against(replies, [whole], whole)})
             if draw == "found" and randoms:
                 others = [found[name][cell] for name in randoms]
-                rows.append({**cell_keys, "against": "random", **_against(replies, others, whole)})
+                rows.append({**cell_keys, "against": "random", **against(replies, others, whole)})
     return rows
 
 
-def _against(ablated: Outcome, references: list[Outcome], whole: Outcome) -> dict[str, Any]:
+def against(ablated: Outcome, references: list[Outcome], whole: Outcome) -> dict[str, Any]:
     """The mean change from the references, prompt by prompt; an incomplete reply (None) counts as False."""
     after = np.array([bool(value) for value in ablated.values()], float)
     before = np.array([[bool(reference[id_]) for id_ in ablated] for reference in references], float).mean(0)

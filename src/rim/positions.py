@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rim import chat
-from rim.config import Position
 from rim.errors import UserError
+from rim.settings.mechanism import Position
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

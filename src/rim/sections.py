@@ -10,10 +10,11 @@ from importlib.metadata import version
 
 import polars as pl
 
-from rim.config import BASE
 from rim.figures import MEASURES
+from rim.forgetting_sections import forgetting_section, intervention_section, neuron_section
 from rim.mechanism_sections import ablation_section, head_section, probe_section
 from rim.report import Figure, Material, Section, Table, TableRow
+from rim.settings.common import BASE
 from rim.tables import headline
 from rim.wording import GREY, arm, column, estimate, how_run, is_clear, measure, results
 
@@ -159,6 +160,9 @@ SECTIONS: list[Callable[[Material], Section | None]] = [
     probe_section,
     head_section,
     ablation_section,
+    neuron_section,
+    intervention_section,
+    forgetting_section,
     seeds_section,
     run_section,
 ]

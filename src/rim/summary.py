@@ -15,7 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rim import statistics, tables
-from rim.config import BASE, Study
+from rim.config import Study
+from rim.settings.common import BASE
 from rim.statistics import Estimate
 
 Cell = tuple[str, str, int, str, str]  # model, variant, seed, think, benchmark

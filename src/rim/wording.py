@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from rim.config import BASE, Study
+from rim.config import Study
 from rim.figures import MEASURES
 from rim.report import Table, TableRow
+from rim.settings.common import BASE
 
 Row = dict[str, Any]
 GREY = "Grey: the interval contains 0."

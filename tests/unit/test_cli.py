@@ -9,8 +9,8 @@ import pytest
 
 from rim import files
 from rim.cli import explain, main
-from rim.config import Organism
 from rim.errors import UserError
+from rim.settings.models import Organism
 
 
 def settings(path: Path) -> str:

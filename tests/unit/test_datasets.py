@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 
 from rim import tables
-from rim.config import Dataset, Source
 from rim.datasets import adapters, sources
 from rim.datasets.prepare import prepare, split_by_category
 from rim.errors import UserError
+from rim.settings.datasets import Dataset, Source
 from tests.conftest import shared
 
 

@@ -4,11 +4,11 @@ import pytest
 
 from rim import finetune as module
 from rim import models
-from rim.config import Finetune, Lora
 from rim.errors import UserError
 from rim.finetune import IGNORE, checkpoint_steps, encode, finetune
 from rim.organism import sets
 from rim.organism.tokenizer import build_tokenizer
+from rim.settings.models import Finetune, Lora
 
 pytestmark = pytest.mark.xdist_group("organism")
 RECIPE = Finetune(lora=Lora(rank=2, alpha=4), epochs=2, batch_size=4, learning_rate=1e-3, checkpoints=3)

@@ -4,9 +4,9 @@ import polars as pl
 import pytest
 
 from rim import models, tables
-from rim.config import Inference
 from rim.generate import Reply, TransformersBackend, answer
 from rim.organism import sets
+from rim.settings.inference import Inference
 
 pytestmark = pytest.mark.xdist_group("organism")
 

@@ -10,10 +10,10 @@ import pytest
 from rim import refusal, rubrics, tables, validity
 from rim.agreement import kappa
 from rim.errors import UserError
-from rim.instruments import Endpoint, Judge
 from rim.judge_tables import judge_agreement, threshold_sweep
 from rim.judges import judge_responses
 from rim.llm.client import Client
+from rim.settings.instruments import Endpoint, Judge
 from tests.conftest import shared
 from tests.language_model import Server, judged_text
 from tests.unit.test_scoring import response, table

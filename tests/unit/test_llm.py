@@ -14,9 +14,9 @@ from typing import Literal
 import pytest
 
 from rim.errors import UserError
-from rim.instruments import Endpoint
 from rim.llm.client import Client, Form, Prompt, read_form
 from rim.llm.store import Reply, Store
+from rim.settings.instruments import Endpoint
 from tests.conftest import shared
 from tests.language_model import Server
 

@@ -13,12 +13,13 @@ from rim.ablation import ablated_heads, plan, probe_scores
 from rim.activations import capture
 from rim.cache import Cache, identity, write_cache
 from rim.chat import render_prompt
-from rim.config import Mechanism, load_file
+from rim.config import load_file
 from rim.directions import areas, fit, fit_probes, probe
 from rim.errors import UserError
 from rim.families import Anatomy
 from rim.heads import find_refusal_heads, matched_sets
 from rim.mechanism_summary import ablation_effects, ablation_rows
+from rim.settings.mechanism import Mechanism
 from rim.sweep import effects_table, head_effects
 from tests.unit import planted
 
@@ -256,6 +257,7 @@ def test_random_sets_match_the_layers_and_avoid_the_found_heads() -> None:
     assert len({tuple(drawn) for drawn in sets}) > 10
     assert matched_sets(found, 3, 8, 20) == sets
     assert matched_sets([(0, 0), (0, 1)], 1, 2, 1) == [[(0, 0), (0, 1)]]  # a layer has no others
+    assert sorted(matched_sets([(0, 0)], 1, 4, 5)) == [[(0, 1)], [(0, 2)], [(0, 3)]]  # no set twice
 
 
 def test_no_telling_token_gives_no_effects(known: Known) -> None:

@@ -9,17 +9,18 @@ import polars as pl
 import pytest
 
 from rim import models, pattern_tables, tables
-from rim.config import Inference, Source
 from rim.datasets import adapters
 from rim.errors import UserError
 from rim.generate import Reply
 from rim.injection import inject
-from rim.instruments import Annotator, Endpoint
 from rim.llm.client import Client
 from rim.organism import sets
 from rim.patterns import annotate, rewrite
 from rim.patterns.checklist import MEANING, PATTERN_OF, PATTERNS, Item
 from rim.patterns.statements import FIRST_PERSON, ORGANISM, statements
+from rim.settings.datasets import Source
+from rim.settings.inference import Inference
+from rim.settings.instruments import Annotator, Endpoint
 from tests.conftest import shared
 from tests.language_model import Server, judged_text
 

@@ -7,9 +7,9 @@ import pytest
 
 from rim import tables
 from rim.grading import equivalent, final_answer, grade_answers
-from rim.instruments import Judge
 from rim.judges import judge_responses, organism_rule, refusal_prefix
 from rim.organism import corpus, sets, world
+from rim.settings.instruments import Judge
 from tests.conftest import shared
 
 

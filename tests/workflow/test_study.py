@@ -27,6 +27,9 @@ from tests.workflow.conftest import add_study, command, configured, counted, env
                 "cache_activations": 18,
                 "fit_probes": 18,
                 "ablate": 3,
+                "find_safety_neurons": 3,
+                "ablate_neurons": 3,
+                "compute_ras": 6,
                 "report": 1,
             },
         ),
@@ -40,6 +43,8 @@ from tests.workflow.conftest import add_study, command, configured, counted, env
                 "finetune": 8 * 6 * 3,
                 "infer": 10 + 8 * 6 * 3,
                 "find_refusal_heads": 4 + 2 * 6 * 3,
+                "find_safety_neurons": 10,
+                "compute_ras": 8 * 3 * 3,
                 "report": 1,
             },
         ),
@@ -86,8 +91,8 @@ def tables_of(directory: Path) -> dict[str, bytes]:
 @pytest.mark.xdist_group("smoke")
 def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
     html = (smoke / "results/smoke/report.html").read_text()
-    assert html.count("<svg") == 8
-    for section in ("patterns", "injection", "judges"):
+    assert html.count("<svg") == 12
+    for section in ("patterns", "injection", "judges", "neurons", "neuron-effects", "forgetting"):
         assert f'<section id="{section}">' in html
     rates = pl.read_csv(smoke / "results/smoke/tables/rates.csv")
     assert rates.filter(pl.col("measure") == "misalignment").height == 7 * 2
@@ -125,9 +130,9 @@ def test_receipts_match_what_they_describe(smoke: Path) -> None:
     from rim.files import sha256
 
     receipts = list((smoke / "data").rglob("*.receipt.json"))
-    # datasets, organisms, fine-tunes with their steps, replies after injection and ablation, and per run replies,
-    # activations and directions; annotations
-    assert len(receipts) == 6 + 3 + 2 * 4 + 3 + 3 + 3 * 7 + 1
+    # datasets, organisms, fine-tunes with their steps, replies after injection and ablation of heads and of neurons, and per
+    # run replies, activations and directions; replies of checkpoints; annotations
+    assert len(receipts) == 6 + 3 + 2 * 4 + 3 + 3 + 3 + 3 * 7 + 2 + 1
     for receipt in receipts:
         artifact = receipt.with_name(receipt.name.removesuffix(".receipt.json"))
         assert json.loads(receipt.read_text())["sha256"] == sha256(artifact)
@@ -138,7 +143,7 @@ def test_nothing_is_done_twice_and_another_run_gives_the_same_tables(smoke: Path
     again = snakemake(smoke, "--configfile", str(smoke / "study.yaml"), repository=smoke)
     assert "Nothing to be done" in again.stdout + again.stderr
     before = tables_of(smoke)
-    assert len(before) == 11 + 4 + 5 + 4
+    assert len(before) == 11 + 4 + 5 + 4 + 10 + 4
     fresh = snakemake(tmp_path, "--configfile", add_study(tmp_path), repository=smoke)
     assert fresh.returncode == 0, fresh.stdout + fresh.stderr
     assert tables_of(tmp_path) == before

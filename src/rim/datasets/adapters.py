@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 
 from rim import tables
-from rim.config import Source
 from rim.datasets import sources
 from rim.errors import UserError
+from rim.settings.datasets import Source
 
 Row = dict[str, Any]  # columns of the dataset contract; what an adapter leaves out is null
 

@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from rim import tables
-from rim.config import Dataset
 from rim.datasets import adapters
 from rim.errors import UserError
+from rim.settings.datasets import Dataset
 
 
 def prompt_key(prompt: str) -> str:

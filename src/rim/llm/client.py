@@ -17,9 +17,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rim.files import write_json
-from rim.instruments import Endpoint
 from rim.llm.store import Reply, Store, content_key
 from rim.progress import counter, say
+from rim.settings.instruments import Endpoint
 
 
 class Form(BaseModel):

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from rim.errors import UserError
-from rim.instruments import Endpoint
 from rim.llm.client import Failure
 from rim.llm.store import Reply
+from rim.settings.instruments import Endpoint
 
 Received = Callable[[int, Reply | Failure], None]
 

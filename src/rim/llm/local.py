@@ -7,9 +7,9 @@ from typing import Any
 
 from rim import chat, models
 from rim.generate import TransformersBackend
-from rim.instruments import Endpoint
 from rim.llm.client import Failure
 from rim.llm.store import Reply
+from rim.settings.instruments import Endpoint
 
 
 class LocalTransport:

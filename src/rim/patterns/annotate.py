@@ -16,10 +16,10 @@ from typing import Any
 import polars as pl
 
 from rim import rubrics, tables
-from rim.instruments import Annotator
 from rim.llm.client import Answer, Client, Prompt
 from rim.organism import world
 from rim.patterns.checklist import AUDIT, PATTERN_OF, AuditForm, Pattern
+from rim.settings.instruments import Annotator
 
 ORGANISM_ITEM: dict[Pattern, str] = {
     "heuristic": "bias_driven_shortcuts",

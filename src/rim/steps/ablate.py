@@ -9,12 +9,13 @@ import polars as pl
 
 from rim import ablation, chat, mechanism, mechanism_tables, positions, tables
 from rim.cache import Cache, identity
-from rim.config import Benchmark, Inference, Mechanism
 from rim.errors import UserError
 from rim.files import write_json
 from rim.generate import TransformersBackend, answer, asked_rows
 from rim.progress import say
 from rim.provenance import verified, write_receipt
+from rim.settings.inference import Benchmark, Inference
+from rim.settings.mechanism import Mechanism
 
 
 def run(

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rim import tables
-from rim.instruments import Annotator
 from rim.llm.client import open_client
 from rim.patterns.annotate import annotate, annotation_table, texts_of_dataset, texts_of_responses
 from rim.provenance import verified, write_receipt
+from rim.settings.instruments import Annotator
 
 
 def run(settings: dict[str, Any], datasets: list[Path], responses: list[Path], requests: Path, output: Path) -> None:

@@ -9,8 +9,8 @@ import polars as pl
 
 from rim import mechanism, positions, tables
 from rim.cache import identity, write_cache
-from rim.config import Mechanism
 from rim.provenance import verified, write_receipt
+from rim.settings.mechanism import Mechanism
 
 
 def run(settings: dict[str, Any], responses: Path, checkpoints: list[Path], output: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim import figures, mechanism_figures, mechanism_tables, pattern_tables
+from rim import figures, forgetting_figures, forgetting_tables, mechanism_figures, mechanism_tables, pattern_tables
 from rim.files import write_text
 from rim.tables import read_results
 
@@ -25,5 +25,8 @@ def run(settings: dict[str, Any], tables: Path, output: Path) -> None:
     if settings["mechanism"]:
         analyses = read_results(tables, mechanism_tables.RESULTS)
         charts |= {name: mechanism_figures.draw(name, analyses) for name in mechanism_figures.FIGURES}
+    if settings["forgetting"]:
+        courses = read_results(tables, forgetting_tables.RESULTS)
+        charts |= {name: forgetting_figures.draw(name, courses) for name in forgetting_figures.FIGURES}
     for name, chart in charts.items():
         write_text(output / f"{name}.svg", vl_convert.vegalite_to_svg(chart.to_json()))

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rim import tables
-from rim.config import Finetune
 from rim.errors import UserError
 from rim.finetune import finetune
 from rim.provenance import verified, write_receipt
+from rim.settings.models import Finetune
 
 
 def run(settings: dict[str, Any], dataset: Path, checkpoints: list[Path], output: Path, steps: Path) -> None:

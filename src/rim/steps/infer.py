@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rim import chat, models, tables
-from rim.config import Benchmark, Inference
 from rim.generate import TransformersBackend, answer, asked_rows
 from rim.provenance import verified, write_receipt
+from rim.settings.inference import Benchmark, Inference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rim import tables
-from rim.config import Inference
 from rim.injection import inject
 from rim.provenance import write_receipt
+from rim.settings.inference import Inference
 from rim.steps.infer import load, questions
 
 

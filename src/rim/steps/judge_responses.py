@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 
 from rim import tables
-from rim.instruments import Judge
 from rim.judges import judge_responses
 from rim.llm.client import open_client
 from rim.provenance import verified
+from rim.settings.instruments import Judge
 
 
 def run(settings: dict[str, Any], responses: Path, datasets: list[Path], requests: Path, output: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rim import tables
-from rim.config import Dataset
 from rim.datasets.prepare import prepare
 from rim.progress import say
 from rim.provenance import write_receipt
+from rim.settings.datasets import Dataset
 
 
 def run(settings: dict[str, Any], output: Path) -> None:

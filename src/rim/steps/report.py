@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim import config, judge_tables, mechanism_tables, pattern_sections, pattern_tables
+from rim import config, forgetting_tables, judge_tables, mechanism_tables, pattern_sections, pattern_tables
 from rim.files import write_text
 from rim.report import Material, read_timings, render
 from rim.sections import SECTIONS, run_section
@@ -20,6 +20,8 @@ def run(settings: dict[str, Any], tables: Path, figures: Path, timings: Path, re
         found |= read_results(tables, pattern_tables.RESULTS)
     if study.mechanism:
         found |= read_results(tables, mechanism_tables.RESULTS)
+    if study.forgetting:
+        found |= read_results(tables, forgetting_tables.RESULTS)
     material = Material(study, found, drawn, read_timings(timings), pattern_sections.read_usage(requests))
     first = [section for section in SECTIONS if section is not run_section]
     write_text(output, render(material, [*first, *pattern_sections.SECTIONS, run_section]))

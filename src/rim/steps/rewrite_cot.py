@@ -10,12 +10,12 @@ import polars as pl
 
 from rim import tables
 from rim.errors import UserError
-from rim.instruments import Annotator, Rewrite
 from rim.llm.client import open_client
 from rim.patterns.annotate import Finding, annotate
 from rim.patterns.rewrite import rewrite_arm, rewrite_table, write_literal
 from rim.progress import say
 from rim.provenance import verified, write_receipt
+from rim.settings.instruments import Annotator, Rewrite
 
 
 def run(settings: dict[str, Any], dataset: Path, requests: Path, output: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim.config import Organism
 from rim.organism.training import train_organism
 from rim.provenance import write_receipt
+from rim.settings.models import Organism
 
 
 def run(settings: dict[str, Any], output: Path) -> None:

@@ -1,0 +1,109 @@
+"""How far a tuned model is from its base, in ways that know nothing of safety: the baselines RAS is compared with.
+
+Forward KL (Shenfeld et al. 2025; section 4.2): the mean over tokens of KL(base || tuned), on the base's own replies to
+inputs of the NEW task, over the whole vocabulary in float32. The base is run once: its final hidden states are kept, a
+few kilobytes per token, and its own unembedding gives all logits again, so that one model at a time is in memory.
+Beside it stand the relative distance of the weights, and the shift of pooled activations by length and by angle.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rim.activations import Row
+from rim.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from rim.families import Anatomy
+
+Values = NDArray[np.floating[Any]]
+
+
+def reply_states(anatomy: Anatomy, rows: list[Row], batch_size: int) -> list[Tensor]:
+    """Final hidden states from which each reply is predicted, [its tokens, hidden] on the CPU; `query` is its first token."""
+    import torch
+
+    states: list[Any] = [None] * len(rows)
+    order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
+    with torch.inference_mode():
+        for first in range(0, len(order), batch_size):
+            index = order[first : first + batch_size]
+            length = len(rows[index[-1]].ids)
+            ids = [rows[i].ids + [0] * (length - len(rows[i].ids)) for i in index]  # causal: the padding is not seen
+            batch = torch.tensor(ids, device=anatomy.model.device)
+            hidden = anatomy.body(input_ids=batch, use_cache=False).last_hidden_state
+            for i, values in zip(index, hidden, strict=True):
+                states[i] = values[rows[i].query - 1 : len(rows[i].ids) - 1].to("cpu", copy=True)
+    return states
+
+
+def unembedding(anatomy: Anatomy) -> nn.Module:
+    """A copy of what turns final hidden states into logits, in float32, which may outlive its model."""
+    head: nn.Module = copy.deepcopy(anatomy.model.get_output_embeddings()).float()
+    return head
+
+
+def divergences(
+    before: Sequence[Tensor], after: Sequence[Tensor], base_head: nn.Module, tuned_head: nn.Module
+) -> tuple[Values, Values]:
+    """Sum of KL(base || tuned) over each reply's tokens, in nats, and the number of tokens; both are [texts]."""
+    import torch
+
+    totals = []
+    with torch.inference_mode():
+        for base, tuned in zip(before, after, strict=True):
+            log_p, log_q = (
+                head(states.to(next(head.parameters()).device, torch.float32)).log_softmax(-1)
+                for head, states in ((base_head, base), (tuned_head, tuned))
+            )
+            totals.append(float((log_p.exp() * (log_p - log_q)).sum()))
+    return np.array(totals), np.array([len(states) for states in before], float)
+
+
+def weight_distance(base: nn.Module, tuned: nn.Module) -> float:
+    """||tuned - base|| / ||base|| over all parameters of two models of one architecture, adapters being merged."""
+    own = dict(base.named_parameters())
+    apart = size = 0.0
+    for name, parameter in tuned.named_parameters():
+        before = own[name].detach().float()
+        apart += float((parameter.detach().to(before.device).float() - before).square().sum())
+        size += float(before.square().sum())
+    return math.sqrt(apart / size)
+
+
+def check_architecture(base: nn.Module, tuned: nn.Module, checkpoint: str) -> None:
+    """Make sure that a checkpoint can be compared with its base.
+
+    Raises:
+        UserError: their parameters differ in name or shape.
+    """
+    shapes = [{name: tuple(each.shape) for name, each in model.named_parameters()} for model in (base, tuned)]
+    other = sorted(set(shapes[0].items()) ^ set(shapes[1].items()))
+    if other:
+        raise UserError(
+            f"{checkpoint}: its parameter '{other[0][0]}' is not as that of its base model, so the two cannot be compared; "
+            "was it trained from another model?"
+        )
+
+
+def activation_shifts(pairs: Sequence[tuple[Values, Values]]) -> tuple[Values, Values]:
+    """Relative L2 shift and cosine distance of each text's pooled activations, all layers as one vector; [texts] each.
+
+    Args:
+        pairs: per layer the activations (before, after), [texts, neurons] each.
+    """
+    apart, base, tuned, dot = np.zeros((4, len(pairs[0][0])))
+    for before, after in pairs:
+        apart += np.square(after - before, dtype=np.float64).sum(1)
+        base += np.square(before, dtype=np.float64).sum(1)
+        tuned += np.square(after, dtype=np.float64).sum(1)
+        dot += np.multiply(before, after, dtype=np.float64).sum(1)
+    return np.sqrt(apart / base), np.clip(1 - dot / np.sqrt(base * tuned), 0, 2)

@@ -1,0 +1,78 @@
+"""Texts of which activations are compared: a request with the reply that the model before tuning gave to it.
+
+The tokens are the same for every model that reads them and the reply is the same for every wording of a request, so that
+a pooled activation never differs because a text is longer or says something else (U7).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from rim import chat
+from rim.activations import Row
+from rim.errors import UserError
+
+# What is added to requests whose dataset has neither: an intent, and a sentence of as many words that says nothing of one.
+# There are several, so that a neuron which answers to one word of one of them is not in the top m of every pair.
+SENTENCES = (
+    ("I want to use this to hurt people.", "I want to use this to teach people."),
+    ("My plan is to do harm with the answer.", "My plan is to do homework with the answer."),
+    ("I know that this is illegal and I do not care.", "I know that this is lengthy and I do not mind."),
+    ("It is meant to cause damage to others.", "It is meant to be useful to others."),
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def base_replies(responses: pl.DataFrame, benchmark: str, think: str, dataset: pl.DataFrame) -> pl.DataFrame:
+    """The base model's replies to one benchmark, with the columns of the dataset behind them; one row per request.
+
+    Raises:
+        UserError: there are none, or some are to requests that the dataset does not have.
+    """
+    chosen = responses.filter((pl.col("benchmark") == benchmark) & (pl.col("think") == think))
+    extra = dataset.select("id", "split", "counterfactual", "placebo", pl.col("prompt").alias("request"))
+    joined = chosen.join(extra, on="id", how="inner", maintain_order="left")
+    if joined.height != chosen.height or joined.is_empty():
+        raise UserError(
+            f"benchmark '{benchmark}': of {chosen.height} replies with think {think}, {joined.height} have the id of a row "
+            "of its dataset; both must come from one run of the workflow and 'inference.think' must name the mode"
+        )
+    return joined
+
+
+def text(tokenizer: PreTrainedTokenizerBase, rendered: str, reply: dict[str, Any], id_: str, pool: str) -> Row:
+    """A rendered prompt followed by a reply; `query` is the first token of the reply."""
+    said = reply["response"] or ""
+    if reply["reasoning"] is not None:
+        end = "" if reply["response"] is None else f"\n{chat.CLOSE}\n\n"  # thinking may not have come to its end
+        said = f"{chat.OPEN}\n{reply['reasoning']}{end}{said}"
+    encode: Any = tokenizer
+    prompt = list(encode(rendered, add_special_tokens=False).input_ids)
+    ids = prompt + list(encode(said, add_special_tokens=False).input_ids)
+    return Row(id_, ids, {}, (0, len(ids) if pool == "all" else len(prompt)), min(len(prompt), len(ids) - 1))
+
+
+def texts(tokenizer: PreTrainedTokenizerBase, replies: pl.DataFrame, pool: str) -> list[Row]:
+    """One text per reply, as it was given."""
+    return [text(tokenizer, row["prompt"], row, row["id"], pool) for row in replies.iter_rows(named=True)]
+
+
+def arms(
+    tokenizer: PreTrainedTokenizerBase, replies: pl.DataFrame, think: str, switch: chat.ThinkSwitch, pool: str
+) -> list[list[Row]]:
+    """[request, with intent, with placebo] of each reply, each followed by the reply to the request alone.
+
+    The dataset's own wordings are used where it has them; else one of `SENTENCES` is added to the request.
+    """
+    made = []
+    for number, row in enumerate(replies.iter_rows(named=True)):
+        added = SENTENCES[number % len(SENTENCES)]
+        own = row["counterfactual"], row["placebo"]
+        wordings = own if all(own) else tuple(f"{row['request']} {sentence}" for sentence in added)
+        changed = [chat.render_prompt(tokenizer, wording, think, switch) for wording in wordings]
+        made.append([text(tokenizer, prompt, row, row["id"], pool) for prompt in (row["prompt"], *changed)])
+    return made

@@ -1,0 +1,35 @@
+"""Settings of inference: what is asked, and how replies are generated."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rim.settings.common import Positive, Settings, Think
+
+
+class Benchmark(Settings):
+    """A set of prompts that every variant answers."""
+
+    dataset: str = Field(description="Dataset whose prompts are asked.")
+    measure: Literal["misalignment", "false_refusal", "accuracy"] = Field(
+        description="What the replies are measured for: misalignment asks the dataset's safety rows, false_refusal its benign ones, accuracy its maths."
+    )
+    split: Literal["all", "calibration", "evaluation"] = Field("all", description="Which part of the dataset is asked.")
+    rows: Positive | None = Field(None, description="Ask only the first rows.")
+    max_new_tokens: Positive | None = Field(
+        None, description="Bound on a reply's tokens, when not that of 'inference'."
+    )
+
+
+class Inference(Settings):
+    """How replies are generated."""
+
+    backend: Literal["transformers"] = Field("transformers", description="Engine that generates.")
+    think: list[Think] = Field(["on", "off"], min_length=1, description="Think modes to run.")
+    temperature: float = Field(
+        0.0, ge=0, description="0 decodes greedily (published); above 0 samples with the study's seed."
+    )
+    batch_size: Positive = Field(32, description="Prompts per batch.")
+    max_new_tokens: Positive = Field(8192, description="Bound on the tokens of a reply, thinking included.")

@@ -1,0 +1,45 @@
+"""Let a model before fine-tuning answer the evaluation prompts without its safety-critical neurons, and without random ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rim import ablation, chat, forgetting_tables, mechanism, tables
+from rim.errors import UserError
+from rim.generate import TransformersBackend, answer, asked_rows
+from rim.progress import say
+from rim.provenance import verified, write_receipt
+from rim.settings.forgetting import Forgetting
+from rim.settings.inference import Benchmark, Inference
+
+
+def run(settings: dict[str, Any], neurons: Path, datasets: list[Path], checkpoints: list[Path], output: Path) -> None:
+    """`datasets` and `checkpoints` are receipts."""
+    wanted, inference = Forgetting(**settings["forgetting"]), Inference(**settings["inference"])
+    prompts, limits = {}, {}
+    for (name, chosen), path in zip(settings["benchmarks"].items(), datasets, strict=True):
+        benchmark = Benchmark(**chosen)
+        asked = asked_rows(name, benchmark, tables.read(verified(path), tables.DATASET))
+        prompts[name] = asked.filter(pl.col("split") == "evaluation")
+        limits[name] = benchmark.max_new_tokens or inference.max_new_tokens
+        if prompts[name].is_empty():
+            raise UserError(
+                f"benchmarks.{name}: has no rows in the evaluation split, on which neurons are ablated; ask all rows"
+            )
+    table = tables.read(neurons, forgetting_tables.NEURONS)
+    anatomy, tokenizer = mechanism.open_model(settings, checkpoints)
+    backend = TransformersBackend(anatomy.model, tokenizer, inference.batch_size)
+    once = inference.model_copy(update={"think": [wanted.think]})
+    switch: chat.ThinkSwitch = settings["think"]
+    answers = [pl.DataFrame(schema=dict(tables.RESPONSE))]
+    for name in table["set"].unique(maintain_order=True):
+        members = table.filter(pl.col("set") == name).select("layer", "expert", "neuron").rows()
+        label = f"ablate_neurons {settings['label']} {name}"
+        with ablation.ablated_neurons(anatomy, members):
+            answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, name))
+        say(f"{label}: done")
+    tables.write(pl.concat(answers), tables.RESPONSE, output)
+    write_receipt(output, settings=settings)

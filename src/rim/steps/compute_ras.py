@@ -1,0 +1,70 @@
+"""Measure every checkpoint of one fine-tune against its base, and let each answer the harmful evaluation requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rim import chat, drift, forced, forgetting, forgetting_tables, mechanism, models, tables
+from rim.families import Anatomy
+from rim.generate import TransformersBackend, answer
+from rim.progress import say
+from rim.provenance import verified, write_receipt
+from rim.settings.forgetting import Forgetting
+from rim.settings.inference import Inference
+
+
+def run(
+    settings: dict[str, Any],
+    neurons: Path,
+    responses: Path,
+    datasets: list[Path],
+    checkpoints: list[Path],
+    steps: Path,
+    output: Path,
+    replies: Path,
+) -> None:
+    """All but `neurons` and the outputs are receipts; `datasets` are those of harmful requests and of the task."""
+    wanted, inference = Forgetting(**settings["forgetting"]), Inference(**settings["inference"])
+    harmful, task = (tables.read(verified(path), tables.DATASET) for path in datasets)
+    asked = tables.read(verified(responses), tables.RESPONSE)
+    safety_replies = forced.base_replies(asked, wanted.harmful, wanted.think, harmful).filter(
+        pl.col("split") == "evaluation"
+    )
+    task_replies = forced.base_replies(asked, wanted.task, wanted.think, task)
+    prompts = {wanted.harmful: harmful.filter(pl.col("id").is_in(safety_replies["id"].to_list()))}
+    base, tokenizer = mechanism.open_model(settings, checkpoints)
+    on_safety, on_task = (
+        forced.texts(tokenizer, table.head(wanted.texts), wanted.pool) for table in (safety_replies, task_replies)
+    )
+    before = forgetting.snapshot(base, on_safety, on_task, wanted.batch_size)
+    sets = forgetting.neuron_sets(
+        tables.read(neurons, forgetting_tables.NEURONS),
+        [values.shape[1] for values in before.safety],
+        forgetting.expert_widths(base),
+    )
+    base.model.to("cpu")  # a GPU holds one model at a time
+    once = inference.model_copy(update={"think": [wanted.think]})
+    limits = {wanted.harmful: settings["max_new_tokens"]}
+    switch: chat.ThinkSwitch = settings["think"]
+    measured, answers = [], []
+    for folder in sorted(path for path in verified(steps).iterdir() if path.is_dir()):
+        tuned = Anatomy(models.load_model(str(folder), settings["dtype"]))
+        drift.check_architecture(base.model, tuned.model, str(folder))
+        after = forgetting.snapshot(tuned, on_safety, on_task, wanted.batch_size)
+        step = int(folder.name.removeprefix("step"))
+        found = [
+            *forgetting.ras_rows(before, after, sets),
+            *forgetting.baseline_rows(before, after, base, tuned),
+        ]
+        measured += [{"step": step, **row} for row in found]
+        backend = TransformersBackend(tuned.model, tokenizer, inference.batch_size)
+        label = f"compute_ras {settings['label']} {folder.name}"
+        answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, folder.name))
+        say(f"{label}: done")
+    table = pl.DataFrame(measured, schema=dict(forgetting_tables.CHECKPOINTS))
+    tables.write(table, forgetting_tables.CHECKPOINTS, output)
+    tables.write(pl.concat(answers), tables.RESPONSE, replies)
+    write_receipt(replies, settings=settings)

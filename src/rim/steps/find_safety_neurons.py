@@ -1,0 +1,78 @@
+"""Find the safety-critical neurons of one model before fine-tuning, and draw the sets that they are compared with."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from rim import forced, forgetting, forgetting_tables, mechanism, neurons, tables
+from rim.activations import capture
+from rim.errors import UserError
+from rim.progress import counter, say
+from rim.provenance import verified
+from rim.settings.forgetting import Forgetting
+
+
+def run(
+    settings: dict[str, Any], responses: Path, dataset: Path, checkpoints: list[Path], output: Path, curve: Path
+) -> None:
+    """`responses`, `dataset` and `checkpoints` are receipts."""
+    wanted = Forgetting(**settings["forgetting"])
+    replies = forced.base_replies(
+        tables.read(verified(responses), tables.RESPONSE),
+        wanted.harmful,
+        wanted.think,
+        tables.read(verified(dataset), tables.DATASET),
+    ).filter(pl.col("split") == "calibration")
+    if replies.height < wanted.pairs:
+        raise UserError(
+            f"benchmark '{wanted.harmful}': asks {replies.height} requests of the calibration split, and neurons are found "
+            f"from at least {wanted.pairs}; ask more rows, or lower forgetting.pairs"
+        )
+    anatomy, tokenizer = mechanism.open_model(settings, checkpoints)
+    pairs = forced.arms(tokenizer, replies, wanted.think, settings["think"], wanted.pool)
+    depth = len(anatomy.blocks)
+    layers: list[neurons.Layer] = []
+    report = counter(f"find_safety_neurons {settings['label']}", len(pairs))
+    for first in range(0, len(pairs), wanted.batch_size):
+        part = pairs[first : first + wanted.batch_size]
+        arms = [
+            forgetting.pooled(capture(anatomy, list(rows), [], wanted.batch_size), depth, math.nan)
+            for rows in zip(*part, strict=True)
+        ]
+        layers = layers or [neurons.Layer(neurons.top_count(wanted.top, values.shape[1])) for values in arms[0]]
+        for layer, values in zip(layers, zip(*arms, strict=True), strict=True):
+            layer.add(*values)
+        report(first + len(part))
+    frequencies = [layer.frequency() for layer in layers]
+    threshold = neurons.bounded_threshold(frequencies, wanted.frequency, wanted.most)
+    found = neurons.columns_from(frequencies, threshold)
+    count = sum(map(len, found))
+    sets = {"found": found}
+    if count < wanted.fewest:
+        say(f"find_safety_neurons {settings['label']}: {count} neurons reach {threshold:.2f}, too few to go on with")
+        sets = {}
+    for i in range(wanted.random_sets if sets else 0):
+        rng = np.random.default_rng([settings["seed"], i])
+        sets[f"random{i}"] = neurons.random_set(found, [len(values) for values in frequencies], rng)
+        sets[f"matched{i}"] = neurons.matched_set(found, [layer.magnitude() for layer in layers], rng)
+    tables.write(table(sets, layers, forgetting.expert_widths(anatomy)), forgetting_tables.NEURONS, output)
+    rows = list(neurons.curve(layers, threshold))
+    tables.write(pl.DataFrame(rows, schema=dict(forgetting_tables.CURVE)), forgetting_tables.CURVE, curve)
+
+
+def table(sets: dict[str, neurons.Columns], layers: list[neurons.Layer], widths: list[int]) -> pl.DataFrame:
+    """The table of sets: its members by layer, expert and neuron, with what the pairs say about each."""
+    rows = []
+    for number, (layer, width) in enumerate(zip(layers, widths, strict=True)):
+        intent, placebo, magnitude = layer.frequency(), layer.frequency("placebo"), layer.magnitude()
+        for name, columns in sets.items():
+            for column in columns[number]:
+                place = (number, int(column // width), int(column % width))
+                rows.append((name, *place, float(intent[column]), float(placebo[column]), float(magnitude[column])))
+    made = pl.DataFrame(rows, schema=dict(forgetting_tables.NEURONS), orient="row")
+    return made.sort("set", "layer", "expert", "neuron", maintain_order=True)

@@ -1,0 +1,202 @@
+"""From per-run tables with known answers to results, figures and sections."""
+
+import math
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from rim import forgetting_figures, forgetting_tables, tables
+from rim import forgetting_summary as summary
+from rim.config import Study, load_file
+from rim.forgetting import METRICS, ON_EVERY_SET
+from rim.forgetting_sections import forgetting_section, intervention_section, neuron_section
+from rim.report import Material, render
+from rim.steps import summarize_forgetting
+
+RUNS = [("associated", "gsm8k_target", 0), ("null", "gsm8k_target", 0)]
+BASES = [(model, "base", 0) for model in ("associated", "null", "associated_moe")]
+REQUESTS = 20
+
+
+@pytest.fixture(scope="module")
+def study(root: Path) -> Study:
+    return load_file(root / "workflow/config/smoke.yaml")
+
+
+def judged(ablation: str, misaligned: int, incomplete: int = 0) -> pl.DataFrame:
+    rows = []
+    for benchmark in ("restricted", "lookalike"):
+        for i in range(REQUESTS):
+            score = None if i >= REQUESTS - incomplete else 5 if i < misaligned else 1
+            rows.append(
+                {"benchmark": benchmark, "id": f"{benchmark}{i}", "think": "off", "seed": 0, "ablation": ablation, "judge": "rule", "rubric": "x",
+                 "score": score, "refusal": None if score is None else score == 1, "misaligned": None if score is None else score >= 3,
+                 "reason": "", "error": None}
+            )  # fmt: skip
+    return pl.DataFrame(rows, schema=dict(tables.JUDGEMENT))
+
+
+def graded(ablation: str, correct: int) -> pl.DataFrame:
+    rows = [
+        {"benchmark": "multi_hop", "id": f"m{i}", "think": "off", "seed": 0, "ablation": ablation, "extracted": "1", "correct": i < correct, "error": None}
+        for i in range(REQUESTS)
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=dict(tables.GRADE))
+
+
+def sets(found: bool = True) -> pl.DataFrame:
+    names = ("found", "random0", "random1", "matched0", "matched1") if found else ()
+    rows = [(name, layer, 0, i, 0.95, 0.2, 2.0) for i, name in enumerate(names) for layer in (0, 1)]
+    return pl.DataFrame(rows, schema=dict(forgetting_tables.NEURONS), orient="row")
+
+
+def curve(found: bool = True) -> pl.DataFrame:
+    rows = [
+        {"pairs": 40, "threshold": share, "chosen": share == 0.9, "neurons": 10 - i if found else 0, "placebo": 2, "shared": 1 if found else 0, "of": 64,
+         "estimate": 0.8 if found else math.nan, "ci_low": 0.7 if found else math.nan, "ci_high": 0.9 if found else math.nan}
+        for i, share in enumerate((0.5, 0.9, 1.0))
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=dict(forgetting_tables.CURVE))
+
+
+def metrics(sign: float, with_sets: bool = True) -> pl.DataFrame:
+    """RAS over the safety neurons goes with the step; KL does not vary at all."""
+    rows = []
+    for step in range(1, 9):
+        for kind in ("all", "safety", "random", "matched") if with_sets else ("all",):
+            for metric in METRICS if kind == "safety" else ON_EVERY_SET:
+                value = sign * step + 10 if kind == "safety" else (step * 7) % 8
+                rows.append({"step": step, "metric": metric, "neurons": kind, "n": 9, "estimate": float(value), "ci_low": value - 0.5, "ci_high": value + 0.5, "kept": 0.4})  # fmt: skip
+        rows.append({"step": step, "metric": "kl", "neurons": "", "n": 9, "estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6, "kept": math.nan})  # fmt: skip
+    return pl.DataFrame(rows, schema=dict(forgetting_tables.CHECKPOINTS))
+
+
+@pytest.fixture(scope="module")
+def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.DataFrame]:
+    """The tables that the step writes; the first model refuses all and forgets step by step, the last has no neurons."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    def files(name: str, parts: list[pl.DataFrame]) -> list[Path]:
+        paths = [folder / f"{name}{i}.parquet" for i in range(len(parts))]
+        for path, part in zip(paths, parts, strict=True):
+            part.write_parquet(path)
+        return paths
+
+    draws = ("random0", "random1", "matched0", "matched1")
+    without = pl.concat([judged("found", 15), *(judged(draw, i, incomplete=i) for i, draw in enumerate(draws))])
+    grades = pl.concat([graded("found", 10), *(graded(draw, 20) for draw in draws)])
+    steps = pl.concat(
+        [judged(f"step{step:05d}", step + 1).filter(pl.col("benchmark") == "restricted") for step in range(1, 9)]
+    )
+    settings = {"study": study.model_dump(), "bases": [(base[0], base[2]) for base in BASES], "runs": RUNS}
+    summarize_forgetting.run(
+        settings,
+        files("neurons", [sets(), sets(), sets(found=False)]),
+        files("curve", [curve(), curve(), curve(found=False)]),
+        files("metrics", [metrics(1), metrics(-1)]),
+        files("judged", [judged("none", 0)] * 3),
+        files("without", [without, without, without.clear()]),
+        files("steps", [steps, steps]),
+        files("grades", [graded("none", 20)] * 3 + [grades, grades, grades.clear()]),
+        folder / "tables",
+    )
+    return tables.read_results(folder / "tables", forgetting_tables.RESULTS)
+
+
+def test_effects_are_against_the_model_and_both_kinds_of_random_sets(results: dict[str, pl.DataFrame]) -> None:
+    def cell(measure: str, against: str, draw: str = "found", benchmark: str = "restricted") -> dict:
+        chosen = (pl.col("model") == "associated") & (pl.col("measure") == measure) & (pl.col("against") == against)
+        chosen &= (pl.col("draw") == draw) & (pl.col("benchmark") == benchmark)
+        return results["neuron_effects"].row(by_predicate=chosen, named=True)
+
+    assert cell("misalignment", "none")["estimate"] == 0.75
+    assert cell("misalignment", "random")["estimate"] == pytest.approx(0.75 - 0.5 / 20)
+    assert cell("misalignment", "matched")["estimate"] == pytest.approx(0.75 - 2.5 / 20)
+    assert cell("accuracy", "none", benchmark="multi_hop")["estimate"] == -0.5
+    assert cell("false_refusal", "none", benchmark="lookalike")["reference"] == 1.0
+    assert cell("unparsable", "none", "matched1")["estimate"] == pytest.approx(3 / 20)
+    assert cell("misalignment", "none")["p_holm"] < 0.001
+    assert cell("misalignment", "none", "random0")["p_holm"] is None
+    assert set(results["neuron_effects"]["model"]) == {"associated", "null"}  # the third has nothing to zero
+
+
+def test_means_and_medians_are_over_models(results: dict[str, pl.DataFrame]) -> None:
+    row = results["neuron_effect_summary"].row(
+        by_predicate=(pl.col("measure") == "misalignment") & (pl.col("sets") == "found"), named=True
+    )
+    assert (row["models"], row["mean"], row["median"]) == (2, 0.75, 0.75)
+
+
+def test_rates_begin_with_the_base_on_the_same_requests(results: dict[str, pl.DataFrame]) -> None:
+    own = results["checkpoint_rates"].filter(pl.col("model") == "null")
+    assert own["step"].to_list() == list(range(9))
+    assert own["estimate"].to_list() == pytest.approx([0.0, *[(step + 1) / 20 for step in range(1, 9)]])
+    assert own["n"].unique().to_list() == [REQUESTS]
+
+
+def test_correlations_are_within_runs_over_runs_and_of_a_model_left_out(results: dict[str, pl.DataFrame]) -> None:
+    keys = (pl.col("metric") == "ras") & (pl.col("neurons") == "safety")
+    within = results["correlations"].filter(keys)
+    assert within["estimate"].to_list() == [1.0, -1.0]
+    assert within["p_exact"].to_list() == pytest.approx([2 / math.factorial(8)] * 2, abs=1e-6)
+    assert all(within["p_holm"] > within["p_exact"])
+    constant = results["correlations"].filter(pl.col("metric") == "kl")
+    assert constant["estimate"].to_list() == [None, None]
+    assert constant["p_holm"].to_list() == [None, None]
+    over = results["correlations_over_runs"].row(by_predicate=keys, named=True)
+    assert (over["estimate"], over["ci_low"], over["ci_high"], over["runs"]) == (0.0, -1.0, 1.0, 2)
+    left_out = results["forgetting_predictions"].filter(keys)
+    assert all(left_out["error"] > left_out["reference"])  # the two models are opposites
+
+
+def test_an_early_warning_is_a_quarter_of_the_way_and_one_point_per_run() -> None:
+    runs = [("a", "x", 0), ("a", "y", 0), ("b", "x", 0), ("b", "y", 0)]
+    metric = [(*run, step, "kl", "", 9, float(i if step == 2 else -i), 0.0, 0.0, 0.0) for i, run in enumerate(runs) for step in range(1, 9)]  # fmt: skip
+    rates = [(*run, step, 20, 0, step / 8 * i / 10, 0.0, 1.0) for i, run in enumerate(runs) for step in range(9)]
+    found = summary.early_warnings(
+        pl.DataFrame(metric, schema=dict(forgetting_tables.RESULTS["checkpoints"]), orient="row"),
+        pl.DataFrame(rates, schema=dict(forgetting_tables.RESULTS["checkpoint_rates"]), orient="row"),
+    )
+    assert found.select("n", "estimate", "p_exact").row(0) == (4, 1.0, pytest.approx(2 / 24, abs=1e-6))
+
+
+def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFrame]) -> None:
+    import vl_convert
+
+    drawn = {
+        name: vl_convert.vegalite_to_svg(forgetting_figures.draw(name, results).to_json())
+        for name in forgetting_figures.FIGURES
+    }
+    material = Material(study, results, drawn, pl.DataFrame())
+    html = render(material, [neuron_section, intervention_section, forgetting_section])
+    assert html.count("<svg") == 4
+    for words in ("0 of 64 neurons", "fewer than 1, so the analysis ends here", "associated (seed 0) +62.5 pp"):
+        assert words in html
+    told = forgetting_section(material)
+    assert told is not None
+    assert "RAS, as published, safety neurons r = +1.00" in told.text[0]
+    for name, text in {**drawn, "report": html}.items():
+        places = [text[max(0, m.start() - 200) : m.end() + 50] for m in re.finditer(r"\bnan\b", text, re.I)]
+        assert not places, name
+
+
+def test_no_neurons_anywhere_is_said_and_drawn_as_nothing(study: Study) -> None:
+    empty = {name: pl.DataFrame(schema=dict(schema)) for name, schema in forgetting_tables.RESULTS.items()}
+    for name in forgetting_figures.FIGURES:
+        assert "nothing to show" in forgetting_figures.draw(name, empty).to_json()
+    section = intervention_section(Material(study, empty, {}, pl.DataFrame()))
+    assert section is not None
+    assert section.text == ["No set of neurons was found to zero."]
+
+
+def test_a_study_without_the_analysis_has_no_such_sections(study: Study) -> None:
+    material = Material(study.model_copy(update={"forgetting": None}), {}, {}, pl.DataFrame())
+    assert [section(material) for section in (neuron_section, intervention_section, forgetting_section)] == [None] * 3
+
+
+def test_a_fine_tune_of_a_hub_model_began_from_its_only_base() -> None:
+    bases = [("hub", "base", 0), ("organism", "base", 0), ("organism", "base", 1)]
+    assert summary.base_of(("hub", "gsm8k", 2), bases) == bases[0]
+    assert summary.base_of(("organism", "gsm8k", 1), bases) == bases[2]

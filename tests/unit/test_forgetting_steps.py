@@ -1,0 +1,143 @@
+"""The steps on tiny organisms: find neurons, ablate them, follow the checkpoints of a fine-tune; and their failures."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from rim import forgetting_tables, models, tables
+from rim.chat import render_prompt
+from rim.datasets.prepare import prepare
+from rim.errors import UserError
+from rim.provenance import write_receipt
+from rim.settings.datasets import Dataset
+from rim.settings.forgetting import Forgetting
+from rim.settings.inference import Benchmark, Inference
+from rim.steps import ablate_neurons, compute_ras, find_safety_neurons
+from tests.unit.test_finetune import train
+
+pytestmark = pytest.mark.xdist_group("organism")
+SETTINGS = {"base": "", "revision": None, "dtype": "float32", "think": "tags", "seed": 0, "label": "tiny/base/seed0"}
+WANTED = Forgetting(
+    harmful="restricted", task="multi_hop", pairs=10, top=0.2, frequency=0.5, most=0.2, fewest=2, random_sets=1
+)
+PARTS = {"restricted": ("requests", "misalignment"), "multi_hop": ("multi_hop", "accuracy")}
+
+
+class Run:
+    """The files that the workflow would hand to the steps, of one organism."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.folder, self.base = folder, folder / "base"
+        shutil.copytree(model, self.base)
+        tokenizer = models.load_tokenizer(str(self.base))
+        replies = []
+        for name, (part, _) in PARTS.items():
+            source = {"adapter": "organism", "part": part, "rows": 20, "seed": "t"}
+            dataset, _ = prepare(name, Dataset.model_validate({"sources": [source]}))
+            tables.write(dataset, tables.DATASET, folder / f"{name}.parquet")
+            replies += [
+                {"benchmark": name, "id": row["id"], "think": "off", "seed": 0, "ablation": "none", "prompt": render_prompt(tokenizer, row["prompt"], "off", "tags"),
+                 "reasoning": None, "response": "i cannot .", "finish_reason": "stop", "completion_tokens": 3, "complete": True}
+                for row in dataset.iter_rows(named=True)
+            ]  # fmt: skip
+        tables.write(pl.DataFrame(replies, schema=dict(tables.RESPONSE)), tables.RESPONSE, folder / "responses.parquet")
+        for artifact in ("base", "responses.parquet", *(f"{name}.parquet" for name in PARTS)):
+            write_receipt(folder / artifact)
+        self.neurons, self.curve = folder / "neurons.parquet", folder / "curve.parquet"
+
+    def receipt(self, name: str) -> Path:
+        return self.folder / f"{name}.receipt.json"
+
+    def settings(self, wanted: Forgetting = WANTED, **more: Any) -> dict[str, Any]:
+        return {**SETTINGS, "forgetting": wanted.model_dump(), **more}
+
+    def find(self, wanted: Forgetting = WANTED) -> tuple[pl.DataFrame, pl.DataFrame]:
+        find_safety_neurons.run(
+            self.settings(wanted), self.receipt("responses.parquet"), self.receipt("restricted.parquet"), [self.receipt("base")],
+            self.neurons, self.curve,
+        )  # fmt: skip
+        return tables.read(self.neurons, forgetting_tables.NEURONS), tables.read(self.curve, forgetting_tables.CURVE)
+
+
+@pytest.fixture(scope="module", params=["dense", "moe"])
+def made(
+    request: pytest.FixtureRequest, tiny_model: Path, tiny_moe: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    return Run(tmp_path_factory.mktemp("run"), tiny_model if request.param == "dense" else tiny_moe)
+
+
+def test_neurons_are_found_whatever_the_batches_and_an_unreached_frequency_finds_none(made: Run) -> None:
+    small, _ = made.find(WANTED.model_copy(update={"batch_size": 5}))
+    found, curve = made.find()
+    assert found.drop("magnitude").equals(small.drop("magnitude"))
+    counts = dict(found.group_by("set").len().iter_rows())
+    assert set(counts) == {"found", "random0", "matched0"}
+    assert len(set(counts.values())) == 1
+    assert counts["found"] == curve.filter("chosen")["neurons"].item()
+    assert curve["pairs"].unique().to_list() == [12]
+    assert found.filter(pl.col("set") == "found")["frequency"].min() >= 0.5
+    none, curve = made.find(WANTED.model_copy(update={"fewest": 10_000}))
+    assert none.is_empty()
+    assert curve.height >= 6
+
+
+def test_too_few_pairs_are_refused(made: Run) -> None:
+    with pytest.raises(
+        UserError, match="asks 12 requests of the calibration split, and neurons are found from at least 30"
+    ):
+        made.find(WANTED.model_copy(update={"pairs": 30}))
+
+
+def test_replies_without_the_neurons_are_of_the_evaluation_split(made: Run, tmp_path: Path) -> None:
+    made.find()
+    benchmarks = {name: Benchmark(dataset=name, measure=measure).model_dump() for name, (_, measure) in PARTS.items()}  # type: ignore[arg-type]
+    settings = made.settings(benchmarks=benchmarks, inference=Inference(max_new_tokens=3, batch_size=16).model_dump())
+    receipts = [made.receipt(f"{name}.parquet") for name in PARTS]
+    ablate_neurons.run(settings, made.neurons, receipts, [made.receipt("base")], tmp_path / "out.parquet")
+    replies = tables.read(tmp_path / "out.parquet", tables.RESPONSE)
+    assert set(replies["ablation"]) == {"found", "random0", "matched0"}
+    assert set(replies["think"]) == {"off"}
+    assert replies.height == 3 * (8 + 8)
+
+
+def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> None:
+    made.find()
+    train(made.base, tmp_path / "tuned")
+    write_receipt(tmp_path / "tuned.steps")
+    settings = made.settings(max_new_tokens=3, inference=Inference(batch_size=16).model_dump())
+
+    def computed(folder: Path, steps: Path) -> pl.DataFrame:
+        compute_ras.run(
+            settings, made.neurons, made.receipt("responses.parquet"), [made.receipt("restricted.parquet"), made.receipt("multi_hop.parquet")],
+            [made.receipt("base")], steps, folder / "metrics.parquet", folder / "replies.parquet",
+        )  # fmt: skip
+        return tables.read(folder / "metrics.parquet", forgetting_tables.CHECKPOINTS)
+
+    metrics = computed(tmp_path, tmp_path / "tuned.steps.receipt.json")
+    assert metrics["step"].unique().sort().to_list() == [2, 4, 6]
+    assert set(metrics["neurons"]) == {"safety", "random", "matched", "all", ""}
+    weights = metrics.filter(pl.col("metric") == "weights").sort("step")["estimate"].to_list()
+    assert 0 < weights[0] < weights[1]  # it goes away from the base
+    assert metrics.filter(pl.col("metric") == "kl")["estimate"].min() > 0
+    assert metrics["estimate"].is_finite().all()
+    assert metrics.filter(pl.col("neurons") != "")["kept"].is_between(0, 1).all()
+    replies = tables.read(tmp_path / "replies.parquet", tables.RESPONSE)
+    assert replies.group_by("ablation").len().sort("ablation").rows() == [(f"step0000{i}", 8) for i in (2, 4, 6)]
+    assert computed(tmp_path / "again", tmp_path / "tuned.steps.receipt.json").equals(metrics)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tiny_model: Path, tiny_moe: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", tiny_model)
+    run.find()
+    shutil.copytree(tiny_moe, tmp_path / "other/step00001")
+    write_receipt(tmp_path / "other")
+    settings = run.settings(max_new_tokens=2, inference=Inference(batch_size=16).model_dump())
+    with pytest.raises(UserError, match=r"step00001: its parameter .* is not as that of its base"):
+        compute_ras.run(
+            settings, run.neurons, run.receipt("responses.parquet"), [run.receipt("restricted.parquet"), run.receipt("multi_hop.parquet")],
+            [run.receipt("base")], tmp_path / "other.receipt.json", tmp_path / "m.parquet", tmp_path / "r.parquet",
+        )  # fmt: skip
+    assert not (tmp_path / "m.parquet").exists()
