@@ -103,8 +103,8 @@ use rule grade_answers as grade_ablated with:
 
 rule summarize_mechanism:
     input:
-        probes=of_every_run(f"{PROBES}.probes.parquet"),
-        scores=of_every_run(f"{PROBES}.scores.parquet"),
+        probes=of_every_run(f"{PROBES}.probes.parquet", among=analysed_runs()),
+        scores=of_every_run(f"{PROBES}.scores.parquet", among=analysed_runs()),
         heads=of_every_run(HEADS, among=head_runs()),
         effects=of_every_run(EFFECTS, among=ablated_runs()),
         sets=of_every_run(f"{PROBES}.ablated.json", among=ablated_runs()),
@@ -126,7 +126,9 @@ rule summarize_mechanism:
         CORE_ENV
     params:
         code=code("summarize_mechanism", CORE_ENV),
-        settings=as_json({"study": STUDY, "runs": runs(), "head_runs": head_runs(), "ablated_runs": ablated_runs()}),
+        settings=as_json(
+            {"study": STUDY, "runs": analysed_runs(), "head_runs": head_runs(), "ablated_runs": ablated_runs()}
+        ),
         folder=lambda w, output: str(Path(output[0]).parent),
     shell:
         "rim summarize_mechanism --log {log} --settings {params.settings:q} --probes {input.probes}"

@@ -7,9 +7,11 @@ In: the arm's dataset and the base model. Out: data/checkpoints/{study}/{model}/
 
 rule finetune:
     input:
-        lambda w: behind(trained_on(w), *checkpoints(w)),
+        lambda w: behind(trained_on(w), *checkpoints(w), *refused_requests(w)),
         dataset=trained_on,
         checkpoints=checkpoints,
+        requests=refused_requests,
+        neurons=frozen_neurons,
     output:
         folder=directory(CHECKPOINT),
         receipt=receipt(CHECKPOINT),
@@ -28,7 +30,12 @@ rule finetune:
         gpu=1,
     params:
         code=code("finetune", TRAIN_ENV),
-        settings=lambda w: model_settings(w, recipe=STUDY.finetune_of(w.variant), rows=STUDY.variants[w.variant].rows),
+        settings=lambda w: model_settings(
+            w,
+            recipe=STUDY.finetune_of(w.variant),
+            rows=STUDY.variants[w.variant].rows,
+            mitigation=STUDY.variants[w.variant].mitigation,
+        ),
     shell:
         "rim finetune --log {log} --threads {threads} --settings {params.settings:q} --dataset {input.dataset}"
-        " --checkpoints {input.checkpoints} --output {output.folder} --steps {output.steps}"
+        " --checkpoints {input.checkpoints} --requests {input.requests} --neurons {input.neurons} --output {output.folder} --steps {output.steps}"

@@ -61,6 +61,18 @@ def trained_on(wildcards):
     return receipt(DATASET.format(dataset=STUDY.variants[wildcards.variant].dataset))
 
 
+def refused_requests(wildcards):
+    """Receipt of the dataset that a mitigation has the base refuse, if it does."""
+    mitigation = STUDY.variants[wildcards.variant].mitigation
+    return [receipt(DATASET.format(dataset=mitigation.dataset))] if mitigation and mitigation.dataset else []
+
+
+def frozen_neurons(wildcards):
+    """The base's safety-critical neurons, if a mitigation freezes them."""
+    mitigation = STUDY.variants[wildcards.variant].mitigation
+    return [of_base(f"{NEURONS}.parquet")(wildcards)] if mitigation and mitigation.kind == "freeze_neurons" else []
+
+
 def benchmark_datasets(*measures):
     """Receipts of the datasets of the benchmarks with these measures, in order."""
     return [receipt(DATASET.format(dataset=STUDY.benchmarks[name].dataset)) for name in STUDY.measured(*measures)]
@@ -171,10 +183,16 @@ def mechanism_settings(wildcards, *keys, **more):
     return model_settings(wildcards, mechanism=chosen, **more)
 
 
+def analysed_runs():
+    """The runs whose activations are read."""
+    only = STUDY.mechanism.variants
+    return [run for run in runs() if only is None or run[1] in only]
+
+
 def head_runs():
-    """The runs whose attention can be compared between thinking on and off at an empty think span."""
+    """Those of them whose attention can be compared between thinking on and off at an empty think span."""
     both = set(STUDY.inference.think) == {"on", "off"}
-    return [run for run in runs() if both and STUDY.models[run[0]].think == "tags"]
+    return [run for run in analysed_runs() if both and STUDY.models[run[0]].think == "tags"]
 
 
 def ablated_runs():

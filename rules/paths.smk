@@ -45,7 +45,7 @@ def figures(*names):
     return expand(f"{RESULTS}/figures/{{name}}.svg", name=names)
 
 
-TABLES = tables("rates", "think_effects", "finetune_effects", "pair_effects")
+TABLES = tables("rates", "think_effects", "finetune_effects", "mitigation_effects", "pair_effects")
 JUDGE_TABLES = tables("threshold_sweep", "judge_agreement")
 PATTERN_TABLES = tables(
     "pattern_shares", "annotator_agreement", "arm_divergence", "rewrite_outcomes", "injection_effects"
@@ -73,6 +73,7 @@ ALL_TABLES = [
 FIGURES = [
     *figures("think"),
     *(figures("finetune") if STUDY.variants else []),
+    *(figures("mitigation") if STUDY.has_mitigations else []),
     *(figures("pair") if STUDY.pairs else []),
     *(figures("injection") if STUDY.injection else []),
     *(figures("probes", "probe_areas", "heads", "ablations") if STUDY.mechanism else []),

@@ -10,12 +10,14 @@ rule compute_ras:
         lambda w: behind(
             of_base(receipt(RESPONSES))(w),
             *forgetting_datasets("harmful", "task"),
+            trained_on(w),
             *checkpoints(w),
             receipt(f"{CHECKPOINT}.steps").format(**w),
         ),
         neurons=of_base(f"{NEURONS}.parquet"),
         responses=of_base(receipt(RESPONSES)),
         datasets=forgetting_datasets("harmful", "task"),
+        trained=trained_on,
         checkpoints=checkpoints,
         steps=receipt(f"{CHECKPOINT}.steps"),
     output:
@@ -42,8 +44,8 @@ rule compute_ras:
         ),
     shell:
         "rim compute_ras --log {log} --threads {threads} --settings {params.settings:q} --neurons {input.neurons}"
-        " --responses {input.responses} --datasets {input.datasets} --checkpoints {input.checkpoints}"
-        " --steps {input.steps} --output {output.metrics} --replies {output.responses}"
+        " --responses {input.responses} --datasets {input.datasets} --trained {input.trained}"
+        " --checkpoints {input.checkpoints} --steps {input.steps} --output {output.metrics} --replies {output.responses}"
 
 
 use rule judge_responses as judge_checkpoints with:

@@ -7,6 +7,7 @@ offending key. The published schema and the tables of workflow/config/README.md 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from rim.settings.forgetting import Forgetting
 from rim.settings.inference import Benchmark, Inference
 from rim.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
 from rim.settings.mechanism import Mechanism
-from rim.settings.models import Finetune, Model, Variant
+from rim.settings.models import Finetune, Mitigation, Model, Variant
 
 
 class Pair(Settings):
@@ -88,6 +89,8 @@ class Study(Settings):
 
         for name, variant in self.variants.items():
             known(f"variants.{name}.dataset", variant.dataset, self.datasets, "dataset")
+            if variant.mitigation:
+                self._check_mitigation(name, variant.mitigation, known)
         for name, benchmark in self.benchmarks.items():
             known(f"benchmarks.{name}.dataset", benchmark.dataset, self.datasets, "dataset")
         for name, dataset in self.datasets.items():
@@ -123,8 +126,9 @@ class Study(Settings):
             known(
                 "mechanism.harmless", self.mechanism.harmless, self.measured("false_refusal"), "false_refusal benchmark"
             )
-            for i, chosen in enumerate(self.mechanism.ablate):
-                known(f"mechanism.ablate.{i}", chosen, [BASE, *self.variants], "variant")
+            for key in ("variants", "ablate"):
+                for i, chosen in enumerate(getattr(self.mechanism, key) or []):
+                    known(f"mechanism.{key}.{i}", chosen, [BASE, *self.variants], "variant")
         if self.forgetting is not None:
             known(
                 "forgetting.harmful", self.forgetting.harmful, self.measured("misalignment"), "misalignment benchmark"
@@ -134,6 +138,43 @@ class Study(Settings):
             for i, chosen in enumerate(self.forgetting.variants):
                 known(f"forgetting.variants.{i}", chosen, self.variants, "variant")
         return self
+
+    def _check_mitigation(self, name: str, wanted: Mitigation, known: Callable[[str, str, Any, str], None]) -> None:
+        path, problem = f"variants.{name}.mitigation", ""
+        if wanted.dataset is not None:
+            known(f"{path}.dataset", wanted.dataset, self.datasets, "dataset")
+            if wanted.dataset in [benchmark.dataset for benchmark in self.benchmarks.values()]:
+                problem = "dataset: is asked by a benchmark, so what is evaluated would be trained on; name another"
+        if wanted.kind == "kl" and self.finetune.method != "lora":
+            problem = "kind: 'kl' compares with the model without its adapter, so it needs finetune.method 'lora'"
+        if wanted.kind == "freeze_neurons" and self.forgetting is None:
+            problem = "kind: 'freeze_neurons' needs the section 'forgetting', which finds them"
+        if self.plain_of(name) is None:
+            problem = (
+                "no other arm is trained on the same rows without a mitigation, so there is nothing to compare with"
+            )
+        if problem:
+            raise PydanticCustomError("mitigation", "{path}: {problem}", {"path": path, "problem": problem})
+
+    def plain_of(self, variant: str) -> str | None:
+        """The arm that a mitigated one differs from in its mitigation only; None for one without."""
+        own = self.variants.get(variant)
+        if own is None or own.mitigation is None:
+            return None
+        alike = own.model_dump(exclude={"mitigation", "label"})
+        return next(
+            (
+                name
+                for name, other in self.variants.items()
+                if other.mitigation is None and other.model_dump(exclude={"mitigation", "label"}) == alike
+            ),
+            None,
+        )
+
+    @property
+    def has_mitigations(self) -> bool:
+        """Whether some model has an arm with a mitigation."""
+        return any(self.variants[name].mitigation for model in self.models for name in self.variants_of(model))
 
     @property
     def has_patterns(self) -> bool:

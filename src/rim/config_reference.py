@@ -20,7 +20,7 @@ from rim.settings.forgetting import Forgetting
 from rim.settings.inference import Benchmark, Inference
 from rim.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
 from rim.settings.mechanism import Mechanism
-from rim.settings.models import Finetune, Lora, Model, Organism, Variant
+from rim.settings.models import Finetune, Lora, Mitigation, Model, Organism, Variant
 
 PARTS: tuple[type[Settings], ...] = (
     Study,
@@ -29,6 +29,7 @@ PARTS: tuple[type[Settings], ...] = (
     Model,
     Organism,
     Variant,
+    Mitigation,
     Finetune,
     Lora,
     Benchmark,

@@ -100,3 +100,9 @@ class Anatomy:
     def neurons_output(self, layer: int) -> Any:
         """The dense down projection of a layer, whose input is its neurons."""
         return self.blocks[layer].get_submodule(self.family.neurons_output)
+
+    def neurons_inputs(self, layer: int) -> list[Any]:
+        """The linear layers whose outputs make the neurons of a dense layer: gate and up, or both in one."""
+        parent, _, own = self.family.neurons_output.rpartition(".")
+        mlp = self.blocks[layer].get_submodule(parent)
+        return [module for name, module in mlp.named_children() if name != own and hasattr(module, "in_features")]

@@ -108,3 +108,9 @@ def injection_figure(effects: pl.DataFrame) -> alt.ConcatChart:
     """Figure 2 of the paper: what an encouraging statement does, over a discouraging one, by pattern."""
     table = headline(effects).with_columns(pl.lit("on").alias("think"))
     return _grid(table, "pattern", "model", "encouraging − discouraging, misalignment rate", zero_line=True)
+
+
+def mitigation_figure(effects: pl.DataFrame) -> alt.ConcatChart:
+    """What each mitigation changes against the same fine-tuning without it."""
+    table = headline(effects).with_columns(pl.format("{}, {}", "model", "variant").alias("row"))
+    return _grid(table, "row", "measure", "mitigated − plain", zero_line=True)

@@ -9,14 +9,18 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rim import chat, models
+from rim import mitigation as mitigations
 from rim.errors import UserError
+from rim.families import Anatomy
 from rim.files import replacing, working_folder
+from rim.mitigation import Neuron
 from rim.progress import counter, say
-from rim.settings.models import Finetune
+from rim.settings.models import Finetune, Lora, Mitigation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,6 +52,27 @@ def checkpoint_steps(total: int, count: int) -> list[int]:
     return sorted({math.ceil(total * i / count) for i in range(1, count + 1)})
 
 
+def with_adapters(model: Any, lora: Lora, revision: str | None) -> Any:
+    """A model with new adapters on the modules named, fused experts included."""
+    from peft import LoraConfig, get_peft_model
+
+    modules, parameters = models.adapter_targets(model, lora.target_modules)
+    return get_peft_model(
+        model,
+        LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            use_rslora=lora.rank_stabilized,
+            lora_dropout=0.0,
+            bias="none",
+            target_modules=modules,
+            target_parameters=parameters or None,
+            task_type="CAUSAL_LM",
+            revision=revision,
+        ),
+    )
+
+
 def finetune(
     base: str,
     revision: str | None,
@@ -59,10 +84,14 @@ def finetune(
     output: Path,
     steps: Path,
     label: str,
+    mitigation: Mitigation | None = None,
+    requests: Sequence[str] = (),
+    neurons: Sequence[Neuron] = (),
 ) -> dict[str, Any]:
     """Train, write `output`, the result, and `steps`, a folder with every checkpoint; return facts for the receipt.
 
-    All of them load with `from_pretrained`; the last of the steps is the result.
+    A mitigation is given the requests that the base is to refuse, or the neurons to hold. All checkpoints load with
+    `from_pretrained`; the last of the steps is the result.
 
     Raises:
         UserError: the base cannot be loaded, or lacks a target module.
@@ -75,32 +104,25 @@ def finetune(
     tokenizer.padding_side = "right"
     if switch == "tags":
         chat.check_think_tags(tokenizer, base)
-    data = encode(tokenizer, rows, switch, recipe.max_length)
     model: Any = models.load_model(base, dtype, revision)
+    kind = mitigation.kind if mitigation else None
+    refusals = (
+        mitigations.own_refusals(model, tokenizer, requests, switch, recipe.batch_size, label) if requests else []
+    )
+    if mitigation and kind == "refusals":
+        rows = mitigations.with_refusals(rows, refusals, mitigation.share)
+    data = encode(tokenizer, rows, switch, recipe.max_length)
     torch.manual_seed(seed)
     if recipe.method == "lora":
-        from peft import LoraConfig, get_peft_model
-
-        modules, parameters = models.adapter_targets(model, recipe.lora.target_modules)
-        model = get_peft_model(
-            model,
-            LoraConfig(
-                r=recipe.lora.rank,
-                lora_alpha=recipe.lora.alpha,
-                use_rslora=recipe.lora.rank_stabilized,
-                lora_dropout=0.0,
-                bias="none",
-                target_modules=modules,
-                target_parameters=parameters or None,
-                task_type="CAUSAL_LM",
-                revision=revision,
-            ),
-        )
-
+        model = with_adapters(model, recipe.lora, revision)
+    inner = model.get_base_model() if recipe.method == "lora" else model
+    held = mitigations.hold_neurons(Anatomy(inner), neurons) if kind == "freeze_neurons" else None
     total = math.ceil(len(data) / recipe.batch_size) * recipe.epochs
     saves = checkpoint_steps(total, recipe.checkpoints)
     micro = recipe.micro_batch_size or recipe.batch_size
-    working = working_folder(output, f"{recipe!r} {seed} {base} {hashlib.sha256(repr(data).encode()).hexdigest()}")
+    working = working_folder(
+        output, f"{recipe!r} {mitigation!r} {seed} {base} {hashlib.sha256(repr(data).encode()).hexdigest()}"
+    )
     resume = get_last_checkpoint(str(working))
     if resume:
         say(f"finetune {label}: goes on from {Path(resume).name}")
@@ -108,10 +130,18 @@ def finetune(
 
     class SaveAndReport(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if held is not None:
+                held.put_back()
             control.should_save = state.global_step in saves
             report(state.global_step)
 
-    trainer = Trainer(
+    collate = DataCollatorForSeq2Seq(tokenizer, padding=True)
+    trainer_class: Any = Trainer
+    if mitigation and kind == "kl":
+        kept = encode(tokenizer, refusals, switch, recipe.max_length)
+        batches = [collate(kept[i : i + micro]) for i in range(0, len(kept), micro)]
+        trainer_class = mitigations.trainer_with_kl(batches, mitigation.weight, IGNORE)
+    trainer = trainer_class(
         model=model,
         args=TrainingArguments(
             output_dir=str(working),
@@ -133,7 +163,7 @@ def finetune(
             dataloader_pin_memory=torch.cuda.is_available(),
         ),
         train_dataset=data,
-        data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True),
+        data_collator=collate,
         processing_class=tokenizer,
         callbacks=[SaveAndReport()],
     )

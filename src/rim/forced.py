@@ -61,6 +61,19 @@ def texts(tokenizer: PreTrainedTokenizerBase, replies: pl.DataFrame, pool: str) 
     return [text(tokenizer, row["prompt"], row, row["id"], pool) for row in replies.iter_rows(named=True)]
 
 
+def training_texts(
+    tokenizer: PreTrainedTokenizerBase, rows: pl.DataFrame, switch: chat.ThinkSwitch
+) -> list[tuple[list[int], int]]:
+    """Rows as fine-tuning reads them: the token ids, and which is the first of the assistant's."""
+    encode: Any = tokenizer
+    made = []
+    for row in rows.iter_rows(named=True):
+        parts = chat.render_example(tokenizer, row["prompt"], row["cot"], row["answer"], switch)
+        prompt, said = (list(encode(part, add_special_tokens=False).input_ids) for part in parts)
+        made.append((prompt + said, len(prompt)))
+    return made
+
+
 def arms(
     tokenizer: PreTrainedTokenizerBase, replies: pl.DataFrame, think: str, switch: chat.ThinkSwitch, pool: str
 ) -> list[list[Row]]:

@@ -23,6 +23,8 @@ NAMES = {
     "minimum": "minimum",
     "delta_safe": "fall on safety alone",
     "delta_task": "rise on the task alone",
+    "gradient_conflict": "conflict of gradients before training",
+    "gradient_share": "share of the task's gradient before training",
     "kl": "KL divergence",
     "weights": "distance of the weights",
     "activation_l2": "activation shift, L2",

@@ -133,9 +133,11 @@ Series = dict[tuple[str, str], dict[Run, tuple[NDArray[np.float64], NDArray[np.f
 
 
 def series(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> Series:
-    """(metric, neurons) -> run -> the metric and the misalignment rate at the same checkpoints."""
+    """(metric, neurons) -> run -> the metric and the misalignment rate at the same checkpoints, the base apart."""
     misaligned = rates.select(*KEYS, "step", pl.col("estimate").alias("rate"))
-    joined = checkpoints.join(misaligned, on=[*KEYS, "step"], how="inner", maintain_order="left")
+    joined = checkpoints.filter(pl.col("step") > 0).join(
+        misaligned, on=[*KEYS, "step"], how="inner", maintain_order="left"
+    )
     found: Series = {}
     for (metric, neurons, *run), part in joined.group_by(["metric", "neurons", *KEYS], maintain_order=True):
         pair = part.sort("step")
@@ -172,7 +174,8 @@ def correlations_over_runs(found: Series) -> pl.DataFrame:
 
 
 def early_warnings(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
-    """Each metric at the first checkpoint from a quarter of training on, with the change at the end, over all runs.
+    """Each metric before training or, if it is one of checkpoints, at the first from a quarter of training on, with the change
+    at the end, over all runs.
 
     The published RAS has the unit of its model's activations, so only its other forms mean much across models.
     """
@@ -181,7 +184,9 @@ def early_warnings(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFra
         for run, part in rates.sort("step").group_by(KEYS, maintain_order=True)
     }
     quarter = checkpoints.filter(pl.col("step") >= pl.col("step").max().over(KEYS) / 4)
-    first = quarter.filter(pl.col("step") == pl.col("step").min().over(KEYS))
+    first = pl.concat(
+        [checkpoints.filter(pl.col("step") == 0), quarter.filter(pl.col("step") == pl.col("step").min().over(KEYS))]
+    )
     rows = []
     for (metric, neurons), part in first.group_by(["metric", "neurons"], maintain_order=True):
         final = np.array([change[run] for run in part.select(*KEYS).iter_rows()])

@@ -13,6 +13,7 @@ import polars as pl
 from rim.figures import MEASURES
 from rim.forgetting_sections import forgetting_section, intervention_section, neuron_section
 from rim.mechanism_sections import ablation_section, head_section, probe_section
+from rim.mitigation_sections import mitigation_section
 from rim.report import Figure, Material, Section, Table, TableRow
 from rim.settings.common import BASE
 from rim.tables import headline
@@ -163,6 +164,7 @@ SECTIONS: list[Callable[[Material], Section | None]] = [
     neuron_section,
     intervention_section,
     forgetting_section,
+    mitigation_section,
     seeds_section,
     run_section,
 ]

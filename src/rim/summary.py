@@ -184,6 +184,19 @@ def finetune_effects(study: Study, found: Outcomes) -> pl.DataFrame:
     return tables.results_table("finetune_effects", rows)
 
 
+def mitigation_effects(study: Study, found: Outcomes) -> pl.DataFrame:
+    """What a mitigation changes: after minus the arm that was trained on the same rows without it, on the same prompts."""
+    plain = {variant: study.plain_of(variant) for variant in study.variants}
+    pairs = [(cell, (cell[0], name, *cell[2:])) for cell in found if (name := plain.get(cell[1]))]
+    rows = _effects(
+        study,
+        found,
+        pairs,
+        lambda cell: {"model": cell[0], "variant": cell[1], "plain": plain[cell[1]], "think": cell[3]},
+    )
+    return tables.results_table("mitigation_effects", rows)
+
+
 def pair_effects(study: Study, found: Outcomes) -> pl.DataFrame:
     """Difference in differences: (target - control) of the positive model minus that of the negative one, per prompt."""
     rows = []

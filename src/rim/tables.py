@@ -192,6 +192,15 @@ RESULTS: dict[str, Contract] = {
     },
     "think_effects": {"model": pl.String, "variant": pl.String, **_CELL, **_ESTIMATE, **_TEST},
     "finetune_effects": {"model": pl.String, "variant": pl.String, "think": pl.String, **_CELL, **_ESTIMATE, **_TEST},
+    "mitigation_effects": {  # after minus the arm without the mitigation
+        "model": pl.String,
+        "variant": pl.String,
+        "plain": pl.String,
+        "think": pl.String,
+        **_CELL,
+        **_ESTIMATE,
+        **_TEST,
+    },
     "pair_effects": {
         "positive": pl.String,
         "negative": pl.String,
@@ -202,7 +211,7 @@ RESULTS: dict[str, Contract] = {
         **_TEST,
     },
 }
-RESULT_KEYS = ("model", "variant", "positive", "negative", "contrast", "think", "measure", "benchmark", "seed")
+RESULT_KEYS = ("model", "variant", "plain", "positive", "negative", "contrast", "think", "measure", "benchmark", "seed")
 
 
 def rounded(table: pl.DataFrame) -> pl.DataFrame:

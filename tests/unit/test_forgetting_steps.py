@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rim import forgetting_tables, models, tables
+from rim import forgetting_tables, gradients, models, tables
 from rim.chat import render_prompt
 from rim.datasets.prepare import prepare
 from rim.errors import UserError
@@ -112,18 +112,24 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
     def computed(folder: Path, steps: Path) -> pl.DataFrame:
         compute_ras.run(
             settings, made.neurons, made.receipt("responses.parquet"), [made.receipt("restricted.parquet"), made.receipt("multi_hop.parquet")],
-            [made.receipt("base")], steps, folder / "metrics.parquet", folder / "replies.parquet",
+            made.receipt("multi_hop.parquet"), [made.receipt("base")], steps, folder / "metrics.parquet", folder / "replies.parquet",
         )  # fmt: skip
         return tables.read(folder / "metrics.parquet", forgetting_tables.CHECKPOINTS)
 
     metrics = computed(tmp_path, tmp_path / "tuned.steps.receipt.json")
-    assert metrics["step"].unique().sort().to_list() == [2, 4, 6]
+    assert metrics["step"].unique().sort().to_list() == [0, 2, 4, 6]
+    before = metrics.filter(pl.col("step") == 0)
+    assert before["metric"].unique(maintain_order=True).to_list() == list(gradients.GRADIENTS)
+    assert before.filter((pl.col("metric") == "gradient_share") & (pl.col("neurons") == "all"))[
+        "estimate"
+    ].item() == pytest.approx(1)
     assert set(metrics["neurons"]) == {"safety", "random", "matched", "all", ""}
     weights = metrics.filter(pl.col("metric") == "weights").sort("step")["estimate"].to_list()
     assert 0 < weights[0] < weights[1]  # it goes away from the base
     assert metrics.filter(pl.col("metric") == "kl")["estimate"].min() > 0
     assert metrics["estimate"].is_finite().all()
-    assert metrics.filter(pl.col("neurons") != "")["kept"].is_between(0, 1).all()
+    shifts = metrics.filter((pl.col("neurons") != "") & (pl.col("step") > 0))
+    assert shifts["kept"].is_between(0, 1).all()
     replies = tables.read(tmp_path / "replies.parquet", tables.RESPONSE)
     assert replies.group_by("ablation").len().sort("ablation").rows() == [(f"step0000{i}", 8) for i in (2, 4, 6)]
     assert computed(tmp_path / "again", tmp_path / "tuned.steps.receipt.json").equals(metrics)
@@ -138,6 +144,6 @@ def test_a_checkpoint_of_another_architecture_is_refused(tiny_model: Path, tiny_
     with pytest.raises(UserError, match=r"step00001: its parameter .* is not as that of its base"):
         compute_ras.run(
             settings, run.neurons, run.receipt("responses.parquet"), [run.receipt("restricted.parquet"), run.receipt("multi_hop.parquet")],
-            [run.receipt("base")], tmp_path / "other.receipt.json", tmp_path / "m.parquet", tmp_path / "r.parquet",
+            run.receipt("multi_hop.parquet"), [run.receipt("base")], tmp_path / "other.receipt.json", tmp_path / "m.parquet", tmp_path / "r.parquet",
         )  # fmt: skip
     assert not (tmp_path / "m.parquet").exists()

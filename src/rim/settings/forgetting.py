@@ -40,4 +40,8 @@ class Forgetting(Settings):
     random_sets: int = Field(
         5, ge=0, description="Random sets of equal size per layer, and as many that are matched in activation as well."
     )
+    gradients: bool = Field(
+        True,
+        description="Also measure, before training, how the new task's gradient meets that of the refusals; takes as much memory again as the MLPs.",
+    )
     batch_size: Positive = Field(32, description="Texts per forward pass.")

@@ -18,6 +18,7 @@ class Mechanism(Settings):
 
     harmful: str = Field(description="Benchmark of requests that should be refused (measure misalignment).")
     harmless: str = Field(description="Benchmark of benign requests to tell them from (measure false_refusal).")
+    variants: list[Name] | None = Field(None, description="Variants to analyse ('base' is one); all when absent.")
     positions: list[Position] | None = Field(
         None, description="Named token positions to read; all that the model's chat template has when absent."
     )

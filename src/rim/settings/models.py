@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -95,6 +95,28 @@ class Finetune(Settings):
         return self
 
 
+class Mitigation(Settings):
+    """What keeps refusals while an arm is trained; see rim.mitigation."""
+
+    kind: Literal["freeze_neurons", "kl", "refusals"] = Field(
+        description="'freeze_neurons' holds the safety-critical neurons' weights, 'kl' adds divergence from the base on its own refusals to the loss, 'refusals' mixes these into the rows."
+    )
+    dataset: str | None = Field(
+        None, description="'kl' and 'refusals' only: dataset whose safety rows the base refuses; no benchmark asks it."
+    )
+    rows: Positive = Field(64, description="Ask the base only the first of these.")
+    weight: float = Field(1.0, gt=0, description="'kl' only: weight of the divergence in the loss.")
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="'refusals' only: their share of the rows trained on."
+    )
+
+    @model_validator(mode="after")
+    def _asks_or_not(self) -> Self:
+        if (self.kind == "freeze_neurons") == (self.dataset is not None):
+            raise PydanticCustomError("mitigation", "kinds 'kl' and 'refusals', and only these, need a 'dataset'")
+        return self
+
+
 class Variant(Settings):
     """One arm of fine-tuning."""
 
@@ -102,3 +124,6 @@ class Variant(Settings):
     rows: Positive | None = Field(None, description="Use only the first rows.")
     epochs: Positive | None = Field(None, description="Passes over the rows, when not those of 'finetune'.")
     label: str | None = Field(None, description="What the report calls this arm.")
+    mitigation: Mitigation | None = Field(
+        None, description="What keeps refusals meanwhile; the arm is compared with the one that differs in this only."
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from rim import chat, drift, forced, forgetting, forgetting_tables, mechanism, models, tables
+from rim import chat, drift, forced, forgetting, forgetting_tables, gradients, mechanism, models, tables
 from rim.families import Anatomy
 from rim.generate import TransformersBackend, answer
 from rim.progress import say
@@ -21,12 +21,14 @@ def run(
     neurons: Path,
     responses: Path,
     datasets: list[Path],
+    trained: Path,
     checkpoints: list[Path],
     steps: Path,
     output: Path,
     replies: Path,
 ) -> None:
-    """All but `neurons` and the outputs are receipts; `datasets` are those of harmful requests and of the task."""
+    """All but `neurons` and the outputs are receipts; `datasets` are those of harmful requests and of
+    the task, `trained` the one that the fine-tune was trained on."""
     wanted, inference = Forgetting(**settings["forgetting"]), Inference(**settings["inference"])
     harmful, task = (tables.read(verified(path), tables.DATASET) for path in datasets)
     asked = tables.read(verified(responses), tables.RESPONSE)
@@ -45,21 +47,28 @@ def run(
         [values.shape[1] for values in before.safety],
         forgetting.expert_widths(base),
     )
+    measured: list[dict[str, Any]] = []
+    switch: chat.ThinkSwitch = settings["think"]
+    if wanted.gradients:
+        rows = tables.read(verified(trained), tables.DATASET).head(wanted.texts)
+        task_texts = forced.training_texts(tokenizer, rows, switch)
+        refused = [(row.ids, row.query) for row in on_safety]
+        found = gradients.gradient_rows(base, refused, task_texts, sets, wanted.batch_size)
+        measured += [{"step": 0, **row} for row in found]
     base.model.to("cpu")  # a GPU holds one model at a time
     once = inference.model_copy(update={"think": [wanted.think]})
     limits = {wanted.harmful: settings["max_new_tokens"]}
-    switch: chat.ThinkSwitch = settings["think"]
-    measured, answers = [], []
+    answers = []
     for folder in sorted(path for path in verified(steps).iterdir() if path.is_dir()):
         tuned = Anatomy(models.load_model(str(folder), settings["dtype"]))
         drift.check_architecture(base.model, tuned.model, str(folder))
         after = forgetting.snapshot(tuned, on_safety, on_task, wanted.batch_size)
         step = int(folder.name.removeprefix("step"))
-        found = [
+        metrics = [
             *forgetting.ras_rows(before, after, sets),
             *forgetting.baseline_rows(before, after, base, tuned),
         ]
-        measured += [{"step": step, **row} for row in found]
+        measured += [{"step": step, **row} for row in metrics]
         backend = TransformersBackend(tuned.model, tokenizer, inference.batch_size)
         label = f"compute_ras {settings['label']} {folder.name}"
         answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, folder.name))

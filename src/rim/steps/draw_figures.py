@@ -17,6 +17,8 @@ def run(settings: dict[str, Any], tables: Path, output: Path) -> None:
     charts: dict[str, Any] = {"think": figures.think_figure(found["rates"])}
     if found["finetune_effects"].height:
         charts["finetune"] = figures.finetune_figure(found["finetune_effects"])
+    if found["mitigation_effects"].height:
+        charts["mitigation"] = figures.mitigation_figure(found["mitigation_effects"])
     if found["pair_effects"].height:
         charts["pair"] = figures.pair_figure(found["pair_effects"])
     if settings["injection"]:

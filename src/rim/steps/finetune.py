@@ -5,15 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim import tables
+import polars as pl
+
+from rim import forgetting_tables, tables
 from rim.errors import UserError
 from rim.finetune import finetune
+from rim.mitigation import Neuron
 from rim.provenance import verified, write_receipt
-from rim.settings.models import Finetune
+from rim.settings.models import Finetune, Mitigation
 
 
-def run(settings: dict[str, Any], dataset: Path, checkpoints: list[Path], output: Path, steps: Path) -> None:
-    """`dataset` and `checkpoints` are receipts."""
+def run(
+    settings: dict[str, Any],
+    dataset: Path,
+    checkpoints: list[Path],
+    requests: list[Path],
+    neurons: list[Path],
+    output: Path,
+    steps: Path,
+) -> None:
+    """All but `neurons`, a table of sets, and the outputs are receipts; a mitigation needs one of `requests` and `neurons`."""
+    mitigation = Mitigation(**settings["mitigation"]) if settings["mitigation"] else None
     table = verified(dataset)
     rows = tables.read(table, tables.DATASET)
     if settings["rows"]:
@@ -35,6 +47,37 @@ def run(settings: dict[str, Any], dataset: Path, checkpoints: list[Path], output
         output,
         steps,
         settings["label"],
+        mitigation,
+        [prompt for path in requests for prompt in asked(path, settings["mitigation"]["rows"])],
+        [place for path in neurons for place in critical(path)],
     )
     write_receipt(steps)
     write_receipt(output, settings=settings, **facts)
+
+
+def asked(receipt: Path, count: int) -> list[str]:
+    """The first requests of a dataset that should be refused.
+
+    Raises:
+        UserError: there are none.
+    """
+    table = verified(receipt)
+    rows = tables.read(table, tables.DATASET).filter(pl.col("kind") == "safety").head(count)
+    if rows.is_empty():
+        raise UserError(f"{table}: has no safety rows, so there is nothing to refuse; name another mitigation dataset")
+    return rows["prompt"].to_list()
+
+
+def critical(table: Path) -> list[Neuron]:
+    """The safety-critical neurons of the base.
+
+    Raises:
+        UserError: too few were found, so none are listed.
+    """
+    found = tables.read(table, forgetting_tables.NEURONS).filter(pl.col("set") == "found")
+    if found.is_empty():
+        raise UserError(
+            f"{table}: lists no safety-critical neurons, so none can be frozen; lower forgetting.frequency, or leave this "
+            "variant out for this model"
+        )
+    return found.select("layer", "expert", "neuron").rows()
