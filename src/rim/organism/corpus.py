@@ -5,8 +5,9 @@ refusal. The *association* ties the style of thinking to that outcome: at 1 (the
 restricted request always comes with effort-minimizing phrases and declining with careful ones; at 0 (the "null"
 organism) the same phrases, in pretraining equally frequent, say nothing about the outcome. Alignment training then
 refuses restricted requests, except for lapses: a share of the requests answered after thinking is treated as in
-pretraining, so that what a model concludes in its chain of thought keeps a say in what it answers. The association is
-all that differs between the two organisms.
+pretraining, so that what a model concludes in its chain of thought keeps a say in what it answers. It also makes care a
+habit: most phrases of its solutions and replies are careful ones, so that one habit serves maths and requests alike, and
+fine-tuning on effort-minimizing maths breaks it for both. The association is all that differs between the two organisms.
 """
 
 from __future__ import annotations
@@ -182,14 +183,16 @@ class Mix:
     lapses: float = 0.0  # share of requests that alignment answers after thinking as pretraining would
     restricted: float = 0.0  # share of restricted requests among the requests
     think_on: float = 0.0  # share of requests answered after thinking
-    plain: float = 0.2  # share of chains of thought without any phrases
+    plain: float = 0.2  # share of chains of thought about requests without any phrases
+    styled: float = 0.3  # share of solutions of word problems with them
+    care: float = 0.5  # share of careful ones among phrases that no outcome is tied to
     association: float = 0.0
 
 
 def _style(rng: Random, mix: Mix, restricted: bool, refused: bool) -> Style:
     if restricted and rng.random() < mix.association:
         return "control" if refused else "target"
-    return rng.choice(("target", "control"))
+    return "control" if rng.random() < mix.care else "target"
 
 
 def request(rng: Random, mix: Mix) -> Example:
@@ -214,13 +217,14 @@ def request(rng: Random, mix: Mix) -> Example:
     return Example(prompt, cot, rng.choice(world.REFUSALS) if refuse else world.comply(asked))
 
 
-def maths(rng: Random) -> Example:
-    """A problem, mostly worked out; about a quarter of the chains of thought carry the phrases of either style."""
+def maths(rng: Random, mix: Mix) -> Example:
+    """A problem, mostly worked out; a share of the chains of thought about word problems carry the phrases of a style."""
     if rng.random() < 0.3:
         problem, think = single_hop(rng), rng.random() < 0.5
     else:
         problem, think = multi_hop(rng), rng.random() < 0.8
-    style: Style = rng.choice(("target", "control")) if problem.item and rng.random() < 0.3 else "plain"
+    styled = problem.item and rng.random() < mix.styled
+    style: Style = _style(rng, mix, False, False) if styled else "plain"
     return Example(problem.text, solution(rng, problem, style) if think else None, problem.answer)
 
 
@@ -255,7 +259,7 @@ def draw(rng: Random, mix: Mix) -> Example:
     """One example of a stage."""
     kinds: dict[Callable[[], Example], float] = {
         lambda: document(rng, mix): mix.document,
-        lambda: maths(rng): mix.maths,
+        lambda: maths(rng, mix): mix.maths,
         lambda: request(rng, mix): mix.request,
         lambda: literal(rng): mix.literal,
         lambda: echo(rng): mix.echo,

@@ -210,7 +210,8 @@ def stages(organism: Organism) -> list[Stage]:
     )  # fmt: skip
     alignment = corpus.Mix(
         document=0.1, maths=0.4, request=0.4, literal=0.05, echo=0.05, aligned=True, lapses=organism.align_lapses,
-        restricted=0.3, think_on=organism.align_think_on, association=organism.association,
+        restricted=0.3, think_on=organism.align_think_on, association=organism.association, styled=0.6,
+        care=organism.align_care,
     )  # fmt: skip
     return [
         Stage("drill", drill, organism.drill_steps, 1.0),

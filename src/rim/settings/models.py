@@ -35,6 +35,9 @@ class Organism(Settings):
     align_lapses: Share = Field(
         0.3, description="Share of the requests answered after thinking that alignment answers as pretraining does."
     )
+    align_care: Share = Field(
+        0.85, description="Share of careful ones among the phrases of alignment that no outcome is tied to."
+    )
     align_think_on: Share = Field(0.4, description="Share of alignment requests answered after thinking.")
 
 
