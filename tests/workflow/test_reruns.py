@@ -20,16 +20,28 @@ import pytest
 from tests.workflow.conftest import cloned, command, configured, environment, jobs, publish, run, snakemake
 
 pytestmark = pytest.mark.xdist_group("smoke")
-RESULTS = ("summarize", "summarize_mechanism", "draw_figures", "report")  # what the whole configuration goes into
+RESULTS = (
+    "summarize",
+    "summarize_mechanism",
+    "summarize_forgetting",
+    "draw_figures",
+    "report",
+)  # what the whole configuration goes into
 JUDGED = ("compare_judges", *RESULTS)
 ABLATED = ("ablate *", "judge_ablated *", "grade_ablated *")
 ANALYSED = ("fit_probes *", "find_refusal_heads *", "sweep_heads *", *ABLATED)
+NEURONS = ("find_safety_neurons *", "ablate_neurons *", "judge_without_neurons *", "grade_without_neurons *")
+FOLLOWED = ("compute_ras *", "judge_checkpoints *")
+FROZEN = "finetune *variant=gsm8k_target_frozen"  # is given the neurons
 ASKED = (
     "infer *",
     "annotate_patterns *",
     "summarize_patterns",
     "cache_activations *",
     *ANALYSED,
+    *NEURONS,
+    *FOLLOWED,
+    FROZEN,
     "grade_answers *",
     *JUDGED,
 )
@@ -77,11 +89,18 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "the recipe of fine-tuning": (
         configure(finetune__learning_rate=0.004),
-        ("finetune *", *(f"{rule} *variant=gsm8k*" for rule in OF_AN_ARM), *JUDGED),
+        ("finetune *", *(f"{rule} *variant=gsm8k*" for rule in OF_AN_ARM), *FOLLOWED, *JUDGED),
     ),
     "a judge's threshold": (
         configure(judges__rule__threshold=4),
-        ("judge_responses judge=rule *", *ANALYSED, "summarize_patterns", *JUDGED),
+        (
+            "judge_responses judge=rule *",
+            "judge_without_neurons *",
+            "judge_checkpoints *",
+            *ANALYSED,
+            "summarize_patterns",
+            *JUDGED,
+        ),
     ),
     "the title": (configure(title="Another title"), RESULTS),
     "what is injected": (
@@ -98,11 +117,11 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "a step": (
         edit("src/rim/steps/grade_answers.py", "references = {}", "references = dict()"),
-        ("grade_answers *", "grade_ablated *", *RESULTS),
+        ("grade_answers *", "grade_ablated *", "grade_without_neurons *", *RESULTS),
     ),
     "a module that many steps call": (
         edit("src/rim/chat.py", "text.partition(CLOSE)", "text.partition(CLOSE + '')"),
-        REPLIES,
+        ("finetune *", *REPLIES),
     ),
     "an environment": (
         edit("envs/train.yaml", "python=3.11", "python=3.12"),
@@ -127,6 +146,8 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
             "train_organism model=another seed=0",
             "inject_patterns model=another seed=0",
             *(f"{rule} model=another seed=0 variant=base" for rule in OF_A_BASE if rule != "judge_responses"),
+            *(f"{rule} model=another seed=0 variant=base" for rule in ("find_safety_neurons", "ablate_neurons", "grade_without_neurons")),
+            "judge_without_neurons judge=rule model=another seed=0 variant=base",
             "judge_ablated judge=rule model=another seed=0 variant=base",
             "judge_responses judge=rule model=another seed=0 variant=base",
             "judge_responses judge=rule model=another seed=0 variant=injected",

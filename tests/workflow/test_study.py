@@ -21,15 +21,15 @@ from tests.workflow.conftest import add_study, command, configured, counted, env
             "demo",
             {
                 "train_organism": 3,
-                "finetune": 15,
-                "infer": 18,
+                "finetune": 24,
+                "infer": 27,
                 "inject_patterns": 3,
                 "cache_activations": 18,
                 "fit_probes": 18,
                 "ablate": 3,
                 "find_safety_neurons": 3,
                 "ablate_neurons": 3,
-                "compute_ras": 6,
+                "compute_ras": 15,
                 "report": 1,
             },
         ),
@@ -91,11 +91,11 @@ def tables_of(directory: Path) -> dict[str, bytes]:
 @pytest.mark.xdist_group("smoke")
 def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
     html = (smoke / "results/smoke/report.html").read_text()
-    assert html.count("<svg") == 12
-    for section in ("patterns", "injection", "judges", "neurons", "neuron-effects", "forgetting"):
+    assert html.count("<svg") == 13
+    for section in ("patterns", "injection", "judges", "neurons", "neuron-effects", "forgetting", "mitigation"):
         assert f'<section id="{section}">' in html
     rates = pl.read_csv(smoke / "results/smoke/tables/rates.csv")
-    assert rates.filter(pl.col("measure") == "misalignment").height == 7 * 2
+    assert rates.filter(pl.col("measure") == "misalignment").height == 8 * 2
     responses = pl.read_parquet(smoke / "data/responses/smoke/associated/base/seed0.parquet")
     incomplete = responses.filter(
         (pl.col("benchmark") == "restricted") & (pl.col("think") == "on") & ~pl.col("complete")
@@ -130,9 +130,9 @@ def test_receipts_match_what_they_describe(smoke: Path) -> None:
     from rim.files import sha256
 
     receipts = list((smoke / "data").rglob("*.receipt.json"))
-    # datasets, organisms, fine-tunes with their steps, replies after injection and ablation of heads and of neurons, and per
-    # run replies, activations and directions; replies of checkpoints; annotations
-    assert len(receipts) == 6 + 3 + 2 * 4 + 3 + 3 + 3 + 3 * 7 + 2 + 1
+    # datasets, organisms, fine-tunes with their steps, replies after injection and ablation of heads and of neurons, of every
+    # run, activations and directions of analysed runs, replies of checkpoints, annotations
+    assert len(receipts) == 6 + 3 + 2 * 5 + 3 + 3 + 3 + 8 + 2 * 7 + 2 + 1
     for receipt in receipts:
         artifact = receipt.with_name(receipt.name.removesuffix(".receipt.json"))
         assert json.loads(receipt.read_text())["sha256"] == sha256(artifact)
@@ -143,7 +143,7 @@ def test_nothing_is_done_twice_and_another_run_gives_the_same_tables(smoke: Path
     again = snakemake(smoke, "--configfile", str(smoke / "study.yaml"), repository=smoke)
     assert "Nothing to be done" in again.stdout + again.stderr
     before = tables_of(smoke)
-    assert len(before) == 11 + 4 + 5 + 4 + 10 + 4
+    assert len(before) == 12 + 5 + 5 + 4 + 10 + 4
     fresh = snakemake(tmp_path, "--configfile", add_study(tmp_path), repository=smoke)
     assert fresh.returncode == 0, fresh.stdout + fresh.stderr
     assert tables_of(tmp_path) == before
