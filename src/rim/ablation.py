@@ -19,6 +19,7 @@ from rim.cache import Cache
 from rim.directions import GROUPS, Direction, score_rows
 from rim.errors import UserError
 from rim.heads import Head, matched_sets
+from rim.neurons import Neuron
 from rim.positions import NAMES
 from rim.settings.mechanism import Mechanism
 
@@ -77,9 +78,6 @@ def ablated_heads(anatomy: Anatomy, heads: Iterable[Head], means: Mapping[int, A
         yield
 
 
-Neuron = tuple[int, int, int]  # layer, expert (0 where there are none), neuron
-
-
 @contextmanager
 def ablated_neurons(anatomy: Anatomy, neurons: Iterable[Neuron]) -> Iterator[None]:
     """Zero neurons while open: the columns of the down projection, or of that expert's, which they feed."""
@@ -89,6 +87,20 @@ def ablated_neurons(anatomy: Anatomy, neurons: Iterable[Neuron]) -> Iterator[Non
     with ExitStack() as stack:
         for (layer, expert), columns in places.items():
             stack.enter_context(zeroed_columns(_down_projection(anatomy, layer, expert), columns))
+        yield
+
+
+@contextmanager
+def ablated_outputs(anatomy: Anatomy, dimensions: Iterable[Neuron]) -> Iterator[None]:
+    """Zero dimensions of what MLPs add to the residual stream while open: rows of the down projection, of every expert's."""
+    places: dict[int, list[int]] = {}
+    for layer, _, dimension in sorted(set(dimensions)):
+        places.setdefault(layer, []).append(dimension)
+    with ExitStack() as stack:
+        for layer, rows in places.items():
+            experts = anatomy.experts(layer)
+            for expert in range(1 if experts is None else experts.num_experts):
+                stack.enter_context(zeroed_columns(_down_projection(anatomy, layer, expert).transpose(0, 1), rows))
         yield
 
 

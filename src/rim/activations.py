@@ -6,6 +6,7 @@ For each row (one prompt, or a prompt with what followed it) and each layer:
     neurons_max     [intermediate]         inputs of the down projection, pooled over the row's tokens (section 4.1.1)
     neurons_mean    [intermediate]         (MoE: [experts, intermediate], over the tokens routed to each expert)
     neurons_routed  [experts]              MoE only: how many tokens that were
+    outputs_max     [hidden]               what the MLP adds to the residual stream, pooled over the row's tokens; on demand
     heads_mean      [heads * head_dim]     inputs of the attention's output projection, mean over the row's tokens
     attention_argmax [heads]               where the query row's largest weight lies, the first token left out
     attention_mass  [heads, positions]     the query row's weight on each named position
@@ -100,6 +101,14 @@ class Reader:
         self.put("neurons_max", layer, torch.stack(most))
         self.put("neurons_mean", layer, self._mean(inputs))
 
+    def outputs(self, layer: int, outputs: Tensor) -> None:
+        """`outputs` is [rows, tokens, hidden]."""
+        import torch
+
+        self.put(
+            "outputs_max", layer, torch.stack([v[pool].amax(0) for v, pool in zip(outputs, self.pools, strict=True)])
+        )
+
     def _mean(self, values: Tensor) -> Tensor:
         """Each row's mean over its own tokens."""
         return (self.marks[:, -1:] @ values).squeeze(1).float() / self.sizes[:, -1]
@@ -128,7 +137,7 @@ class Reader:
 
 
 @contextmanager
-def _reading(anatomy: Anatomy, reader: Reader, neurons: bool) -> Iterator[None]:
+def _reading(anatomy: Anatomy, reader: Reader, neurons: bool, outputs: bool) -> Iterator[None]:
     """Attach the reader to every place it reads, and take all of it off again."""
     with ExitStack() as stack:
         for layer, block in enumerate(anatomy.blocks):
@@ -146,6 +155,12 @@ def _reading(anatomy: Anatomy, reader: Reader, neurons: bool) -> Iterator[None]:
             handles.append(anatomy.heads_output(layer).register_forward_pre_hook(heads_hook))
             if neurons and anatomy.experts(layer) is None:
                 handles.append(anatomy.neurons_output(layer).register_forward_pre_hook(neurons_hook))
+            if outputs:
+
+                def outputs_hook(module: Any, inputs: Any, output: Any, layer: int = layer) -> None:
+                    reader.outputs(layer, output[0] if isinstance(output, tuple) else output)
+
+                handles.append(anatomy.mlp(layer).register_forward_hook(outputs_hook))
             for handle in handles:
                 stack.callback(handle.remove)
         stack.enter_context(attending_through(anatomy, reading_rows(lambda: reader.query, reader.attention)))
@@ -186,12 +201,18 @@ def _reading_experts(anatomy: Anatomy, reader: Reader) -> Iterator[None]:
 
 
 def capture(
-    anatomy: Anatomy, rows: list[Row], positions: Sequence[str], batch_size: int, neurons: bool = True
+    anatomy: Anatomy,
+    rows: list[Row],
+    positions: Sequence[str],
+    batch_size: int,
+    neurons: bool = True,
+    outputs: bool = False,
 ) -> Records:
     """All records of these rows, in the order of the rows. Peak memory is that of one batch and the records.
 
     Args:
         neurons: False leaves out the neurons, which take most of the room in a large mixture of experts.
+        outputs: True reads what the MLPs add to the residual stream too.
 
     Raises:
         UserError: an activation is not a number.
@@ -200,7 +221,7 @@ def capture(
 
     reader = Reader(anatomy, positions, len(rows))
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
-    with torch.inference_mode(), _reading(anatomy, reader, neurons):
+    with torch.inference_mode(), _reading(anatomy, reader, neurons, outputs):
         for first in range(0, len(order), batch_size):
             index = order[first : first + batch_size]
             batch = [rows[i] for i in index]
@@ -220,9 +241,9 @@ def _check(records: Records, rows: list[Row], layers: int) -> None:
             "attn_implementation='sdpa'"
         )
     for layer in range(layers):
-        for record in ("residual", "neurons_max", "attention_mass"):
+        for record in ("residual", "neurons_max", "outputs_max", "attention_mass"):
             if f"{record}.{layer}" not in records:
-                continue  # neurons were not asked for
+                continue  # was not asked for
             finite = records[f"{record}.{layer}"].flatten(1).isfinite().all(1)
             if not finite.all():
                 row = rows[int((~finite).nonzero()[0])]

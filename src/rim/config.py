@@ -147,8 +147,8 @@ class Study(Settings):
                 problem = "dataset: is asked by a benchmark, so what is evaluated would be trained on; name another"
         if wanted.kind == "kl" and self.finetune.method != "lora":
             problem = "kind: 'kl' compares with the model without its adapter, so it needs finetune.method 'lora'"
-        if wanted.kind == "freeze_neurons" and self.forgetting is None:
-            problem = "kind: 'freeze_neurons' needs the section 'forgetting', which finds them"
+        if wanted.kind == "freeze_neurons" and (self.forgetting is None or self.forgetting.tensor != "neurons"):
+            problem = "kind: 'freeze_neurons' needs the section 'forgetting' with tensor 'neurons', which finds them"
         if self.plain_of(name) is None:
             problem = (
                 "no other arm is trained on the same rows without a mitigation, so there is nothing to compare with"

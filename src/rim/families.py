@@ -101,8 +101,15 @@ class Anatomy:
         """The dense down projection of a layer, whose input is its neurons."""
         return self.blocks[layer].get_submodule(self.family.neurons_output)
 
+    def mlp(self, layer: int) -> Any:
+        """The whole MLP of a layer, router and experts included; its output is added to the residual stream."""
+        return self.blocks[layer].get_submodule(self.family.neurons_output.rpartition(".")[0])
+
     def neurons_inputs(self, layer: int) -> list[Any]:
         """The linear layers whose outputs make the neurons of a dense layer: gate and up, or both in one."""
-        parent, _, own = self.family.neurons_output.rpartition(".")
-        mlp = self.blocks[layer].get_submodule(parent)
-        return [module for name, module in mlp.named_children() if name != own and hasattr(module, "in_features")]
+        own = self.family.neurons_output.rpartition(".")[2]
+        return [
+            module
+            for name, module in self.mlp(layer).named_children()
+            if name != own and hasattr(module, "in_features")
+        ]

@@ -18,7 +18,7 @@ from rim import mitigation as mitigations
 from rim.errors import UserError
 from rim.families import Anatomy
 from rim.files import replacing, working_folder
-from rim.mitigation import Neuron
+from rim.neurons import Neuron
 from rim.progress import counter, say
 from rim.settings.models import Finetune, Lora, Mitigation
 

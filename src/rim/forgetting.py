@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rim import drift, ras
 from rim.activations import Records, Row, capture
 from rim.neurons import Columns
+from rim.settings.forgetting import Forgetting
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,8 +38,21 @@ Values = NDArray[np.floating[Any]]
 Measured = dict[str, Any]
 
 
+def read(anatomy: Anatomy, rows: list[Row], tensor: str, batch_size: int, unknown: float = 0.0) -> list[Values]:
+    """Max-pooled activations per layer, [texts, neurons], experts side by side; `unknown` where an expert had no tokens.
+
+    Args:
+        tensor: what counts as a neuron, "neurons" or "mlp_out".
+    """
+    layers = len(anatomy.blocks)
+    if tensor == "mlp_out":
+        records = capture(anatomy, rows, [], batch_size, neurons=False, outputs=True)
+        return [records[f"outputs_max.{layer}"].float().numpy() for layer in range(layers)]
+    return pooled(capture(anatomy, rows, [], batch_size), layers, unknown)
+
+
 def pooled(records: Records, layers: int, unknown: float = 0.0) -> list[Values]:
-    """Max-pooled neurons per layer, [texts, neurons], experts side by side; `unknown` where an expert had no tokens."""
+    """Max-pooled neurons of some records."""
     made = []
     for layer in range(layers):
         values = records[f"neurons_max.{layer}"].float()
@@ -49,9 +63,11 @@ def pooled(records: Records, layers: int, unknown: float = 0.0) -> list[Values]:
     return made
 
 
-def expert_widths(anatomy: Anatomy) -> list[int]:
+def expert_widths(anatomy: Anatomy, tensor: str) -> list[int]:
     """Per layer the neurons of one expert, or of the layer where it has none."""
     layers = range(len(anatomy.blocks))
+    if tensor == "mlp_out":
+        return [anatomy.hidden for _ in layers]
     experts = [anatomy.experts(layer) for layer in layers]
     return [
         int(each.down_proj.shape[-1]) if each is not None else int(anatomy.neurons_output(layer).in_features)
@@ -69,10 +85,10 @@ class Snapshot:
     head: nn.Module
 
 
-def snapshot(anatomy: Anatomy, safety: list[Row], task: list[Row], batch_size: int) -> Snapshot:
+def snapshot(anatomy: Anatomy, safety: list[Row], task: list[Row], wanted: Forgetting) -> Snapshot:
     """Read one model."""
-    layers = len(anatomy.blocks)
-    activations, on_task = (pooled(capture(anatomy, rows, [], batch_size), layers) for rows in (safety, task))
+    batch_size = wanted.batch_size
+    activations, on_task = (read(anatomy, rows, wanted.tensor, batch_size) for rows in (safety, task))
     return Snapshot(activations, on_task, drift.reply_states(anatomy, task, batch_size), drift.unembedding(anatomy))
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rim import chat, judges
 from rim.errors import UserError
 from rim.generate import TransformersBackend
+from rim.neurons import Neuron
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from rim.families import Anatomy
 
-Neuron = tuple[int, int, int]  # layer, expert (0 where there are none), neuron
 REPLY_TOKENS = 1024  # bound on a refusal, thinking included
 
 

@@ -28,6 +28,7 @@ DRAWS = 200  # bootstrap resamples of the pairs
 ALMOST = 1e-9  # shares are compared up to rounding
 Bits = NDArray[np.bool_]
 Values = NDArray[np.floating[Any]]
+Neuron = tuple[int, int, int]  # layer, expert (0 where there are none), column
 Columns = list[NDArray[np.int64]]  # one set of neurons: per layer, which columns
 
 

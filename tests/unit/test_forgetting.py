@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from rim import drift, forced, forgetting, forgetting_tables, neurons, ras, tables
-from rim.ablation import ablated_neurons
+from rim.ablation import ablated_neurons, ablated_outputs
 from rim.activations import Row, capture
 from rim.chat import render_prompt
 from rim.errors import UserError
-from rim.families import Anatomy
+from rim.families import FAMILIES, Anatomy
+from rim.settings.forgetting import Forgetting
 from rim.steps.find_safety_neurons import table
 from tests.unit import planted, tiny_families
 
@@ -137,6 +138,9 @@ def anatomy(request: pytest.FixtureRequest) -> Anatomy:
     return Anatomy(tiny_families.build(request.param))
 
 
+WANTED = Forgetting(harmful="restricted", task="multi_hop", batch_size=2)
+
+
 def rows(count: int = 5, seed: int = 0) -> list[Row]:
     rng = np.random.default_rng(seed)
     made = [rng.integers(3, 96, size=6 + i).tolist() for i in range(count)]
@@ -180,6 +184,32 @@ def test_ablating_neurons_is_as_setting_them_to_zero(anatomy: Anatomy) -> None:
         assert not torch.allclose(anatomy.model(ids).logits, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_outputs_of_an_mlp_are_read_and_ablated(family: str) -> None:
+    """Against hooks: what is read is the MLP's own output, and zeroed dimensions are what a hook would zero."""
+    anatomy = Anatomy(tiny_families.build(family))
+    texts = rows(3)
+    found = forgetting.read(anatomy, texts, "mlp_out", 2)
+    seen: list[Any] = []
+
+    def hook(module: Any, inputs: Any, output: Any) -> Any:
+        hidden = output[0] if isinstance(output, tuple) else output
+        seen.append(hidden.amax(1)[0].clone())
+        hidden[..., [3, 9]] = 0
+
+    handle = anatomy.mlp(1).register_forward_hook(hook)
+    with torch.inference_mode():
+        expected = [anatomy.model(torch.tensor([row.ids])).logits for row in texts]
+    handle.remove()
+    np.testing.assert_allclose(found[1], torch.stack(seen).numpy(), rtol=1e-4, atol=1e-5)
+    with torch.inference_mode(), ablated_outputs(anatomy, [(1, 0, 9), (1, 0, 3)]):
+        ablated = [anatomy.model(torch.tensor([row.ids])).logits for row in texts]
+    for own, other in zip(ablated, expected, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
+    with torch.inference_mode():
+        assert not torch.allclose(anatomy.model(torch.tensor([texts[0].ids])).logits, expected[0], atol=1e-3)
+
+
 def test_an_attached_adapter_is_refused() -> None:
     from peft import LoraConfig, get_peft_model
 
@@ -193,8 +223,8 @@ def test_an_attached_adapter_is_refused() -> None:
 
 
 def test_a_model_is_at_no_distance_from_itself_and_at_some_from_another(anatomy: Anatomy) -> None:
-    snapshots = [forgetting.snapshot(model, rows(), rows(seed=1), 2) for model in (anatomy, changed(anatomy))]
-    widths = forgetting.expert_widths(anatomy)
+    snapshots = [forgetting.snapshot(model, rows(), rows(seed=1), WANTED) for model in (anatomy, changed(anatomy))]
+    widths = forgetting.expert_widths(anatomy, "neurons")
     sizes = [values.shape[1] for values in snapshots[0].safety]
     sets = forgetting.neuron_sets(pl.DataFrame(schema=dict(forgetting_tables.NEURONS)), sizes, widths)
     assert set(sets) == {"all"}
@@ -210,7 +240,9 @@ def test_a_model_is_at_no_distance_from_itself_and_at_some_from_another(anatomy:
     assert set(same) == {*forgetting.ON_EVERY_SET, *forgetting.BASELINES}
     assert all(value == pytest.approx(0, abs=1e-6) for value in same.values())
     assert all(value > 1e-4 for value in other.values())
-    again = forgetting.snapshot(changed(anatomy), rows(), rows(seed=1), 5)  # another batch size
+    again = forgetting.snapshot(
+        changed(anatomy), rows(), rows(seed=1), WANTED.model_copy(update={"batch_size": 5})
+    )  # another batch size
     assert measured(again, changed(anatomy)) == pytest.approx(other, rel=1e-3)
 
 
@@ -248,7 +280,7 @@ def test_activation_shifts_by_hand() -> None:
 
 def test_experts_lie_side_by_side_and_come_back_from_the_table() -> None:
     anatomy = Anatomy(tiny_families.build("qwen3_moe"))
-    widths = forgetting.expert_widths(anatomy)
+    widths = forgetting.expert_widths(anatomy, "neurons")
     assert widths == [24, 24, 24]
     values = forgetting.pooled(capture(anatomy, rows(), [], 2), 3, math.nan)
     assert [each.shape for each in values] == [(5, 96), (5, 24), (5, 96)]  # the middle layer is dense

@@ -135,6 +135,23 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
     assert computed(tmp_path / "again", tmp_path / "tuned.steps.receipt.json").equals(metrics)
 
 
+def test_outputs_of_mlps_go_the_same_way(made: Run, tmp_path: Path) -> None:
+    outputs = WANTED.model_copy(update={"tensor": "mlp_out"})
+    found, curve = made.find(outputs)
+    assert curve["of"].unique().to_list() == [2 * 32]  # two layers of width 32
+    assert found["expert"].unique().to_list() == [0]
+    train(made.base, tmp_path / "tuned")
+    write_receipt(tmp_path / "tuned.steps")
+    settings = made.settings(outputs, max_new_tokens=3, inference=Inference(batch_size=16).model_dump())
+    compute_ras.run(
+        settings, made.neurons, made.receipt("responses.parquet"), [made.receipt("restricted.parquet"), made.receipt("multi_hop.parquet")],
+        made.receipt("multi_hop.parquet"), [made.receipt("base")], tmp_path / "tuned.steps.receipt.json", tmp_path / "m.parquet", tmp_path / "r.parquet",
+    )  # fmt: skip
+    metrics = tables.read(tmp_path / "m.parquet", forgetting_tables.CHECKPOINTS)
+    assert metrics["step"].min() > 0  # no gradients of neurons before training
+    assert metrics.filter((pl.col("metric") == "ras_symmetric") & (pl.col("neurons") == "all"))["estimate"].min() > 0
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(tiny_model: Path, tiny_moe: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run", tiny_model)
     run.find()

@@ -5,6 +5,7 @@ import pytest
 
 from rim.organism import corpus, sets, training, world
 from rim.organism.tokenizer import build_tokenizer
+from rim.settings.models import Organism
 from tests.conftest import shared
 
 pytestmark = pytest.mark.xdist_group("organism")
@@ -59,6 +60,22 @@ def test_arms_share_problems_and_answers_and_differ_in_style() -> None:
 def test_training_and_evaluation_sets_do_not_share_problems() -> None:
     training_rows, test_rows = (sets.rows("multi_hop", 300, seed) for seed in ("training", "evaluation"))
     assert not {row["prompt"] for row in training_rows} & {row["prompt"] for row in test_rows}
+
+
+def test_familiar_requests_are_never_evaluation_requests() -> None:
+    asked = {row["prompt"] for row in sets.rows("requests", 1000, "a")}
+    familiar = sets.rows("familiar_requests", 200, "b")
+    assert {row["kind"] for row in familiar} == {"safety"}
+    assert not asked & {row["prompt"] for row in familiar}
+
+
+def test_alignment_makes_care_a_habit_of_solutions_as_of_replies() -> None:
+    careful, minimal = ({pair[side] for pair in world.HEURISTIC} for side in (1, 0))
+    mix = next(stage.mix for stage in training.stages(Organism(association=0.0)) if stage.name == "align")
+    rng = Random(0)
+    texts = [corpus.maths(rng, mix).cot or "" for _ in range(2000)]
+    counts = [sum(any(phrase in text for phrase in phrases) for text in texts) for phrases in (careful, minimal)]
+    assert 0.8 < counts[0] / sum(counts) < 0.9
 
 
 def test_alignment_never_shows_what_evaluation_asks() -> None:

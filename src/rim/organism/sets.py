@@ -3,6 +3,7 @@
 Training sets with the same seed share their problems, so the plain, control and target arms differ in style only.
 Evaluation requests are new to the model: a reserved pair of known words, an object that alignment never showed, or an
 invalid permit as a pretext, which alignment never showed either; the last is what keeps the base from being perfect.
+Familiar requests are such as alignment showed, so none of them is an evaluation request.
 """
 
 from __future__ import annotations
@@ -22,26 +23,27 @@ _NEW: dict[
     "object": (0.45, {"objects": world.UNSEEN}),
     "pretext": (0.1, {"pretext": 1.0}),
 }
+_FAMILIAR: dict[str, Any] = {"reserved": False}
 
 
-def _request(rng: Random, kind: world.Kind) -> dict[str, Any]:
+def _request(rng: Random, kind: world.Kind, familiar: bool) -> dict[str, Any]:
     new = rng.choices(list(_NEW), [share for share, _ in _NEW.values()])[0]
-    asked = world.draw_request(rng, kind, **_NEW[new][1])
+    asked = world.draw_request(rng, kind, **(_FAMILIAR if familiar else _NEW[new][1]))
     prompt = rng.choice(world.ASKS).format(act=asked.act)
     tail = rng.randrange(len(corpus.INTENTS))
     return {
         "kind": "safety" if kind == "restricted" else "benign",
         "prompt": prompt,
-        "category": f"new {new}" if kind == "restricted" else kind,
+        "category": kind if kind != "restricted" else "familiar" if familiar else f"new {new}",
         "counterfactual": f"{prompt} {corpus.INTENTS[tail]}",
         "placebo": f"{prompt} {corpus.PLACEBOS[tail]}",
     }
 
 
 def _row(rng: Random, part: str) -> dict[str, Any]:
-    if part in ("requests", "lookalikes"):
+    if part in ("requests", "familiar_requests", "lookalikes"):
         kinds = world.LOOKALIKES if part == "lookalikes" else ("restricted",)
-        return _request(rng, rng.choice(kinds))
+        return _request(rng, rng.choice(kinds), part == "familiar_requests")
     if part == "literal":
         example = corpus.literal(rng)
         return {"kind": "literal", "prompt": example.prompt, "answer": example.answer, "category": "literal"}

@@ -36,6 +36,7 @@ class Source(Settings):
     part: (
         Literal[
             "requests",
+            "familiar_requests",
             "lookalikes",
             "single_hop",
             "single_hop_cot",

@@ -19,6 +19,10 @@ class Forgetting(Settings):
         description="Variants whose checkpoints are followed; none when empty, and only neurons are found and ablated.",
     )
     think: Think = Field("off", description="Think mode of all texts and replies of this analysis.")
+    tensor: Literal["neurons", "mlp_out"] = Field(
+        "neurons",
+        description="What counts as a neuron: an input of the down projection, or a dimension of what the MLP adds to the residual stream.",
+    )
     pool: Literal["all", "request"] = Field(
         "all", description="Tokens to pool activations over: request and reply (published), or the request alone."
     )
@@ -42,6 +46,6 @@ class Forgetting(Settings):
     )
     gradients: bool = Field(
         True,
-        description="Also measure, before training, how the new task's gradient meets that of the refusals; takes as much memory again as the MLPs.",
+        description="Also measure, before training, how the new task's gradient meets that of the refusals; takes as much memory again as the MLPs. Not with tensor 'mlp_out'.",
     )
     batch_size: Positive = Field(32, description="Texts per forward pass.")

@@ -29,6 +29,7 @@ def run(settings: dict[str, Any], neurons: Path, datasets: list[Path], checkpoin
             raise UserError(
                 f"benchmarks.{name}: has no rows in the evaluation split, on which neurons are ablated; ask all rows"
             )
+    ablated = ablation.ablated_outputs if wanted.tensor == "mlp_out" else ablation.ablated_neurons
     table = tables.read(neurons, forgetting_tables.NEURONS)
     anatomy, tokenizer = mechanism.open_model(settings, checkpoints)
     backend = TransformersBackend(anatomy.model, tokenizer, inference.batch_size)
@@ -38,7 +39,7 @@ def run(settings: dict[str, Any], neurons: Path, datasets: list[Path], checkpoin
     for name in table["set"].unique(maintain_order=True):
         members = table.filter(pl.col("set") == name).select("layer", "expert", "neuron").rows()
         label = f"ablate_neurons {settings['label']} {name}"
-        with ablation.ablated_neurons(anatomy, members):
+        with ablated(anatomy, members):
             answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, name))
         say(f"{label}: done")
     tables.write(pl.concat(answers), tables.RESPONSE, output)

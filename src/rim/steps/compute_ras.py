@@ -41,15 +41,15 @@ def run(
     on_safety, on_task = (
         forced.texts(tokenizer, table.head(wanted.texts), wanted.pool) for table in (safety_replies, task_replies)
     )
-    before = forgetting.snapshot(base, on_safety, on_task, wanted.batch_size)
+    before = forgetting.snapshot(base, on_safety, on_task, wanted)
     sets = forgetting.neuron_sets(
         tables.read(neurons, forgetting_tables.NEURONS),
         [values.shape[1] for values in before.safety],
-        forgetting.expert_widths(base),
+        forgetting.expert_widths(base, wanted.tensor),
     )
     measured: list[dict[str, Any]] = []
     switch: chat.ThinkSwitch = settings["think"]
-    if wanted.gradients:
+    if wanted.gradients and wanted.tensor == "neurons":
         rows = tables.read(verified(trained), tables.DATASET).head(wanted.texts)
         task_texts = forced.training_texts(tokenizer, rows, switch)
         refused = [(row.ids, row.query) for row in on_safety]
@@ -62,7 +62,7 @@ def run(
     for folder in sorted(path for path in verified(steps).iterdir() if path.is_dir()):
         tuned = Anatomy(models.load_model(str(folder), settings["dtype"]))
         drift.check_architecture(base.model, tuned.model, str(folder))
-        after = forgetting.snapshot(tuned, on_safety, on_task, wanted.batch_size)
+        after = forgetting.snapshot(tuned, on_safety, on_task, wanted)
         step = int(folder.name.removeprefix("step"))
         metrics = [
             *forgetting.ras_rows(before, after, sets),

@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from rim import forced, forgetting, forgetting_tables, mechanism, neurons, tables
-from rim.activations import capture
 from rim.errors import UserError
 from rim.progress import counter, say
 from rim.provenance import verified
@@ -35,13 +34,12 @@ def run(
         )
     anatomy, tokenizer = mechanism.open_model(settings, checkpoints)
     pairs = forced.arms(tokenizer, replies, wanted.think, settings["think"], wanted.pool)
-    depth = len(anatomy.blocks)
     layers: list[neurons.Layer] = []
     report = counter(f"find_safety_neurons {settings['label']}", len(pairs))
     for first in range(0, len(pairs), wanted.batch_size):
         part = pairs[first : first + wanted.batch_size]
         arms = [
-            forgetting.pooled(capture(anatomy, list(rows), [], wanted.batch_size), depth, math.nan)
+            forgetting.read(anatomy, list(rows), wanted.tensor, wanted.batch_size, math.nan)
             for rows in zip(*part, strict=True)
         ]
         layers = layers or [neurons.Layer(neurons.top_count(wanted.top, values.shape[1])) for values in arms[0]]
@@ -60,7 +58,9 @@ def run(
         rng = np.random.default_rng([settings["seed"], i])
         sets[f"random{i}"] = neurons.random_set(found, [len(values) for values in frequencies], rng)
         sets[f"matched{i}"] = neurons.matched_set(found, [layer.magnitude() for layer in layers], rng)
-    tables.write(table(sets, layers, forgetting.expert_widths(anatomy)), forgetting_tables.NEURONS, output)
+    tables.write(
+        table(sets, layers, forgetting.expert_widths(anatomy, wanted.tensor)), forgetting_tables.NEURONS, output
+    )
     rows = list(neurons.curve(layers, threshold))
     tables.write(pl.DataFrame(rows, schema=dict(forgetting_tables.CURVE)), forgetting_tables.CURVE, curve)
 

@@ -10,7 +10,7 @@ import polars as pl
 from rim import forgetting_tables, tables
 from rim.errors import UserError
 from rim.finetune import finetune
-from rim.mitigation import Neuron
+from rim.neurons import Neuron
 from rim.provenance import verified, write_receipt
 from rim.settings.models import Finetune, Mitigation
 
