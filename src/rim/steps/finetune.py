@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim import tables
+from rim import models, tables
 from rim.errors import UserError
 from rim.finetune import finetune
 from rim.provenance import verified, write_receipt
@@ -22,11 +22,10 @@ def run(settings: dict[str, Any], dataset: Path, checkpoints: list[Path], output
         raise UserError(
             f"{table}: has rows without an answer, so it cannot be trained on; choose another dataset for this variant"
         )
-    for base in checkpoints:
-        verified(base)
+    base, revision = models.located(settings["base"], settings["revision"], checkpoints)
     facts = finetune(
-        settings["base"],
-        settings["revision"],
+        base,
+        revision,
         settings["dtype"],
         settings["think"],
         Finetune(**settings["recipe"]),
