@@ -4,6 +4,8 @@ A profile for a cluster hands these to the scheduler; elsewhere only `gpu` count
 workstation allows. Nothing here decides whether a job runs again.
 """
 
+UNKNOWN = 16e9  # bytes of a hub model whose 'parameters' are not given
+
 
 def gpus(wildcards):
     """GPUs that hold the model; an organism needs none."""
@@ -12,7 +14,8 @@ def gpus(wildcards):
 
 def memory(wildcards, attempt):
     """MB of main memory, through which the weights pass: with room for a second copy, and never under 2000."""
-    return attempt * int(2000 + 2.2 * costs.weights(STUDY.models[wildcards.model]) / 1e6)
+    size = 0 if is_organism(wildcards.model) else costs.weights(STUDY.models[wildcards.model]) or UNKNOWN
+    return attempt * int(2000 + 2.2 * size / 1e6)
 
 
 def minutes(rule):
@@ -33,6 +36,6 @@ def stop_when_in_vain():
     try:
         hub.check(to_fetch())
         if profile:
-            cluster.check(profile, account and account.value)
+            cluster.check(profile, account and account.raw)
     except UserError as error:
         sys.exit(f"{error}")

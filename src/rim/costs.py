@@ -8,7 +8,7 @@ of experts):
                all weights                    6 A and 8 A
     step       one token for a whole batch    the longest of: reading the weights from memory, 2 A FLOP per row, 30 ms
 
-A third of the peak is reached (EFFICIENCY), and 30 ms is what launching the kernels of one step takes from Python.
+A third of the peak is taken to be reached (EFFICIENCY), and 30 ms to be what launching the kernels of a step costs.
 A batch steps until its longest reply ends: the bound on new tokens for a model that thinks in tags, at most 1024 for others.
 
 Memory is weights plus, for generation, the keys and values of a full batch at that length; for adapters their 16 bytes of
@@ -118,7 +118,7 @@ def work(study: Study, rule: str, name: str, variant: str) -> Work:
 
 
 def seconds(study: Study, rule: str, name: str, variant: str) -> float:
-    """What one job of a hub model takes on its GPUs; layers on several of them work one after the other."""
+    """Wall time of one job of a hub model, on one GPU however many hold it."""
     model, done, machine = study.models[name], work(study, rule, name, variant), study.hardware
     flops = machine.gpu_tflops * 1e12 * EFFICIENCY
     passes = (4 if study.finetune.method == "lora" else 6) + 2 * study.finetune.gradient_checkpointing

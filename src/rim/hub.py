@@ -14,8 +14,8 @@ from typing import Any
 
 from rim.errors import UserError
 
-WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")  # no pickles, and nothing that is run
-UNWANTED = ("original/*", "consolidated*")  # the same weights once more, for other programs
+WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]  # no pickles, and nothing that is run
+UNWANTED = ["original/*", "consolidated*"]  # the same weights once more, for other programs
 
 
 @contextmanager

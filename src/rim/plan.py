@@ -71,7 +71,9 @@ def summary(study: Study) -> str:
         return ""
     total = bill(study)
     jobs, hours, disk = next(line for line in total if line.startswith("all ")).split()[1:4]
-    return f"Expected: {hours} GPU hours in {jobs} jobs, {disk} GB of disk; `python -m rim.plan FILE` says for what.\n"
+    return (
+        f"The whole study: about {hours} GPU hours in {jobs} jobs, {disk} GB of disk; see `python -m rim.plan FILE`\n"
+    )
 
 
 def actual(study: Study, timings: Path) -> list[str]:

@@ -72,5 +72,5 @@ def test_what_sizes_jobs_decides_no_rerun_and_organisms_are_not_fetched(tmp_path
 def test_a_dry_run_of_the_paper_says_what_it_costs(tmp_path: Path) -> None:
     done = snakemake(tmp_path, "--dry-run", "--configfile", shipped("paper"))
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("Expected: ")
+    assert last.startswith("The whole study: about ")
     assert "GPU hours in 562 jobs" in last

@@ -5,7 +5,6 @@ that hangs the first time it is to do one certain job.
 """
 
 import csv
-import os
 import re
 import subprocess
 import tempfile
@@ -47,7 +46,6 @@ def submitted(cluster: Cluster, directory: Path, *options: str) -> subprocess.Po
     line += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2", *options]
     path = f"{directory / 'bin'}:{cluster.folder / 'bin'}:{environment(ROOT)['PATH']}"
     variables = {**cluster.environment, **environment(ROOT), "PATH": path}
-    variables["PYTHONPATH"] = f"{variables['PYTHONPATH']}:{os.environ.get('PYTHONPATH', '')}"
     return subprocess.Popen(
         line, cwd=directory, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
