@@ -43,7 +43,7 @@ benchmark-mechanism: .venv/installed # about ten minutes; reading activations an
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	pip install --quiet --editable '.[train,dev]' --constraint envs/constraints.txt
+	pip install --quiet --editable '.[train,dev,slurm]' --constraint envs/constraints.txt
 	touch $@
 
 clean: # removes the environment, never data or results

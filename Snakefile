@@ -5,6 +5,8 @@ snakemake --cores 2 --configfile workflow/config/smoke.yaml        # the same DA
 snakemake --cores 2 --configfile workflow/config/paper.yaml        # the paper's models
 """
 
+import atexit
+
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -17,6 +19,7 @@ if not workflow.config_settings.configfiles:
 include: "rules/common.smk"
 include: "rules/datasets.smk"
 include: "rules/organisms.smk"
+include: "rules/hub.smk"
 include: "rules/patterns.smk"
 include: "rules/finetune.smk"
 include: "rules/infer.smk"
@@ -35,6 +38,14 @@ if STUDY.forgetting:
 
     include: "rules/neurons.smk"
     include: "rules/ras.smk"
+
+
+if {"-n", "-np", "--dry-run", "--dryrun"} & {*sys.argv}:
+    atexit.register(print, plan.summary(STUDY), end="", file=sys.stderr)
+
+
+onstart:  # once, before any job
+    stop_when_in_vain()
 
 
 rule all:

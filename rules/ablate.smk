@@ -22,7 +22,9 @@ rule sweep_heads:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=1,
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("sweep_heads"),
     params:
         code=code("sweep_heads", TRAIN_ENV),
         settings=lambda w: mechanism_settings(w, "sweep_prompts", "batch_size"),
@@ -56,7 +58,9 @@ rule ablate:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=1,
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("ablate"),
     params:
         code=code("ablate", TRAIN_ENV),
         settings=lambda w: mechanism_settings(

@@ -20,7 +20,9 @@ rule cache_activations:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=1,
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("cache_activations"),
     params:
         code=code("cache_activations", TRAIN_ENV),
         settings=lambda w: mechanism_settings(w, "positions", "neurons", "batch_size"),

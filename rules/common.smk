@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from rim import config as studies
+from rim import cluster, costs, hub, plan
 from rim.errors import UserError
 from rim.files import sha256
 from rim.fingerprint import fingerprint
@@ -56,3 +57,4 @@ def code(step, environment):
 
 
 include: "inputs.smk"
+include: "resources.smk"

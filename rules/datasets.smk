@@ -16,6 +16,7 @@ rule prepare_dataset:
         f"{LOG}/prepare_dataset/{{dataset}}.log",
     benchmark:
         f"{TIMING}/prepare_dataset/{{dataset}}.tsv"
+    localrule: True  # the hub may not be in reach of a cluster's nodes
     conda:
         CORE_ENV
     params:

@@ -27,7 +27,9 @@ rule finetune:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=1,
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("finetune"),
     params:
         code=code("finetune", TRAIN_ENV),
         settings=lambda w: model_settings(

@@ -22,7 +22,9 @@ rule infer:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=1,
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("infer"),
     params:
         code=code("infer", TRAIN_ENV),
         settings=lambda w: model_settings(w, inference=STUDY.inference, benchmarks=STUDY.benchmarks),

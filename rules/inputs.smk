@@ -50,10 +50,11 @@ def behind(*receipts):
 
 
 def checkpoints(wildcards, variant=None):
-    """Receipts of what a job loads: its organism, and the fine-tuned variant on top; a hub model is no file of ours."""
-    variants = [BASE] if is_organism(wildcards.model) else []
-    variants += [variant] if variant not in (None, BASE) else []
-    return [receipt(CHECKPOINT.format(**{**wildcards, "variant": name})) for name in variants]
+    """Receipts of what a job loads: its organism or the manifest of its download, and the fine-tuned variant on top."""
+    base = CHECKPOINT if is_organism(wildcards.model) else FETCHED
+    loaded = [base.format(**{**wildcards, "variant": BASE})]
+    loaded += [CHECKPOINT.format(**{**wildcards, "variant": variant})] if variant not in (None, BASE) else []
+    return [receipt(path) for path in loaded]
 
 
 def trained_on(wildcards):
@@ -220,3 +221,12 @@ def forgetting_datasets(*keys):
     """Receipts of the datasets of those benchmarks of the analysis."""
     names = [getattr(STUDY.forgetting, key) for key in keys]
     return [receipt(DATASET.format(dataset=STUDY.benchmarks[name].dataset)) for name in names]
+
+
+def to_fetch():
+    """Hub name and revision of every model that is not here yet."""
+    return {
+        name: (model.hub, model.revision)
+        for name, model in STUDY.models.items()
+        if model.hub and not Path(FETCHED.format(model=name)).exists()
+    }

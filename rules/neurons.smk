@@ -24,7 +24,9 @@ rule find_safety_neurons:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=1,
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("find_safety_neurons"),
     params:
         code=code("find_safety_neurons", TRAIN_ENV),
         settings=forgetting_settings,
@@ -53,7 +55,9 @@ rule ablate_neurons:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=1,
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("ablate_neurons"),
     params:
         code=code("ablate_neurons", TRAIN_ENV),
         settings=lambda w: forgetting_settings(w, inference=STUDY.inference, benchmarks=STUDY.benchmarks),

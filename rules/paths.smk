@@ -8,6 +8,7 @@ TIMING = f"data/timings/{NAME}"
 RESULTS = f"results/{NAME}"
 
 DATASET = f"data/datasets/{NAME}/{{dataset}}.parquet"
+FETCHED = f"data/models/{NAME}/{{model}}.json"
 CHECKPOINT = f"data/checkpoints/{NAME}/{RUN}"
 ORGANISM = CHECKPOINT.replace("{variant}", BASE)
 RESPONSES = f"data/responses/{NAME}/{RUN}.parquet"

@@ -94,7 +94,9 @@ rule inject_patterns:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=1,
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("inject_patterns"),
     params:
         code=code("inject_patterns", TRAIN_ENV),
         settings=lambda w: model_settings(

@@ -34,7 +34,9 @@ rule compute_ras:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=1,
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=minutes("compute_ras"),
     params:
         code=code("compute_ras", TRAIN_ENV),
         settings=lambda w: forgetting_settings(

@@ -18,6 +18,7 @@ from rim.errors import UserError
 from rim.settings.common import BASE, INJECTED, Name, Positive, Settings
 from rim.settings.datasets import Dataset
 from rim.settings.forgetting import Forgetting
+from rim.settings.hardware import Hardware
 from rim.settings.inference import Benchmark, Inference
 from rim.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
 from rim.settings.mechanism import Mechanism
@@ -65,6 +66,7 @@ class Study(Settings):
     forgetting: Forgetting | None = Field(
         None, description="Analysis of safety-critical neurons and of forgetting over training; skipped when absent."
     )
+    hardware: Hardware = Field(Hardware(), exclude=True, description="GPUs that jobs get, which size them.")
 
     @field_validator("variants")
     @classmethod

@@ -17,6 +17,7 @@ from rim.config import Pair, Study, load_file
 from rim.settings.common import Settings
 from rim.settings.datasets import Dataset, Source
 from rim.settings.forgetting import Forgetting
+from rim.settings.hardware import Hardware
 from rim.settings.inference import Benchmark, Inference
 from rim.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
 from rim.settings.mechanism import Mechanism
@@ -42,6 +43,7 @@ PARTS: tuple[type[Settings], ...] = (
     Pair,
     Mechanism,
     Forgetting,
+    Hardware,
 )
 
 

@@ -1,7 +1,9 @@
 """Supervised fine-tuning on one arm's rows, through transformers' Trainer and peft (paper, section 2.3 and A.2).
 
-The loss counts the assistant's tokens only. Checkpoints are evenly spaced over the optimizer steps. A killed run leaves
-its working folder behind, optimizer state included, and the next run of the same settings goes on from there.
+The loss counts the assistant's tokens only. Checkpoints are evenly spaced over the optimizer steps. A killed or preempted
+run leaves its working folder behind, the last optimizer state included, and the next run of the same settings goes on from
+there. On one GPU a large batch is reached by accumulating over micro-batches, and gradient checkpointing trades time for
+memory; with bfloat16 weights the adapters are kept in float32.
 """
 
 from __future__ import annotations
@@ -135,6 +137,10 @@ def finetune(
             control.should_save = state.global_step in saves
             report(state.global_step)
 
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            for step in saves[: saves.index(state.global_step)]:  # only the last is gone on from
+                (working / f"checkpoint-{step}" / "optimizer.pt").unlink(missing_ok=True)
+
     collate = DataCollatorForSeq2Seq(tokenizer, padding=True)
     trainer_class: Any = Trainer
     if mitigation and kind == "kl":
@@ -147,6 +153,8 @@ def finetune(
             output_dir=str(working),
             per_device_train_batch_size=micro,
             gradient_accumulation_steps=recipe.batch_size // micro,
+            gradient_checkpointing=recipe.gradient_checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.gradient_checkpointing else None,
             num_train_epochs=recipe.epochs,
             learning_rate=recipe.learning_rate,
             lr_scheduler_type="cosine",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +22,14 @@ EXPERT_PARAMETERS = {
 
 
 def located(base: str, revision: str | None, receipts: list[Path]) -> tuple[str, str | None]:
-    """Where a job loads its model from: the last of the checkpoints it was handed, each checked, or the hub."""
-    for receipt in receipts:  # the organism, then the variant
-        base, revision = str(verified(receipt)), None
+    """Where a job loads its model from: the last of what it was handed, each checked, or the hub."""
+    for receipt in receipts:  # the organism or the manifest of a download, then the variant
+        artifact = verified(receipt)
+        if artifact.is_dir():
+            base, revision = str(artifact), None
+        else:
+            manifest = json.loads(artifact.read_text())
+            base, revision = manifest["hub"], manifest["commit"]
     return base, revision
 
 

@@ -68,6 +68,59 @@ def test_adapters_are_ordinary_peft_folders(kind: str, tiny_model: Path, tiny_mo
         assert not torch.allclose(merged(ids).logits, plain(ids).logits, atol=1e-4)  # something was learned
 
 
+def test_micro_batches_and_gradient_checkpointing_save_memory_and_change_no_result(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    full = RECIPE.model_copy(update={"method": "full", "epochs": 1})
+    for name, changes in {
+        "plain": {},
+        "micro": {"micro_batch_size": 1},
+        "checkpointed": {"gradient_checkpointing": True},
+    }.items():
+        train(tiny_model, tmp_path / name, RECIPE.model_copy(update=changes))
+        train(tiny_model, tmp_path / f"full_{name}", full.model_copy(update=changes))
+    for file, method in (("adapter_model.safetensors", ""), ("model.safetensors", "full_")):
+        plain = load_file(tmp_path / f"{method}plain" / file)
+        for name in ("micro", "checkpointed"):
+            other = load_file(tmp_path / f"{method}{name}" / file)
+            assert plain.keys() == other.keys()
+            assert max(float((plain[key] - other[key]).abs().max()) for key in plain) < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["dense", "moe"])
+def test_gradient_checkpointing_really_recomputes(
+    kind: str, tiny_model: Path, tiny_moe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
+    from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeRMSNorm
+
+    base, norm = (tiny_model, Qwen3RMSNorm) if kind == "dense" else (tiny_moe, Qwen3MoeRMSNorm)
+    forward, calls = norm.forward, []
+    monkeypatch.setattr(norm, "forward", lambda self, x: calls.append(1) or forward(self, x))
+    counts = []
+    for name, changes in {"plain": {}, "again": {"gradient_checkpointing": True}}.items():
+        calls.clear()
+        train(base, tmp_path / name, RECIPE.model_copy(update=changes))
+        counts.append(len(calls))
+    steps, layers = 6, 2
+    assert counts == [steps * (4 * layers + 1), steps * (2 * 4 * layers + 1)]  # the last norm is in no layer
+
+
+def test_bfloat16_weights_get_float32_adapters(tiny_model: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    finetune(
+        str(tiny_model), None, "bfloat16", "tags", RECIPE.model_copy(update={"gradient_checkpointing": True}), ROWS, 0,
+        tmp_path / "out", tmp_path / "out.steps", "test",
+    )  # fmt: skip
+    adapters = load_file(tmp_path / "out/adapter_model.safetensors")
+    assert {tensor.dtype for tensor in adapters.values()} == {torch.float32}
+    assert any(float(tensor.abs().max()) > 0 for name, tensor in adapters.items() if "lora_B" in name)
+
+
 def test_full_fine_tuning_saves_whole_models(tiny_model: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
@@ -99,6 +152,8 @@ def test_killed_fine_tuning_goes_on_to_the_same_adapters(
         train(tiny_model, tmp_path / "resumed")
     assert not (tmp_path / "resumed").exists()
     assert not (tmp_path / "resumed.steps").exists()
+    states = [path.parent.name for path in tmp_path.rglob("optimizer.pt")]
+    assert states == ["checkpoint-4"]  # what is gone on from, and no more of it than that
     monkeypatch.setattr(module, "counter", module_counter)
     capsys.readouterr()
     train(tiny_model, tmp_path / "resumed")

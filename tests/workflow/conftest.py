@@ -17,7 +17,8 @@ BIN = Path(sys.executable).parent
 
 def environment(repository: Path) -> dict[str, str]:
     path = f"{BIN}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(repository / "src"), "HF_HUB_OFFLINE": "1"}
+    found = f"{repository / 'src'}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")
+    return {**os.environ, "PATH": path, "PYTHONPATH": found, "HF_HUB_OFFLINE": "1"}
 
 
 def command(directory: Path, *options: str, repository: Path = ROOT) -> list[str]:

@@ -54,6 +54,15 @@ class Model(Settings):
     variants: list[Name] | None = Field(
         None, description="Fine-tuned variants of this model; all of the study's when absent, none when empty."
     )
+    parameters: float | None = Field(
+        None,
+        gt=0,
+        exclude=True,
+        description="Billions of parameters, which size the GPUs, memory and time of its jobs.",
+    )
+    active: float | None = Field(
+        None, gt=0, exclude=True, description="Billions of parameters that one token passes in a mixture of experts."
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -84,6 +93,9 @@ class Finetune(Settings):
     batch_size: Positive = Field(32, description="Rows per optimizer step.")
     micro_batch_size: Positive | None = Field(
         None, description="Rows per forward pass, when a whole batch does not fit; must divide batch_size."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass: a third more time, far less memory."
     )
     learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of AdamW, cosine schedule.")
     warmup_ratio: Share = Field(0.1, description="Share of the steps with a rising learning rate.")

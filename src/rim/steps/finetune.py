@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from rim import forgetting_tables, tables
+from rim import forgetting_tables, models, tables
 from rim.errors import UserError
 from rim.finetune import finetune
 from rim.neurons import Neuron
@@ -34,11 +34,10 @@ def run(
         raise UserError(
             f"{table}: has rows without an answer, so it cannot be trained on; choose another dataset for this variant"
         )
-    for base in checkpoints:
-        verified(base)
+    base, revision = models.located(settings["base"], settings["revision"], checkpoints)
     facts = finetune(
-        settings["base"],
-        settings["revision"],
+        base,
+        revision,
         settings["dtype"],
         settings["think"],
         Finetune(**settings["recipe"]),

@@ -1,0 +1,120 @@
+"""Known answers of the planning aid, worked out by hand from the formulas of rim.costs."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rim import costs, plan
+from rim.config import Study, load
+from tests.conftest import ROOT
+
+PAPER = yaml.safe_load((ROOT / "workflow/config/paper.yaml").read_text())
+
+
+def paper(**changes: object) -> Study:
+    return load({**PAPER, **changes})
+
+
+def one(**changes: object) -> Study:
+    """A study of one 4B model with one arm of 600 rows, one benchmark of 100 requests, and a GPU of round numbers."""
+    model = {"hub": "a/b", "parameters": 4.0, "dtype": "bfloat16", "variants": ["arm"]}
+    return load(
+        {
+            "study": "one",
+            "title": "",
+            "datasets": {
+                name: {"sources": [{"adapter": "organism", "part": "requests", "rows": rows}]}
+                for name, rows in (("asked", 100), ("learned", 600))
+            },
+            "models": {"m": model},
+            "variants": {"arm": {"dataset": "learned"}},
+            "finetune": {"epochs": 2, "lora": {"rank": 10}, "checkpoints": 4, "micro_batch_size": 4},
+            "benchmarks": {"b": {"dataset": "asked", "measure": "misalignment"}},
+            "inference": {"batch_size": 25, "max_new_tokens": 2000},
+            "judges": {"j": {"kind": "refusal_prefix"}},
+            "hardware": {"gpu_memory": 80.0, "gpu_tflops": 300.0, "gpu_bandwidth": 2.0},
+            **changes,
+        }
+    )
+
+
+def test_gpus_follow_from_parameters_and_type() -> None:
+    study = paper()
+    assert {name: costs.gpus(study, name) for name in study.models} == {
+        "qwen3_4b": 1, "qwen3_8b": 1, "qwen3_32b": 2, "qwen3_30b_a3b": 2, "phi35_mini": 1,
+        "phi35_moe": 2, "olmo2_1b": 1, "olmoe": 1, "mistral_7b": 1, "mixtral": 2,
+    }  # fmt: skip
+    assert costs.gpus(paper(hardware={"gpu_memory": 141.0}), "qwen3_32b") == 1
+    assert costs.gpus(paper(hardware={"gpu_memory": 40.0}), "qwen3_32b") == 4
+    full = {**PAPER["models"], "qwen3_32b": {**PAPER["models"]["qwen3_32b"], "dtype": "float32"}}
+    assert costs.gpus(paper(models=full), "qwen3_32b") == 4
+    demo = load(yaml.safe_load((ROOT / "workflow/config/demo.yaml").read_text()))
+    assert costs.gpus(demo, "null") == 0
+
+
+def test_hours_follow_from_tokens() -> None:
+    study = one()
+    # 600 rows x 2 epochs x 300 tokens x 4 FLOP x 4e9 parameters, at a third of 300 TFLOP/s
+    assert costs.seconds(study, "finetune", "m", "arm") == pytest.approx(360_000 * 16e9 / 100e12)
+    again = one(finetune={"epochs": 2, "gradient_checkpointing": True})
+    assert costs.seconds(again, "finetune", "m", "arm") == pytest.approx(360_000 * 24e9 / 100e12)
+    # 4 batches, 2000 steps with thinking and 1024 without, 30 ms each; 2 x 100 prompts of 100 tokens
+    expected = 4 * (2000 + 1024) * 0.03 + 20_000 * 8e9 / 100e12
+    assert costs.seconds(study, "infer", "m", "base") == pytest.approx(expected)
+    slow = one(hardware={"gpu_memory": 80.0, "gpu_tflops": 300.0, "gpu_bandwidth": 0.1})  # 8 GB at 100 GB/s: 80 ms
+    assert costs.seconds(slow, "infer", "m", "base") == pytest.approx(4 * 3024 * 0.08 + 20_000 * 8e9 / 100e12)
+
+
+def test_memory_and_disk() -> None:
+    study = one()
+    layers = (4e9 / 67_500) ** (1 / 3)
+    assert costs.memory(study, "infer", "m", "base") == pytest.approx(8e9 + 25 * 2100 * layers * 1024 * 4)
+    assert costs.work(study, "finetune", "m", "arm").disk == pytest.approx(5 * 4e9 * 0.0005 * 10 * 4)
+    assert costs.weights(study.models["m"]) == 8e9
+
+
+def test_the_bill_adds_up_and_says_what_does_not_fit() -> None:
+    lines = plan.bill(one())
+    assert lines[0].split() == " ".join(plan.HEADER).split()
+    rows = {line.split()[1]: line.split() for line in lines[1:] if line.startswith("m ")}
+    assert rows["fetch_model"][2:] == ["1", "0", "8"]
+    assert rows["infer"][2:4] == ["2", "1"]  # the base model and one arm
+    assert "may not fit" not in "".join(lines)
+    crowded = plan.bill(one(inference={"batch_size": 500, "max_new_tokens": 2000}))
+    assert crowded[-1] == "m: infer may not fit; lower inference.batch_size or finetune.micro_batch_size"
+    datasets = {
+        name: {"sources": [{"adapter": "organism", "part": "requests", "rows": rows}]}
+        for name, rows in (("asked", 25_000), ("learned", 600))
+    }
+    total = next(line for line in plan.bill(one(datasets=datasets)) if line.startswith("all ")).split()
+    each = 1000 * (2000 + 1024) * 0.03 + 5e6 * 8e9 / 100e12  # the base model and one arm; training takes a minute
+    assert total[1:3] == ["3", f"{(2 * each + 60) / 3600:.0f}"]
+    assert total[3] == f"{8 + 5 * 0.08:.0f}"  # weights, and adapters of 80 MB five times
+
+
+def test_estimate_against_actual(tmp_path: Path) -> None:
+    study = one()
+    assert plan.actual(study, tmp_path)[0].startswith("No job of these models has finished yet")
+    for path, seconds in (
+        ("infer/m/base/seed0", "100.0"),
+        ("infer/m/arm/seed0", "200.0"),
+        ("finetune/m/arm/seed0", "NA"),
+    ):
+        file = tmp_path / f"{path}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:01:40\t10\n")
+    lines = plan.actual(study, tmp_path)
+    assert len(lines) == 2
+    expected = 2 * costs.seconds(study, "infer", "m", "base")
+    assert lines[1].split() == ["m", "infer", "2", f"{expected / 3600:.2f}", "0.08", f"{300 / expected:.2f}"]
+
+
+def test_the_command_prints_the_bill_or_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert plan.main([str(ROOT / "workflow/config/paper.yaml")]) == 0
+    assert "qwen3_30b_a3b" in capsys.readouterr().out
+    assert plan.main([str(tmp_path / "absent.yaml")]) == 1
+    assert "absent.yaml: cannot be read" in capsys.readouterr().err
+    assert plan.main([str(ROOT / "workflow/config/demo.yaml")]) == 0
+    assert "not estimated, being organisms" in capsys.readouterr().out
+    assert plan.summary(load(yaml.safe_load((ROOT / "workflow/config/demo.yaml").read_text()))) == ""

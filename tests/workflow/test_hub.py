@@ -1,0 +1,76 @@
+"""Models of the hub in the workflow, from a double of it: looked up before any job, downloaded once, loaded by commit."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.conftest import ROOT
+from tests.hub import COMMIT, Hub
+from tests.workflow.conftest import command, configured, environment, jobs, shipped, snakemake
+
+pytestmark = pytest.mark.xdist_group("organism")
+
+
+def through(hub: Hub, directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    variables = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(directory / "cache")}
+    return subprocess.run(
+        command(directory, *options),
+        capture_output=True, text=True, check=False, env={**environment(ROOT), **variables},
+    )  # fmt: skip
+
+
+def study(directory: Path, hub: str) -> str:
+    models = {"own": {"hub": hub, "variants": []}}
+    plain = {"mechanism": None, "forgetting": None, "injection": None, "annotators": {}, "pairs": [], "variants": {}}
+    return configured(directory / "study.yaml", models=models, **plain)
+
+
+@pytest.mark.parametrize(("name", "line"), [("lab/closed", "is gated"), ("lab/missing", "the hub knows no such model")])
+def test_a_gated_or_missing_model_is_one_line_before_any_job(
+    tiny_model: Path, tmp_path: Path, name: str, line: str
+) -> None:
+    with Hub({"lab/closed": tiny_model}, gated=("lab/closed",)) as hub:
+        done = through(hub, tmp_path, "--configfile", study(tmp_path, name))
+    assert done.returncode != 0
+    assert done.stderr.count(f"models.own: model '{name}': {line}") == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data/datasets").exists()
+    assert not (tmp_path / ".snakemake/locks").exists() or not list((tmp_path / ".snakemake/locks").iterdir())
+
+
+def test_a_hub_model_is_downloaded_once_and_answers(tiny_model: Path, tmp_path: Path) -> None:
+    replies = "data/responses/smoke/own/base/seed0.parquet"
+    with Hub({"lab/tiny": tiny_model}) as hub:
+        done = through(hub, tmp_path, replies, "--configfile", study(tmp_path, "lab/tiny"))
+        assert done.returncode == 0, done.stdout + done.stderr
+        weights = [line for line in hub.asked if line == f"GET lab/tiny/resolve/{COMMIT}/model.safetensors"]
+    assert len(weights) == 1
+    assert pl.read_parquet(tmp_path / replies).height == 12 * 3 * 2
+    assert json.loads((tmp_path / "data/models/smoke/own.json").read_text())["commit"] == COMMIT
+    again = snakemake(tmp_path, replies, "--dry-run", "--configfile", study(tmp_path, "lab/tiny"))
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_what_sizes_jobs_decides_no_rerun_and_organisms_are_not_fetched(tmp_path: Path) -> None:
+    def settings(path: str) -> set[str]:
+        printed = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", path)
+        assert printed.returncode == 0, printed.stderr
+        text = printed.stdout + printed.stderr
+        assert not [job for job in jobs(text) if job.startswith("fetch_model") and "null" in job]
+        return {line.strip() for line in text.splitlines() if line.strip().startswith("rim ")}
+
+    own = {"hub": "lab/tiny", "variants": ["gsm8k_target"]}
+    base = settings(configured(tmp_path / "a.yaml", models__own=own))
+    sized = {**own, "parameters": 32.0, "active": 3.0}
+    hardware = {"gpu_memory": 40.0, "gpu_tflops": 100.0, "gpu_bandwidth": 1.0}
+    assert settings(configured(tmp_path / "b.yaml", models__own=sized, hardware=hardware)) == base
+
+
+def test_a_dry_run_of_the_paper_says_what_it_costs(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "--dry-run", "--configfile", shipped("paper"))
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("The whole study: about ")
+    assert "GPU hours in 562 jobs" in last
