@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from rim import ablation, chat, forgetting_tables, mechanism, tables
+from rim import ablation, chat, forgetting_tables, tables
+from rim.backends import open_backend
 from rim.errors import UserError
-from rim.generate import TransformersBackend, answer, asked_rows
+from rim.generate import answer, asked_rows
 from rim.progress import say
 from rim.provenance import verified, write_receipt
 from rim.settings.forgetting import Forgetting
@@ -30,8 +31,8 @@ def run(settings: dict[str, Any], neurons: Path, datasets: list[Path], checkpoin
                 f"benchmarks.{name}: has no rows in the evaluation split, on which neurons are ablated; ask all rows"
             )
     table = tables.read(neurons, forgetting_tables.NEURONS)
-    anatomy, tokenizer = mechanism.open_model(settings, checkpoints)
-    backend = TransformersBackend(anatomy.model, tokenizer, inference.batch_size)
+    backend, tokenizer = open_backend(settings, checkpoints, inference, editable=True)
+    anatomy = backend.anatomy
     once = inference.model_copy(update={"think": [wanted.think]})
     switch: chat.ThinkSwitch = settings["think"]
     answers = [pl.DataFrame(schema=dict(tables.RESPONSE))]
