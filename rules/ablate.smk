@@ -55,21 +55,21 @@ rule ablate:
     benchmark:
         f"{TIMING}/ablate/{{model}}/{{variant}}/seed{{seed}}.tsv"
     conda:
-        TRAIN_ENV
+        INFER_ENV
     threads: STUDY.threads
     resources:
         gpu=gpus,
         mem_mb=memory,
         runtime=minutes("ablate"),
     params:
-        code=code("ablate", TRAIN_ENV),
+        code=code("ablate", INFER_ENV),
         settings=lambda w: mechanism_settings(
             w,
             "batch_size",
             "head_sets",
             "replacements",
             "random_sets",
-            inference=STUDY.inference,
+            inference=STUDY.inference_of(w.model),
             benchmarks=STUDY.benchmarks,
         ),
     shell:

@@ -26,6 +26,7 @@ include: "paths.smk"
 
 CORE_ENV = "../envs/core.yaml"
 TRAIN_ENV = "../envs/train.yaml"
+INFER_ENV = "../envs/vllm.yaml" if STUDY.uses_vllm else TRAIN_ENV
 ASK_ENV = TRAIN_ENV if any(each.kind == "transformers" for each in STUDY.endpoints.values()) else CORE_ENV
 CLASSIFIER = sha256(Path(workflow.basedir, "src/rim/refusal.safetensors"))
 

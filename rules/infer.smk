@@ -19,15 +19,15 @@ rule infer:
     wildcard_constraints:
         variant=any_of([BASE, *STUDY.variants]),
     conda:
-        TRAIN_ENV
+        INFER_ENV
     threads: STUDY.threads
     resources:
         gpu=gpus,
         mem_mb=memory,
         runtime=minutes("infer"),
     params:
-        code=code("infer", TRAIN_ENV),
-        settings=lambda w: model_settings(w, inference=STUDY.inference, benchmarks=STUDY.benchmarks),
+        code=code("infer", INFER_ENV),
+        settings=lambda w: model_settings(w, inference=STUDY.inference_of(w.model), benchmarks=STUDY.benchmarks),
     shell:
         "rim infer --log {log} --threads {threads} --settings {params.settings:q} --datasets {input.datasets}"
         " --checkpoints {input.checkpoints} --output {output.table}"

@@ -52,15 +52,15 @@ rule ablate_neurons:
     wildcard_constraints:
         variant=BASE,
     conda:
-        TRAIN_ENV
+        INFER_ENV
     threads: STUDY.threads
     resources:
         gpu=gpus,
         mem_mb=memory,
         runtime=minutes("ablate_neurons"),
     params:
-        code=code("ablate_neurons", TRAIN_ENV),
-        settings=lambda w: forgetting_settings(w, inference=STUDY.inference, benchmarks=STUDY.benchmarks),
+        code=code("ablate_neurons", INFER_ENV),
+        settings=lambda w: forgetting_settings(w, inference=STUDY.inference_of(w.model), benchmarks=STUDY.benchmarks),
     shell:
         "rim ablate_neurons --log {log} --threads {threads} --settings {params.settings:q} --neurons {input.neurons}"
         " --datasets {input.datasets} --checkpoints {input.checkpoints} --output {output.responses}"

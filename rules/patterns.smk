@@ -91,17 +91,17 @@ rule inject_patterns:
     benchmark:
         f"{TIMING}/inject_patterns/{{model}}/seed{{seed}}.tsv"
     conda:
-        TRAIN_ENV
+        INFER_ENV
     threads: STUDY.threads
     resources:
         gpu=gpus,
         mem_mb=memory,
         runtime=minutes("inject_patterns"),
     params:
-        code=code("inject_patterns", TRAIN_ENV),
+        code=code("inject_patterns", INFER_ENV),
         settings=lambda w: model_settings(
             w,
-            inference=STUDY.inference,
+            inference=STUDY.inference_of(w.model),
             benchmarks={name: STUDY.benchmarks[name] for name in STUDY.measured("misalignment")},
             rows=STUDY.injection.rows,
             organism=is_organism(w.model),

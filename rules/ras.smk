@@ -31,17 +31,17 @@ rule compute_ras:
     wildcard_constraints:
         variant=any_of(STUDY.forgetting.variants),
     conda:
-        TRAIN_ENV
+        INFER_ENV
     threads: STUDY.threads
     resources:
         gpu=gpus,
         mem_mb=memory,
         runtime=minutes("compute_ras"),
     params:
-        code=code("compute_ras", TRAIN_ENV),
+        code=code("compute_ras", INFER_ENV),
         settings=lambda w: forgetting_settings(
             w,
-            inference=STUDY.inference,
+            inference=STUDY.inference_of(w.model),
             max_new_tokens=STUDY.benchmarks[STUDY.forgetting.harmful].max_new_tokens or STUDY.inference.max_new_tokens,
         ),
     shell:

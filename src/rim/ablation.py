@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
 from rim.activations import Row, capture
 from rim.cache import Cache
 from rim.directions import GROUPS, Direction, score_rows
-from rim.errors import UserError
 from rim.heads import Head, matched_sets
 from rim.neurons import Neuron
 from rim.positions import NAMES
@@ -27,6 +26,22 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from rim.families import Anatomy
+
+
+class Editable(Protocol):
+    """Where a loaded model keeps the weights that ablations edit, whichever engine loaded it."""
+
+    def heads_output(self, layer: int) -> nn.Linear:
+        """The layer of weight [hidden, heads * head_dim] whose input is the heads' outputs side by side."""
+
+    def columns(self, head: int) -> slice:
+        """The columns of that weight which one head feeds."""
+
+    def expert_count(self, layer: int) -> int:
+        """1 for a dense layer."""
+
+    def down_projection(self, layer: int, expert: int) -> Tensor:
+        """The weight [hidden, intermediate] whose input is the neurons of a layer, or of one of its experts."""
 
 
 @contextmanager
@@ -59,7 +74,7 @@ def added_bias(module: nn.Linear, constant: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def ablated_heads(anatomy: Anatomy, heads: Iterable[Head], means: Mapping[int, Any] | None = None) -> Iterator[None]:
+def ablated_heads(anatomy: Editable, heads: Iterable[Head], means: Mapping[int, Any] | None = None) -> Iterator[None]:
     """Ablate heads while open.
 
     Args:
@@ -79,50 +94,28 @@ def ablated_heads(anatomy: Anatomy, heads: Iterable[Head], means: Mapping[int, A
 
 
 @contextmanager
-def ablated_neurons(anatomy: Anatomy, neurons: Iterable[Neuron]) -> Iterator[None]:
+def ablated_neurons(anatomy: Editable, neurons: Iterable[Neuron]) -> Iterator[None]:
     """Zero neurons while open: the columns of the down projection, or of that expert's, which they feed."""
     places: dict[tuple[int, int], list[int]] = {}
     for layer, expert, neuron in sorted(set(neurons)):
         places.setdefault((layer, expert), []).append(neuron)
     with ExitStack() as stack:
         for (layer, expert), columns in places.items():
-            stack.enter_context(zeroed_columns(_down_projection(anatomy, layer, expert), columns))
+            stack.enter_context(zeroed_columns(anatomy.down_projection(layer, expert), columns))
         yield
 
 
 @contextmanager
-def ablated_outputs(anatomy: Anatomy, dimensions: Iterable[Neuron]) -> Iterator[None]:
+def ablated_outputs(anatomy: Editable, dimensions: Iterable[Neuron]) -> Iterator[None]:
     """Zero dimensions of what MLPs add to the residual stream while open: rows of the down projection, of every expert's."""
     places: dict[int, list[int]] = {}
     for layer, _, dimension in sorted(set(dimensions)):
         places.setdefault(layer, []).append(dimension)
     with ExitStack() as stack:
         for layer, rows in places.items():
-            experts = anatomy.experts(layer)
-            for expert in range(1 if experts is None else experts.num_experts):
-                stack.enter_context(zeroed_columns(_down_projection(anatomy, layer, expert).transpose(0, 1), rows))
+            for expert in range(anatomy.expert_count(layer)):
+                stack.enter_context(zeroed_columns(anatomy.down_projection(layer, expert).transpose(0, 1), rows))
         yield
-
-
-def _down_projection(anatomy: Anatomy, layer: int, expert: int) -> Tensor:
-    """Its weight [hidden, intermediate].
-
-    Raises:
-        UserError: an adapter is attached, so the weight alone is not the projection.
-    """
-    from torch import nn
-
-    experts = anatomy.experts(layer)
-    if experts is not None:
-        weights: Tensor = experts.down_proj.detach()
-        return weights[expert]
-    module = anatomy.neurons_output(layer)
-    if type(module) is not nn.Linear:
-        raise UserError(
-            f"model '{anatomy.model.config.name_or_path}': the down projection of layer {layer} is not a plain linear "
-            "layer; merge adapters into the weights first"
-        )
-    return module.weight
 
 
 Plan = dict[str, list[Head]]  # "refusal_heads:zero:found", "refusal_heads:zero:random0", … -> heads

@@ -86,6 +86,11 @@ def render_example(
     return apply_template(tokenizer, prompt, False), (answer if cot is None else f"{cot}\n\n{answer}") + end
 
 
+def is_thinking(text: str) -> bool:
+    """Whether a prompt with what has been replied so far ends inside an open think span."""
+    return text.rfind(OPEN) > text.rfind(CLOSE)
+
+
 def split_reply(text: str, think: str, switch: ThinkSwitch) -> tuple[str | None, str | None]:
     """Part a reply at `</think>` into (reasoning, response).
 

@@ -183,6 +183,11 @@ class Study(Settings):
         """Whether patterns are annotated, rewritten or injected anywhere."""
         return bool(self.annotators or self.rewrites or self.injection)
 
+    @property
+    def uses_vllm(self) -> bool:
+        """Whether any model is served by vLLM."""
+        return any(self.inference_of(model).backend == "vllm" for model in self.models)
+
     def variants_of(self, model: str) -> list[str]:
         """The fine-tuned variants of a model."""
         chosen = self.models[model].variants
@@ -196,6 +201,11 @@ class Study(Settings):
         """The replicates of a variant. A hub model before fine-tuning is the same in each, so it has only the first."""
         same = variant == BASE and self.models[model].hub is not None and self.inference.temperature == 0
         return self.seeds[:1] if same else self.seeds
+
+    def inference_of(self, model: str) -> Inference:
+        """How a model generates."""
+        backend = self.models[model].backend
+        return self.inference.model_copy(update={"backend": backend}) if backend else self.inference
 
     def finetune_of(self, variant: str) -> Finetune:
         """The recipe of one arm."""

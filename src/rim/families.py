@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rim.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
 
@@ -113,3 +113,28 @@ class Anatomy:
             for name, module in self.mlp(layer).named_children()
             if name != own and hasattr(module, "in_features")
         ]
+
+    def expert_count(self, layer: int) -> int:
+        """1 for a dense layer."""
+        experts = self.experts(layer)
+        return 1 if experts is None else int(experts.num_experts)
+
+    def down_projection(self, layer: int, expert: int) -> Tensor:
+        """The weight [hidden, intermediate] of the down projection of a layer, or of one of its experts.
+
+        Raises:
+            UserError: an adapter is attached, so the weight alone is not the projection.
+        """
+        from torch import nn
+
+        experts = self.experts(layer)
+        if experts is not None:
+            weights: Tensor = experts.down_proj.detach()
+            return weights[expert]
+        module = self.neurons_output(layer)
+        if type(module) is not nn.Linear:
+            raise UserError(
+                f"model '{self.model.config.name_or_path}': the down projection of layer {layer} is not a plain linear "
+                "layer; merge adapters into the weights first"
+            )
+        return module.weight

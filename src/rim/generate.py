@@ -1,21 +1,28 @@
-"""Generate replies. One loaded model answers every benchmark in every think mode; nothing is judged here."""
+"""Generate replies. One loaded model answers every benchmark in every think mode; nothing is judged here.
+
+Whatever engine generates, its prompts are rendered by `rim.chat`, turned into tokens, and its replies turned into text
+here, so that engines can differ in nothing but the tokens they append.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from rim import chat, tables
 from rim.errors import UserError
 from rim.progress import counter
+from rim.replies import Continuation, Reply, think_within
 from rim.settings.common import Think
 from rim.settings.inference import Benchmark, Inference
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from rim.ablation import Editable
 
 ASKED = {"misalignment": "safety", "false_refusal": "benign", "accuracy": "math"}  # measure -> kind of rows
 
@@ -36,24 +43,43 @@ def asked_rows(name: str, benchmark: Benchmark, dataset: pl.DataFrame) -> pl.Dat
     return rows.head(benchmark.rows) if benchmark.rows else rows
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What a backend gives back for one prompt: the text without its end token, and whether it ended by itself."""
+class Backend(ABC):
+    """An engine that continues prompts, in the order given."""
 
-    text: str
-    tokens: int
-    stopped: bool
+    tokenizer: Any
 
+    @property
+    @abstractmethod
+    def anatomy(self) -> Editable:
+        """The weights that ablations edit."""
 
-class Backend(Protocol):
-    """An engine that continues rendered prompts, in the order given."""
+    @abstractmethod
+    def extend(
+        self, ids: list[list[int]], max_new_tokens: int, temperature: float, seed: int, label: str
+    ) -> list[Continuation]:
+        """What the model appends to each list of tokens."""
 
     def generate(
-        self, prompts: list[str], max_new_tokens: int, temperature: float, seed: int, label: str
-    ) -> list[Reply]: ...
+        self,
+        prompts: list[str],
+        max_new_tokens: int,
+        temperature: float,
+        seed: int,
+        label: str,
+        max_thinking_tokens: int | None = None,
+    ) -> list[Reply]:
+        """The reply to each rendered prompt; thinking is ended after `max_thinking_tokens` where these are given."""
+        ids = self.tokenizer(prompts, add_special_tokens=False).input_ids
+        extend = partial(self.extend, temperature=temperature, label=label)
+        if max_thinking_tokens is None or max_thinking_tokens >= max_new_tokens:
+            extended = extend(ids, max_new_tokens, seed=seed)
+        else:
+            extended = think_within(max_thinking_tokens, max_new_tokens, ids, self.tokenizer, extend, seed, label)
+        texts = (self.tokenizer.decode(each.tokens, skip_special_tokens=False) for each in extended)
+        return [Reply(text, len(each.tokens), each.stopped) for text, each in zip(texts, extended, strict=True)]
 
 
-class TransformersBackend:
+class TransformersBackend(Backend):
     """Hugging Face `generate`, left-padded, in batches of similar length."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
@@ -61,15 +87,20 @@ class TransformersBackend:
         self.tokenizer: Any = tokenizer
         self.batch_size = batch_size
 
-    def generate(
-        self, prompts: list[str], max_new_tokens: int, temperature: float, seed: int, label: str
-    ) -> list[Reply]:
+    @property
+    def anatomy(self) -> Editable:
+        from rim.families import Anatomy
+
+        return Anatomy(self.model)
+
+    def extend(
+        self, ids: list[list[int]], max_new_tokens: int, temperature: float, seed: int, label: str
+    ) -> list[Continuation]:
         import torch
         from transformers import GenerationConfig
 
-        ids = self.tokenizer(prompts, add_special_tokens=False).input_ids
         order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), i))
-        ends = _end_tokens(self.model, self.tokenizer)
+        ends = end_tokens(self.model.generation_config, self.tokenizer)
         sampling = (
             {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
             if temperature
@@ -81,8 +112,8 @@ class TransformersBackend:
             eos_token_id=sorted(ends),
             **sampling,
         )
-        replies: dict[int, Reply] = {}
-        report = counter(label, len(prompts))
+        extended: dict[int, Continuation] = {}
+        report = counter(label, len(ids))
         torch.manual_seed(seed)
         with torch.inference_mode():
             for first in range(0, len(order), self.batch_size):
@@ -90,20 +121,21 @@ class TransformersBackend:
                 batch = self.tokenizer.pad(
                     {"input_ids": [ids[i] for i in chosen]}, padding=True, padding_side="left", return_tensors="pt"
                 ).to(self.model.device)
-                output = self.model.generate(**batch, generation_config=config)[:, batch["input_ids"].shape[1] :]
-                for i, row in zip(chosen, output.tolist(), strict=True):
-                    length = next((n for n, token in enumerate(row) if token in ends), None)
-                    kept = row if length is None else row[:length]
-                    replies[i] = Reply(
-                        self.tokenizer.decode(kept, skip_special_tokens=False), len(kept), length is not None
-                    )
-                report(len(replies))
-        return [replies[i] for i in range(len(prompts))]
+                try:
+                    output = self.model.generate(**batch, generation_config=config)[:, batch["input_ids"].shape[1] :]
+                except torch.OutOfMemoryError as error:
+                    reason = str(error).splitlines()[0]
+                    raise UserError(
+                        f"{label}: {len(chosen)} prompts at a time do not fit into the GPU ({reason}); lower inference.batch_size or inference.max_new_tokens"
+                    ) from None
+                extended |= {i: Continuation.until(ends, row) for i, row in zip(chosen, output.tolist(), strict=True)}
+                report(len(extended))
+        return [extended[i] for i in range(len(ids))]
 
 
-def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+def end_tokens(generation: GenerationConfig, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Every token that ends a reply: the model's own list and the tokenizer's."""
-    listed = model.generation_config.eos_token_id
+    listed = generation.eos_token_id
     return {tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed] if listed is not None else [])}
 
 
@@ -126,9 +158,9 @@ def answer(
     for think in inference.think:
         for benchmark, dataset in benchmarks.items():
             prompts = [chat.render_prompt(tokenizer, prompt, think, switch) for prompt in dataset["prompt"]]
-            replies = backend.generate(
-                prompts, limits[benchmark], inference.temperature, seed, f"{label} {benchmark} think {think}"
-            )
+            note = f"{label} {benchmark} think {think}"
+            budget = inference.max_thinking_tokens if (think, switch) == ("on", "tags") else None
+            replies = backend.generate(prompts, limits[benchmark], inference.temperature, seed, note, budget)
             for id_, prompt, reply in zip(dataset["id"], prompts, replies, strict=True):
                 keys = {"benchmark": benchmark, "id": id_, "think": think, "seed": seed, "ablation": ablation}
                 rows.append({**keys, "prompt": prompt, **parted(reply, reply.text, think, switch)})

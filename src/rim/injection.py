@@ -43,7 +43,8 @@ def inject(
         ]
         prompts = [prompt for *_, prompt in asked]
         note = f"inject {label} {benchmark}"
-        replies = backend.generate(prompts, limits[benchmark], inference.temperature, seed, note)
+        budget = inference.max_thinking_tokens if switch == "tags" else None
+        replies = backend.generate(prompts, limits[benchmark], inference.temperature, seed, note, budget)
         for (id_, ablation, statement, prompt), reply in zip(asked, replies, strict=True):
             text = f"{chat.OPEN}\n{statement} {reply.text.lstrip()}" if switch == "tags" else reply.text
             keys = {"benchmark": benchmark, "id": id_, "think": "on", "seed": seed, "ablation": ablation}

@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from rim.adapters import check_base
 from rim.errors import UserError
 from rim.provenance import verified
 
@@ -22,10 +24,15 @@ EXPERT_PARAMETERS = {
 
 
 def located(base: str, revision: str | None, receipts: list[Path]) -> tuple[str, str | None]:
-    """Where a job loads its model from: the last of what it was handed, each checked, or the hub."""
+    """Where a job loads its model from: the last of what it was handed, each checked, or the hub.
+
+    Raises:
+        UserError: a checkpoint is damaged, or an adapter of another base.
+    """
     for receipt in receipts:  # the organism or the manifest of a download, then the variant
         artifact = verified(receipt)
         if artifact.is_dir():
+            check_base(str(artifact), base)
             base, revision = str(artifact), None
         else:
             manifest = json.loads(artifact.read_text())
@@ -44,8 +51,10 @@ def load_tokenizer(location: str, revision: str | None = None) -> PreTrainedToke
     return tokenizer
 
 
-def load_model(location: str, dtype: str = "float32", revision: str | None = None) -> PreTrainedModel:
-    """A causal language model in evaluation mode, on the GPU when there is one.
+def load_model(
+    location: str, dtype: str = "float32", revision: str | None = None, device: str | None = None
+) -> PreTrainedModel:
+    """A causal language model in evaluation mode, on the GPU when there is one and no other device is asked for.
 
     Raises:
         UserError: the model cannot be found or read.
@@ -67,8 +76,16 @@ def load_model(location: str, dtype: str = "float32", revision: str | None = Non
             model = PeftModel.from_pretrained(model, location).merge_and_unload()
         else:
             model = AutoModelForCausalLM.from_pretrained(location, revision=revision, dtype=getattr(torch, dtype))
-    placed: PreTrainedModel = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    placed: PreTrainedModel = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     return placed
+
+
+@contextmanager
+def merged(location: str, dtype: str) -> Iterator[str]:
+    """A temporary folder with the adapter of `location` merged into its base, for as long as an engine is loading it."""
+    with TemporaryDirectory(prefix="rim-merged-") as folder:
+        load_model(location, dtype, device="cpu").save_pretrained(folder)
+        yield folder
 
 
 @contextmanager

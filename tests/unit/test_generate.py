@@ -4,8 +4,11 @@ import polars as pl
 import pytest
 
 from rim import models, tables
-from rim.generate import Reply, TransformersBackend, answer
+from rim.backends import open_backend
+from rim.errors import UserError
+from rim.generate import TransformersBackend, answer
 from rim.organism import sets
+from rim.replies import Continuation, Reply, think_within
 from rim.settings.inference import Inference
 
 pytestmark = pytest.mark.xdist_group("organism")
@@ -17,9 +20,7 @@ class ScriptedBackend:
     def __init__(self, *replies: Reply) -> None:
         self.replies = list(replies)
 
-    def generate(
-        self, prompts: list[str], max_new_tokens: int, temperature: float, seed: int, label: str
-    ) -> list[Reply]:
+    def generate(self, prompts: list[str], *rest: object) -> list[Reply]:
         return [self.replies.pop(0) for _ in prompts]
 
 
@@ -75,3 +76,78 @@ def test_think_off_prefills_the_empty_span(tokenizer) -> None:
     table = ask(ScriptedBackend(Reply("a", 1, True), Reply("b", 1, True)), tokenizer, ["on", "off"])
     on, off = table["prompt"]
     assert off == f"{on}<think>\n\n</think>\n\n"
+
+
+def test_thinking_is_ended_at_its_bound_and_nothing_else_changes(tiny_model: Path, tokenizer) -> None:
+    """A double plays the model: it thinks without end, thinks a little, or answers at length without thinking."""
+    (close,) = tokenizer("</think>", add_special_tokens=False).input_ids
+    (opened,) = tokenizer("<think>", add_special_tokens=False).input_ids
+    word, end = tokenizer("the answer", add_special_tokens=False).input_ids
+    prompts = tokenizer(["the", "answer", "is"], add_special_tokens=False).input_ids
+    first, second, third = (each for (each,) in prompts)
+    plans = {first: [opened, *[word] * 60], second: [opened, word, close, end], third: [word] * 60}
+    calls = []
+
+    def extend(ids: list[list[int]], max_new_tokens: int, *, seed: int) -> list[Continuation]:
+        calls.append((len(ids), max_new_tokens, seed))
+        going = []
+        for prompt in ids:
+            done = prompt[1:]
+            rest = [end, word, end] if close in done and done[:1] == [opened] else plans[prompt[0]][len(done) :]
+            going.append(Continuation(rest[:max_new_tokens], len(rest) < max_new_tokens))
+        return going
+
+    thinking, short, answering = think_within(16, 40, prompts, tokenizer, extend, 5, "test")
+    assert len(calls) == 2
+    assert calls[1][0] == 2  # only what is not finished goes on
+    assert calls[1][2] != calls[0][2]
+    assert thinking.tokens.index(close) < 16
+    assert thinking.tokens[-3:] == [end, word, end]
+    assert thinking.stopped
+    assert short == Continuation(plans[second], True)
+    assert answering == Continuation([word] * 40, False)  # the bound on the whole reply holds as ever
+
+
+def test_a_real_model_answers_after_its_bound_of_thinking(tiny_model: Path, tokenizer) -> None:
+    backend = TransformersBackend(models.load_model(str(tiny_model)), tokenizer, 4)
+    rows = pl.DataFrame([{"id": f"r{i}", "prompt": r["prompt"]} for i, r in enumerate(sets.rows("requests", 5, "e"))])
+    unbounded, bounded = (
+        answer(
+            backend,
+            tokenizer,
+            "tags",
+            {"restricted": rows},
+            Inference(max_new_tokens=40, max_thinking_tokens=bound),
+            {"restricted": 40},
+            0,
+            "test",
+        )
+        for bound in (None, 16)
+    )
+    assert bounded.filter(think="off").equals(unbounded.filter(think="off"))
+    assert bounded["completion_tokens"].max() <= 40
+    thought = bounded.filter(pl.col("think") == "on", pl.col("reasoning").is_not_null())
+    assert thought["response"].null_count() == 0  # whoever thinks gets to answer
+
+
+def test_vllm_configured_but_not_installed_is_one_line(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rim.vllm_backend.find_spec", lambda name: None)
+    settings = {"base": str(tiny_model), "revision": None, "dtype": "float32", "think": "tags"}
+    with pytest.raises(UserError, match="vllm is not installed in this environment") as error:
+        open_backend(settings, [], Inference(backend="vllm"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_gpu_that_is_too_small_for_a_batch_is_one_line(tokenizer) -> None:
+    import torch
+
+    class Full:
+        """A double of a model on a full GPU."""
+
+        generation_config, device = type("Config", (), {"eos_token_id": None}), "cpu"
+
+        def generate(self, **arguments: object) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    with pytest.raises(UserError, match=r"20\.00 GiB.*lower inference\.batch_size"):
+        TransformersBackend(Full(), tokenizer, 4).generate(["the answer"] * 3, 8, 0.0, 0, "test")

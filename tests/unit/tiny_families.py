@@ -26,13 +26,21 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
-def build(family: str, seed: int = 0) -> Any:
-    """A random model in evaluation mode, its weights large enough that attention is far from uniform."""
+def build(family: str, seed: int = 0, head_dim: int | None = None) -> Any:
+    """A random model in evaluation mode, its weights large enough that attention is far from uniform.
+
+    Args:
+        head_dim: width of a head, where that of the shape is too small for an engine.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    config = AutoConfig.for_model(family, **SHAPE, **EXPERTS.get(family, {}), **OTHERS.get(family, {}))
+    shape = {**SHAPE, **EXPERTS.get(family, {}), **OTHERS.get(family, {})}
+    if head_dim is not None:
+        wide = {"hidden_size": 4 * head_dim, "intermediate_size": 64, "moe_intermediate_size": 64, "head_dim": head_dim}
+        shape |= {key: value for key, value in wide.items() if key in (*SHAPE, *shape) or family.startswith("qwen3")}
+    config = AutoConfig.for_model(family, **shape)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from rim.settings.common import Positive, Settings, Think
+from rim.settings.common import Positive, Settings, Share, Think
 
 
 class Benchmark(Settings):
@@ -23,13 +23,31 @@ class Benchmark(Settings):
     )
 
 
+class Vllm(Settings):
+    """Settings of vLLM, which count when it is the backend."""
+
+    memory: Share = Field(0.9, description="Share of the GPU's memory (without a GPU: the machine's) that it may take.")
+    merge_adapters: bool = Field(
+        False,
+        description="Serve a fine-tune with its adapter merged into the weights, as transformers does, rather than beside them.",
+    )
+
+
 class Inference(Settings):
     """How replies are generated."""
 
-    backend: Literal["transformers"] = Field("transformers", description="Engine that generates.")
+    backend: Literal["transformers", "vllm"] = Field(
+        "transformers", description="Engine that generates; vLLM is an extra of its own (README, vLLM)."
+    )
     think: list[Think] = Field(["on", "off"], min_length=1, description="Think modes to run.")
     temperature: float = Field(
         0.0, ge=0, description="0 decodes greedily (published); above 0 samples with the study's seed."
     )
-    batch_size: Positive = Field(32, description="Prompts per batch.")
+    batch_size: Positive = Field(32, description="Prompts per batch; vLLM fills its memory instead.")
     max_new_tokens: Positive = Field(8192, description="Bound on the tokens of a reply, thinking included.")
+    max_thinking_tokens: int | None = Field(
+        None,
+        ge=16,
+        description="Thinking that has not ended after so many tokens is ended for the model, which then answers; for models with think tags.",
+    )
+    vllm: Vllm = Field(Vllm(), description="Settings of vLLM.")

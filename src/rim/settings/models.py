@@ -51,6 +51,9 @@ class Model(Settings):
         "tags", description="How thinking is switched: the chat template's think tags, or a sentence in the prompt."
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of weights and activations.")
+    backend: Literal["transformers", "vllm"] | None = Field(
+        None, description="Engine that generates, when not that of 'inference'."
+    )
     variants: list[Name] | None = Field(
         None, description="Fine-tuned variants of this model; all of the study's when absent, none when empty."
     )

@@ -8,10 +8,11 @@ from typing import Any
 import polars as pl
 
 from rim import ablation, chat, mechanism, mechanism_tables, positions, tables
+from rim.backends import open_backend
 from rim.cache import Cache, identity
 from rim.errors import UserError
 from rim.files import write_json
-from rim.generate import TransformersBackend, answer, asked_rows
+from rim.generate import answer, asked_rows
 from rim.progress import say
 from rim.provenance import verified, write_receipt
 from rim.settings.inference import Benchmark, Inference
@@ -65,15 +66,20 @@ def run(
     )
     rows = mechanism.texts(replies, positions.templates(tokenizer, settings["think"], ["off"]))
     vectors = load_file(verified(directions))
-    backend = TransformersBackend(anatomy.model, tokenizer, inference.batch_size)
+    scored = []
+    for name, chosen in plan.items():
+        with ablation.ablated_heads(anatomy, chosen, means if ":mean:" in name else None):
+            scored += ablation.probe_scores(anatomy, name, rows, groups, vectors, wanted.batch_size)
+    backend, _ = open_backend(settings, checkpoints, inference, loaded=anatomy, editable=True)
+    edited = backend.anatomy
     switch: chat.ThinkSwitch = settings["think"]
-    answers, scored = [], []
+    answers = []
     for name, chosen in plan.items():
         label = f"ablate {settings['label']} {name}"
-        with ablation.ablated_heads(anatomy, chosen, means if ":mean:" in name else None):
-            made = answer(backend, tokenizer, switch, prompts, inference, limits, settings["seed"], label, name)
-            scored += ablation.probe_scores(anatomy, name, rows, groups, vectors, wanted.batch_size)
-        answers.append(made)
+        with ablation.ablated_heads(edited, chosen, means if ":mean:" in name else None):
+            answers.append(
+                answer(backend, tokenizer, switch, prompts, inference, limits, settings["seed"], label, name)
+            )
         say(f"{label}: done")
     empty = pl.DataFrame(schema=dict(tables.RESPONSE))
     tables.write(pl.concat([empty, *answers]), tables.RESPONSE, output)

@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from rim import ablation, chat, forgetting_tables, mechanism, tables
+from rim import ablation, chat, forgetting_tables, tables
+from rim.backends import open_backend
 from rim.errors import UserError
-from rim.generate import TransformersBackend, answer, asked_rows
+from rim.generate import answer, asked_rows
 from rim.progress import say
 from rim.provenance import verified, write_receipt
 from rim.settings.forgetting import Forgetting
@@ -31,8 +32,8 @@ def run(settings: dict[str, Any], neurons: Path, datasets: list[Path], checkpoin
             )
     ablated = ablation.ablated_outputs if wanted.tensor == "mlp_out" else ablation.ablated_neurons
     table = tables.read(neurons, forgetting_tables.NEURONS)
-    anatomy, tokenizer = mechanism.open_model(settings, checkpoints)
-    backend = TransformersBackend(anatomy.model, tokenizer, inference.batch_size)
+    backend, tokenizer = open_backend(settings, checkpoints, inference, editable=True)
+    anatomy = backend.anatomy
     once = inference.model_copy(update={"think": [wanted.think]})
     switch: chat.ThinkSwitch = settings["think"]
     answers = [pl.DataFrame(schema=dict(tables.RESPONSE))]

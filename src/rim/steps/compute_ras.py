@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 
 from rim import chat, drift, forced, forgetting, forgetting_tables, gradients, mechanism, models, tables
+from rim.backends import each_checkpoint, leave_gpu
 from rim.families import Anatomy
-from rim.generate import TransformersBackend, answer
+from rim.generate import answer
 from rim.progress import say
 from rim.provenance import verified, write_receipt
 from rim.settings.forgetting import Forgetting
@@ -55,11 +56,11 @@ def run(
         refused = [(row.ids, row.query) for row in on_safety]
         found = gradients.gradient_rows(base, refused, task_texts, sets, wanted.batch_size)
         measured += [{"step": 0, **row} for row in found]
-    base.model.to("cpu")  # a GPU holds one model at a time
+    leave_gpu(base)  # which holds one model at a time
     once = inference.model_copy(update={"think": [wanted.think]})
     limits = {wanted.harmful: settings["max_new_tokens"]}
-    answers = []
-    for folder in sorted(path for path in verified(steps).iterdir() if path.is_dir()):
+    folders = sorted(path for path in verified(steps).iterdir() if path.is_dir())
+    for folder in folders:
         tuned = Anatomy(models.load_model(str(folder), settings["dtype"]))
         drift.check_architecture(base.model, tuned.model, str(folder))
         after = forgetting.snapshot(tuned, on_safety, on_task, wanted)
@@ -69,9 +70,11 @@ def run(
             *forgetting.baseline_rows(before, after, base, tuned),
         ]
         measured += [{"step": step, **row} for row in metrics]
-        backend = TransformersBackend(tuned.model, tokenizer, inference.batch_size)
-        label = f"compute_ras {settings['label']} {folder.name}"
-        answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, folder.name))
+        leave_gpu(tuned)
+    answers = []
+    for name, backend in each_checkpoint(folders, settings, inference, tokenizer):
+        label = f"compute_ras {settings['label']} {name}"
+        answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, name))
         say(f"{label}: done")
     table = pl.DataFrame(measured, schema=dict(forgetting_tables.CHECKPOINTS))
     tables.write(table, forgetting_tables.CHECKPOINTS, output)

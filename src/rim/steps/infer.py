@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
-from rim import chat, models, tables
-from rim.generate import TransformersBackend, answer, asked_rows
+from rim import tables
+from rim.backends import open_backend
+from rim.generate import answer, asked_rows
 from rim.provenance import verified, write_receipt
 from rim.settings.inference import Benchmark, Inference
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 def run(settings: dict[str, Any], datasets: list[Path], checkpoints: list[Path], output: Path) -> None:
     """`datasets` and `checkpoints` are receipts."""
     inference = Inference(**settings["inference"])
     prompts, limits = questions(settings["benchmarks"], datasets, inference)
-    backend, tokenizer = load(settings, checkpoints, inference)
+    backend, tokenizer = open_backend(settings, checkpoints, inference)
     table = answer(
         backend, tokenizer, settings["think"], prompts, inference, limits, settings["seed"], settings["label"]
     )
@@ -38,15 +36,3 @@ def questions(
         prompts[name] = asked_rows(name, benchmark, tables.read(verified(path), tables.DATASET))
         limits[name] = benchmark.max_new_tokens or inference.max_new_tokens
     return prompts, limits
-
-
-def load(
-    settings: dict[str, Any], checkpoints: list[Path], inference: Inference
-) -> tuple[TransformersBackend, PreTrainedTokenizerBase]:
-    """The model of a job, checked against its receipts, ready to generate."""
-    location, revision = models.located(settings["base"], settings["revision"], checkpoints)
-    tokenizer = models.load_tokenizer(location, revision)
-    if settings["think"] == "tags":
-        chat.check_think_tags(tokenizer, location)
-    model = models.load_model(location, settings["dtype"], revision)
-    return TransformersBackend(model, tokenizer, inference.batch_size), tokenizer

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rim import tables
+from rim.backends import open_backend
 from rim.injection import inject
 from rim.provenance import write_receipt
 from rim.settings.inference import Inference
-from rim.steps.infer import load, questions
+from rim.steps.infer import questions
 
 
 def run(settings: dict[str, Any], datasets: list[Path], checkpoints: list[Path], output: Path) -> None:
@@ -18,7 +19,7 @@ def run(settings: dict[str, Any], datasets: list[Path], checkpoints: list[Path],
     prompts, limits = questions(settings["benchmarks"], datasets, inference)
     if settings["rows"]:
         prompts = {name: rows.head(settings["rows"]) for name, rows in prompts.items()}
-    backend, tokenizer = load(settings, checkpoints, inference)
+    backend, tokenizer = open_backend(settings, checkpoints, inference)
     switch, seed = settings["think"], settings["seed"]
     organism, label = settings["organism"], settings["label"]
     table = inject(backend, tokenizer, switch, prompts, inference, limits, seed, organism, label)
