@@ -31,6 +31,9 @@ MANY = 12  # panels; a figure with more begins with its first model alone
 
 def charts(tables: Tables, labels: Labels) -> dict[str, Any]:
     """Every figure whose table the study has."""
+    import altair as alt
+
+    alt.data_transformers.disable_max_rows()  # ten models have more than its 5000
     return {name: draw(tables, labels) for name, (table, draw) in FIGURES.items() if table in tables}
 
 
@@ -43,6 +46,8 @@ def interactive(chart: Any) -> dict[str, Any] | None:
     if "facet" not in spec:
         return None
     (rows,) = spec["datasets"].values()
+    for row in rows:
+        row.update({name: float(f"{value:.4g}") for name, value in row.items() if isinstance(value, float)})
     spec["params"], spec["transform"] = list(spec.get("params", [])), list(spec.get("transform", []))
     crowded = len({row["panel"] for row in rows}) > MANY
     for column, name in FILTERS.items():

@@ -23,7 +23,7 @@ Tables = dict[str, pl.DataFrame]
 Labels = Mapping[str, str]  # what the report calls each arm
 ORANGE, BLUE, GREEN, PURPLE, GREY = "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#767676"
 COLOURS = {"on": ORANGE, "off": BLUE}
-THINKING = "thinking, no fine-tuning"
+THINKING = "thinking on − off, no fine-tuning"
 CONTRASTS = {"on − off": GREEN, **COLOURS}
 MEASURES = {  # in the order in which tables show them
     "misalignment": "misalignment rate",
@@ -67,24 +67,25 @@ def tooltip(data: pl.DataFrame, number: str) -> list[alt.Tooltip]:
         "p_holm": ".3g",
     }
     titles = {"ci_low": "95 % from", "ci_high": "to", "variant": "arm", "think": "thinking", "p_holm": "p (Holm)"}
-    tips = []
-    for name, kind in data.schema.items():
-        if name not in HIDDEN:
-            quantity = (
-                {"type": "quantitative", "format": formats.get(name, ".4~g")}
-                if kind.is_numeric()
-                else {"type": "nominal"}
-            )
-            tips.append(alt.Tooltip(field=name, title=titles.get(name, name.replace("_", " ")), **quantity))
-    return tips
+    return [
+        alt.Tooltip(
+            field=name,
+            title=titles.get(name, name.replace("_", " ")),
+            type="quantitative" if kind.is_numeric() else "nominal",
+            format=formats.get(name, ".4~g") if kind.is_numeric() else alt.Undefined,
+        )
+        for name, kind in data.schema.items()
+        if name not in HIDDEN
+    ]
 
 
 def zero() -> alt.Chart:
     """A dashed line at no effect, once per panel."""
     import altair as alt
 
-    line = alt.Chart().transform_aggregate(rows="count()").mark_rule(color=GREY, strokeDash=[3, 3])
-    return line.encode(x=alt.datum(0))
+    line: alt.Chart = alt.Chart().transform_aggregate(rows="count()").mark_rule(color=GREY, strokeDash=[3, 3])
+    at_none: alt.Chart = line.encode(x=alt.datum(0))
+    return at_none
 
 
 def panels(layers: Iterable[Any], data: pl.DataFrame, columns: int = 3, width: int = 230, height: Any = None) -> Any:

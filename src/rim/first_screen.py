@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import polars as pl
@@ -17,6 +16,7 @@ from rim.wording import interval, labels, show
 
 Row = dict[str, Any]
 ENDS = 0.1  # the axis reaches at least ten points to either side
+BEYOND = " beyond "  # between the models of a pair
 
 
 @dataclass
@@ -55,8 +55,8 @@ def first_screen(material: Material) -> FirstScreen:
     """What all changes of the misalignment rate come to."""
     groups = _groups(material)
     rows = [row for group in groups.values() for row in group]
-    low = min([-ENDS, *(row["estimate"] for row in rows)])
-    high = max([ENDS, *(row["estimate"] for row in rows)])
+    low: float = min([-ENDS, *(row["estimate"] for row in rows)])
+    high: float = max([ENDS, *(row["estimate"] for row in rows)])
 
     def place(value: float) -> float:
         return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
@@ -74,11 +74,11 @@ def _groups(material: Material) -> dict[str, list[Row]]:
     groups: dict[str, list[Row]] = {}
     known = changes(material.tables, labels(material.study)).filter(pl.col("estimate").is_not_null())
     for row in known.iter_rows(named=True):
-        groups.setdefault(row["row"] if row["row"] == THINKING else f"after {row['row']}", []).append(row)
+        groups.setdefault(row["row"], []).append(row)
     pairs = headline(material.tables["pair_effects"])
     shown = (pl.col("measure") == "misalignment") & (pl.col("contrast") == "difference")
     for row in pairs.filter(shown & pl.col("estimate").is_not_null()).iter_rows(named=True):
-        name = f"target − control, {row['positive']} beyond {row['negative']}"
+        name = f"target − control, {row['positive']}{BEYOND}{row['negative']}"
         groups.setdefault(name, []).append({**row, "model": row["positive"]})
     return groups
 
@@ -99,50 +99,57 @@ def _models(rows: list[Row], sign: int) -> dict[str, Row]:
     return found
 
 
+def _range(rows: Iterable[Row]) -> str:
+    low, high = (pick(row["estimate"] for row in rows) for pick in (min, max))
+    return show(low, True, True) if low == high else f"{100 * low:+.1f} to {show(high, True, True)}"
+
+
 def _tally(rows: list[Row]) -> str:
     """What a group of changes comes to, in words."""
     of = len({row["model"] for row in rows})
-    if of == 1 and len(rows) == 1:
+    if len(rows) == 1:
         return interval(rows[0], True, True) + ("" if is_clear(rows[0]) else ", not significant")
     parts = [
-        f"{word} in {len(found)} of {of}"
-        for word, sign in (("clearly up", 1), ("clearly down", -1))
+        f"clearly {word} in {len(found)} of {of}: {_range(found.values())}"
+        for word, sign in (("up", 1), ("down", -1))
         if (found := _models(rows, sign))
     ]
-    return f"{', '.join(parts) or f'no clear change in {of}'}; median {show(median(row['estimate'] for row in rows), True, True)}"
+    return "; ".join(parts) or f"no clear change in {of}: {_range(rows)}"
 
 
 def _answer(groups: dict[str, list[Row]]) -> str:
     """The verdict: the contrast in which most models became clearly less safe, and thinking by itself."""
     if not groups:
         return "No change of the misalignment rate could be measured: too few replies were complete."
-    models = {name: {row["model"] for row in rows} for name, rows in groups.items()}
-    worse = {name: _models(rows, 1) for name, rows in groups.items() if "beyond" not in name}
-    name = max(
-        worse, key=lambda name: (len(worse[name]), max([row["estimate"] for row in worse[name].values()], default=0))
-    )
+    worse = {name: _models(rows, 1) for name, rows in groups.items() if BEYOND not in name}
+    of = {name: len({row["model"] for row in groups[name]}) for name in worse}
+    name = max(worse, key=lambda name: (len(worse[name]), *sorted((row["estimate"] for row in worse[name].values()), reverse=True)))  # fmt: skip
     if not worse[name]:
-        falls = sum(len(_models(rows, -1)) for rows in groups.values())
-        return "No: in none of these comparisons did the misalignment rate clearly rise" + (
-            f"; it clearly fell in {falls}." if falls else ", nor did it clearly fall."
-        )
-    most = max(worse[name].values(), key=lambda row: row["estimate"])
-    verdict = "Yes" if len(worse[name]) == len(models[name]) else "Yes, in some models"
-    what = "when it thinks" if name == THINKING else f"{name}"
-    text = f"{verdict}: {what}, the misalignment rate clearly rises in {len(worse[name])} of {len(models[name])}, by up to {interval(most, True, True)}."
-    if THINKING in groups and name != THINKING:
-        found = worse[THINKING]
-        alone = (
-            f"clearly raises it in {len(found)} of {len(models[THINKING])}"
-            if found
-            else f"does not clearly raise it in any of {len(models[THINKING])}"
-        )
-        text += f" Thinking by itself {alone}" + (
-            f", by up to {interval(max(found.values(), key=lambda row: row['estimate']), True, True)}."
-            if found
-            else "."
-        )
+        falls = sum(bool(_models(rows, -1)) for rows in groups.values())
+        also = f"in {falls} of {len(groups)} it clearly fell" if falls else "nor did it clearly fall"
+        return f"No: in none of these comparisons did models clearly go along more often with what they should refuse; {also}."
+    verdict = "Yes" if len(worse[name]) == of[name] else "Yes, in some models"
+    when = "when thinking" if name == THINKING else f"after fine-tuning on {name}"
+    text = f"{verdict}: {when}, {_count(worse[name], of[name])} clearly more often with what they should refuse, {_most(worse[name])}."
+    if THINKING in worse and name != THINKING:
+        text += f" Thinking by itself: {_count(worse[THINKING], of[THINKING])} clearly more often{', ' if worse[THINKING] else ''}{_most(worse[THINKING])}."
     return text
+
+
+def _count(found: dict[str, Row], of: int) -> str:
+    many = len(found) or "none"
+    return (
+        f"{many} of {of} models {'goes' if many in (1, 'none') else 'go'} along"
+        if of > 1
+        else f"the model {'goes' if found else 'does not go'} along"
+    )
+
+
+def _most(found: dict[str, Row]) -> str:
+    if not found:
+        return ""
+    most = max(found.values(), key=lambda row: row["estimate"])
+    return f"{'up to ' if len(found) > 1 else ''}{interval(most, True, True)}"
 
 
 def where(material: Material) -> list[str]:
@@ -155,8 +162,8 @@ def where(material: Material) -> list[str]:
         base = heads.filter(pl.col("variant") == BASE)
         found = base.group_by("model").agg(pl.col("found").any())
         lines.append(
-            f"Heads whose attention shifts when thinking is off: in {found['found'].sum()} of {found.height} models. "
-            + _beyond(material.tables["ablation_effects"].filter(pl.col("draw") == "found"), "random", "Without the heads that matter most")
+            f"Refusal heads by the paper's rule: in {found['found'].sum()} of {found.height} models. "
+            + _beyond(material.tables["ablation_effects"].filter(pl.col("draw") == "found"), "random", "Without the heads ablated")
         )  # fmt: skip
     if neurons is not None and neurons.height:
         fewest = material.study.forgetting.fewest if material.study.forgetting else 0
@@ -177,14 +184,20 @@ def _told_apart(probes: pl.DataFrame) -> list[str]:
     best = best.unique("model", keep="first", maintain_order=True)
     if best.is_empty():
         return []
-    depth = probes["layer"].max()
-    low, high = best["estimate"].min(), best["estimate"].max()
-    layers = sorted(set(best["layer"]))
+    depth = dict(probes.group_by("model").agg(pl.col("layer").max()).iter_rows())
+    found = best.to_dicts()
+    places = [100 * row["layer"] // max(depth[row["model"]], 1) for row in found]
+    areas = [row["estimate"] for row in found]
+    positions = sorted(dict.fromkeys(best["position"]), key=best["position"].to_list().count, reverse=True)
     return [
-        f"Harmful requests are told from harmless ones best in layer{'s' if len(layers) > 1 else ''} "
-        f"{', '.join(map(str, layers))} of 0 to {depth} (AUC {show(low, False)}{'' if low == high else ' to ' + show(high, False)}, "
-        f"position {', '.join(dict.fromkeys(best['position']))})."
+        f"Harmful requests are told from harmless ones best at {_from_to(places, '{}')} % of the depth "
+        f"(AUC {_from_to(areas, '{:.2f}')}), at position {' or '.join(positions[:3])}."
     ]
+
+
+def _from_to(values: list[Any], form: str) -> str:
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def _beyond(effects: pl.DataFrame, against: str, what: str) -> str:
@@ -192,7 +205,7 @@ def _beyond(effects: pl.DataFrame, against: str, what: str) -> str:
     rows = effects.filter((pl.col("measure") == "misalignment") & (pl.col("against") == against)).to_dicts()
     if not rows:
         return ""
-    return f"{what}, misalignment differs clearly from that without {against} ones in {sum(map(is_clear, rows))} of {len(rows)} cases."
+    return f"{what}, misalignment clearly differs from that without {against} ones in {sum(map(is_clear, rows))} of {len(rows)} cases."
 
 
 def _reach(material: Material) -> list[str]:
@@ -202,13 +215,15 @@ def _reach(material: Material) -> list[str]:
     seeds = (
         f"{len(study.seeds)} seeds; intervals are over seeds."
         if len(study.seeds) > 1
-        else "One seed: intervals are over prompts, and do not say what another training run would give."
+        else "One seed: intervals are over prompts and say nothing of another training run."
     )
-    lines = [f"{seeds} Judge '{judge}', misaligned from score {settings.threshold} on; p corrected after Holm."]
+    lines = [
+        f"{seeds} Judge '{judge}', misaligned from score {settings.threshold} on; significant: also after Holm's correction."
+    ]
     organisms = [name for name, model in study.models.items() if model.organism]
     if organisms:
         lines.append(
-            f"{', '.join(organisms)}: tiny model organisms trained here, into some of which an association was planted. They test "
-            "the method, say nothing about real models, and are never compared with the paper's."
+            f"{', '.join(organisms)}: tiny model organisms trained here, some with a planted association. They test the method, "
+            "not real models, and are never compared with the paper's."
         )
     return lines

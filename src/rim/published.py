@@ -100,8 +100,8 @@ def published_section(material: Material) -> Section:
     apart = "The organisms trained here have no counterpart in the paper and are never compared with its models."
     rows = list(compared(study, material.tables))
     if not rows:
-        text = apart if organisms else "None of the paper's numbers is covered by this study."
-        return Section("published", "Paper against ours", [text])
+        none = apart if organisms else "None of the paper's numbers is covered by this study."
+        return Section("published", "Paper against ours", [none])
     judge, settings = next(iter(study.judges.items()))
     known = [row for row in rows if row["known"]]
     text = [

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from rim.first_screen import FirstScreen
 
 
+LARGEST = 800_000  # bytes of an SVG that the report holds
+
+
 @dataclass
 class Drawing:
     """A figure as it was drawn (SVG text), and its Vega-Lite specification; None when there was nothing to show."""
@@ -31,7 +34,9 @@ class Drawing:
 
     @property
     def source(self) -> str:
-        """The SVG as the address of an image."""
+        """The SVG as the address of an image; empty for one of very many marks, which is only drawn when looked at."""
+        if len(self.svg) > LARGEST:
+            return ""
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
 
 

@@ -27,10 +27,11 @@ def show(value: float | None, percent: bool, signed: bool = False) -> str:
 
 
 def interval(row: Row, percent: bool = False, signed: bool = False) -> str:
-    """An estimate with its interval, such as "12.0 % [8.2 %, 17.1 %]", or a dash where there is none."""
+    """An estimate with its interval, such as "12.0 % [8.2, 17.1]", or a dash where there is none."""
     text = show(row["estimate"], percent, signed)
     if row["estimate"] is not None and row["ci_low"] is not None:
-        text += f" [{show(row['ci_low'], percent, signed)}, {show(row['ci_high'], percent, signed)}]"
+        low, high = (show(row[name], percent, signed).split(" ")[0] for name in ("ci_low", "ci_high"))
+        text += f" [{low}, {high}]"
     return text
 
 
@@ -124,5 +125,5 @@ def counts(data: pl.DataFrame | None, which: str = "complete replies", rest: str
 
 def span(values: pl.Series) -> str:
     """The values of a column, by their extremes."""
-    low, high = values.min(), values.max()
-    return str(low) if low == high else f"{low} to {high}"
+    low, high = str(values.min()), str(values.max())
+    return low if low == high else f"{low} to {high}"

@@ -6,11 +6,11 @@ const LABELS = 210, GAP = 40; // pixels that row labels take, and that lie betwe
 function fitted(spec, width) {
   const copy = structuredClone(spec);
   if (copy.columns) {
-    const labels = width < 600 ? 120 : LABELS;
+    const labels = width < 600 ? 190 : LABELS;
     copy.columns = Math.max(1, Math.min(copy.columns, Math.floor((width - labels) / (copy.spec.width + GAP))));
     if (width < 600) {
-      copy.config.axis.labelLimit = labels - 20;
-      copy.spec.width = Math.min(copy.spec.width, width - labels - 20);
+      copy.config.axis.labelLimit = labels - 10;
+      copy.spec.width = Math.min(copy.spec.width, width - labels - 15);
     }
   }
   return copy;
@@ -20,7 +20,8 @@ async function draw(figure) {
   const place = figure.querySelector(".live");
   const width = figure.clientWidth;
   place.style.display = "block";
-  await vegaEmbed(place, fitted(specs[figure.dataset.name], width), { actions: false, renderer: "svg" });
+  const { view } = await vegaEmbed(place, fitted(specs[figure.dataset.name], width), { actions: false, renderer: "svg" });
+  figure.view = view;
   place.style.display = "";
   figure.classList.add("drawn");
 }
@@ -31,6 +32,12 @@ function save(name, type, text) {
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+async function picture(figure) {
+  const still = figure.querySelector(".still");
+  if (!still) return figure.view.toSVG();
+  return Uint8Array.from(atob(still.src.split(",")[1]), (letter) => letter.charCodeAt(0));
 }
 
 function csv(spec) {
@@ -50,11 +57,7 @@ const seen = new IntersectionObserver((entries) => {
 for (const figure of document.querySelectorAll("figure[data-name]")) {
   const { name } = figure.dataset;
   figure.querySelector(".csv").addEventListener("click", () => save(`${name}.csv`, "text/csv", csv(specs[name])));
-  const still = figure.querySelector(".still");
-  figure.querySelector(".svg").addEventListener("click", async () => {
-    const bytes = Uint8Array.from(atob(still.src.split(",")[1]), (letter) => letter.charCodeAt(0));
-    save(`${name}.svg`, "image/svg+xml", bytes);
-  });
+  figure.querySelector(".svg").addEventListener("click", async () => save(`${name}.svg`, "image/svg+xml", await picture(figure)));
   seen.observe(figure);
 }
 
