@@ -40,3 +40,7 @@ if STUDY.forgetting:
 rule all:
     input:
         final_targets(),
+
+
+onsuccess:
+    print(run_summary())

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -10,6 +11,7 @@ from rim import config as studies
 from rim.errors import UserError
 from rim.files import sha256
 from rim.fingerprint import fingerprint
+from rim.lineage import in_words, trace
 from rim.provenance import SUFFIX, keep_records_in_data
 from rim.settings.common import BASE, INJECTED
 
@@ -56,3 +58,12 @@ def code(step, environment):
 
 
 include: "inputs.smk"
+
+
+BEGUN = time.time()
+
+
+def run_summary():
+    """The line at the end of a run."""
+    made = final_targets()
+    return in_words(trace(Path("data/provenance"), made), BEGUN, time.time() - BEGUN, made[0])

@@ -202,3 +202,9 @@ def forgetting_datasets(*keys):
     """Receipts of the datasets of those benchmarks of the analysis."""
     names = [getattr(STUDY.forgetting, key) for key in keys]
     return [receipt(DATASET.format(dataset=STUDY.benchmarks[name].dataset)) for name in names]
+
+
+def report_files():
+    """What the report is made with beside code: its template, style and script, and the paper's numbers."""
+    package = Path(workflow.basedir, "src/rim")
+    return [*sorted((package / "templates").iterdir()), package / "published.csv"]

@@ -121,6 +121,9 @@ def intervals(
     """Points with intervals: one row per value of the column `row`, and in it one for each value of `think`."""
     import altair as alt
 
+    table = table.filter(pl.col("estimate").is_not_null())
+    if table.is_empty():
+        return nothing()
     data = with_clear(table) if change else table.with_columns(pl.lit(True).alias("clear"))
     slot = pl.when(pl.col("think") == "off").then(pl.lit("off")).otherwise(pl.lit("on"))
     data = data.with_columns(slot.alias("slot"))
@@ -155,13 +158,11 @@ def changes(tables: Tables, labels: Labels) -> pl.DataFrame:
 def overview_figure(tables: Tables, labels: Labels) -> Any:
     """The whole study in one figure: every change of the misalignment rate, by model."""
     table = changes(tables, labels)
-    table = table.filter(pl.col("estimate").is_not_null()).select(
-        "model", "row", "think", "benchmark", "seed", "n", "incomplete", "estimate", "ci_low", "ci_high", "p", "p_holm", "panel"
+    table = table.with_columns(pl.col("row").alias("variant")).select(
+        "model", "variant", "row", "think", "benchmark", "seed", "n", "incomplete", "estimate", "ci_low", "ci_high", "p", "p_holm", "panel"
     )  # fmt: skip
     order = {name: i for i, name in enumerate(dict.fromkeys(tables["rates"]["model"]))}
     table = table.sort(pl.col("model").replace_strict(order), maintain_order=True)
-    if table.is_empty():
-        return nothing()
     return intervals(table, "change of misalignment, points", CONTRASTS)
 
 
@@ -176,9 +177,8 @@ def think_figure(tables: Tables, labels: Labels) -> Any:
 def finetune_figure(tables: Tables, labels: Labels) -> Any:
     """What each arm of fine-tuning does to false refusals and to accuracy; the misalignment rate is in the overview."""
     table = headline(tables["finetune_effects"]).filter(pl.col("measure").is_in(["false_refusal", "accuracy"]))
-    if table.is_empty():
-        return nothing()
     table = table.with_columns(
+        pl.col("variant").replace(dict(labels)),
         pl.col("variant").replace(dict(labels)).alias("row"),
         pl.format("{}: {}, {}", "model", pl.col("measure").replace(MEASURES), "benchmark").alias("panel"),
     )
@@ -188,8 +188,6 @@ def finetune_figure(tables: Tables, labels: Labels) -> Any:
 def pair_figure(tables: Tables, labels: Labels) -> Any:
     """The positive and the negative control side by side, and the difference between them."""
     table = headline(tables["pair_effects"]).filter(pl.col("measure") == "misalignment")
-    if table.is_empty():
-        return nothing()
     table = table.with_columns(
         pl.col("contrast").alias("row"), pl.format("{} against {}", "positive", "negative").alias("panel")
     )
@@ -199,8 +197,6 @@ def pair_figure(tables: Tables, labels: Labels) -> Any:
 def injection_figure(tables: Tables, labels: Labels) -> Any:
     """Figure 2 of the paper: what an encouraging statement does, over a discouraging one, by pattern."""
     table = headline(tables["injection_effects"])
-    if table.is_empty():
-        return nothing()
     table = table.with_columns(
         pl.col("pattern").alias("row"), pl.col("model").alias("panel"), pl.lit("on").alias("think")
     )

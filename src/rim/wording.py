@@ -111,7 +111,7 @@ def how_read(study: Study) -> str:
     seeds = ", ".join(map(str, study.seeds))
     return (
         f"Thinking {' and '.join(study.inference.think)}; refusals and misalignment by judge '{judge}' ({settings.kind}, from "
-        f"score {settings.threshold} on); {'mean over seeds' if len(study.seeds) > 1 else 'seed'} {seeds}."
+        f"score {settings.threshold} on); seed{'s' if len(study.seeds) > 1 else ''} {seeds}."
     )
 
 
