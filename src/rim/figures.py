@@ -150,8 +150,8 @@ def changes(tables: Tables, labels: Labels) -> pl.DataFrame:
     arms = headline(tables["finetune_effects"]).filter(misaligned)
     arms = arms.with_columns(pl.col("variant").replace(dict(labels)).alias("row"))
     together = pl.concat([thinking, arms], how="diagonal")
-    order = [THINKING, *(labels.get(name, name) for name in labels)]
-    place = pl.col("row").replace_strict({name: i for i, name in enumerate(order)}, default=len(order))
+    order = {name: place for place, name in enumerate([THINKING, *labels.values()])}
+    place = pl.col("row").replace_strict(order, default=len(order))
     return together.sort(place, maintain_order=True).with_columns(pl.col("model").alias("panel"))
 
 
@@ -161,8 +161,6 @@ def overview_figure(tables: Tables, labels: Labels) -> Any:
     table = table.with_columns(pl.col("row").alias("variant")).select(
         "model", "variant", "row", "think", "benchmark", "seed", "n", "incomplete", "estimate", "ci_low", "ci_high", "p", "p_holm", "panel"
     )  # fmt: skip
-    order = {name: i for i, name in enumerate(dict.fromkeys(tables["rates"]["model"]))}
-    table = table.sort(pl.col("model").replace_strict(order), maintain_order=True)
     return intervals(table, "change of misalignment, points", CONTRASTS)
 
 

@@ -163,7 +163,7 @@ def where(material: Material) -> list[str]:
         found = base.group_by("model").agg(pl.col("found").any())
         lines.append(
             f"Refusal heads by the paper's rule: in {found['found'].sum()} of {found.height} models. "
-            + _beyond(material.tables["ablation_effects"].filter(pl.col("draw") == "found"), "random", "Without the heads ablated")
+            + _beyond(material.tables["ablation_effects"].filter(pl.col("draw") == "found"), "random", "Heads ablated")
         )  # fmt: skip
     if neurons is not None and neurons.height:
         fewest = material.study.forgetting.fewest if material.study.forgetting else 0
@@ -172,7 +172,7 @@ def where(material: Material) -> list[str]:
         effects = material.tables["neuron_effects"].filter(pl.col("draw") == "found")
         lines.append(
             f"Safety-critical neurons: found in {enough} of {chosen.height} models. "
-            + _beyond(effects, "matched", "Without them")
+            + _beyond(effects, "matched", "Zeroed")
         )
     return lines
 
@@ -205,7 +205,7 @@ def _beyond(effects: pl.DataFrame, against: str, what: str) -> str:
     rows = effects.filter((pl.col("measure") == "misalignment") & (pl.col("against") == against)).to_dicts()
     if not rows:
         return ""
-    return f"{what}, misalignment clearly differs from that without {against} ones in {sum(map(is_clear, rows))} of {len(rows)} cases."
+    return f"{what}: misalignment clearly other than without {against} ones in {sum(map(is_clear, rows))} of {len(rows)} cases."
 
 
 def _reach(material: Material) -> list[str]:
