@@ -15,7 +15,7 @@ from rim.drawings import FIGURES, MANY, charts, interactive
 from rim.figures import THINKING
 from rim.first_screen import first_screen
 from rim.forgetting_figures import NAMES as METRICS
-from rim.report import in_script, render
+from rim.report import Material, in_script, render
 from rim.sections import SECTIONS
 from rim.settings.models import Model
 from rim.wording import estimate, labels
@@ -49,7 +49,7 @@ class Links(HTMLParser):
 
 def test_the_first_screen_names_the_planted_effect_and_no_other(found: Any) -> None:
     study, results = found
-    screen = first_screen(synthetic.material(study, results))
+    screen = first_screen(Material(study, results, {}, pl.DataFrame()))
     assert screen.answer.startswith(
         "Yes, in some models: after fine-tuning on multi hop, effort-minimizing CoT (target), 1 of 2 models goes along"
     )
@@ -60,12 +60,11 @@ def test_the_first_screen_names_the_planted_effect_and_no_other(found: Any) -> N
     assert any("never compared with the paper's" in line for line in screen.reach)
 
 
-@pytest.mark.parametrize(
-    ("effect", "answer"), [(0.0, "No: "), (-0.2, "No: "), (0.2, "Yes: when thinking, 3 of 3 models go")]
-)
+@pytest.mark.parametrize(("effect", "answer"), [(0.0, "No: "), (-0.2, "No: "), (0.2, "Yes: ")])
 def test_the_answer_follows_the_effects(demo: config.Study, effect: float, answer: str) -> None:
-    screen = first_screen(synthetic.material(demo, synthetic.synthetic(demo, effect, layers=4, heads=4)))
-    assert screen.answer.startswith(answer) or (effect > 0 and screen.answer.startswith("Yes: "))
+    results = synthetic.synthetic(demo, effect, layers=4, heads=4)
+    screen = first_screen(Material(demo, results, {}, pl.DataFrame()))
+    assert screen.answer.startswith(answer)
     assert ("clearly fell" in screen.answer) == (effect < 0)
     assert any(contrast.clear for contrast in screen.contrasts) == (effect != 0)
     assert [line.split(" ")[0] for line in screen.where] == ["Harmful", "Refusal", "Safety-critical"]
@@ -123,14 +122,14 @@ def test_figures_are_the_same_each_time_and_each_stands_on_one_table(demo: confi
     import vl_convert
 
     results = synthetic.synthetic(demo, layers=4, heads=4)
-    drawn = charts(results, labels(demo))
+    drawn, again = charts(results, labels(demo)), charts(results, labels(demo))
     assert set(drawn) == set(FIGURES)
     for name, chart in drawn.items():
         text = chart.to_json()
+        assert text == again[name].to_json(), name
         assert len(json.loads(text)["datasets"]) == 1, name
-        assert vl_convert.vegalite_to_svg(text) == vl_convert.vegalite_to_svg(
-            charts(results, labels(demo))[name].to_json()
-        )
+    text = drawn["overview"].to_json()
+    assert vl_convert.vegalite_to_svg(text) == vl_convert.vegalite_to_svg(text)
 
 
 def test_every_panel_of_a_grid_has_a_cell_since_gaps_would_shift_the_others(demo: config.Study) -> None:
@@ -226,9 +225,11 @@ def test_a_value_in_our_interval_is_told_from_one_outside_and_organisms_are_neve
     rows = [row for row in published.compared(study, results) if row["source"] == "Table 1"]
     assert [(row["published"], row["inside"]) for row in rows] == [(22.94, True), (15.39, False)]
     assert {row["model"] for row in published.compared(study, results)} == {"qwen"}
-    section = published.published_section(synthetic.material(study, results))
+    section = published.published_section(Material(study, results, {}, pl.DataFrame()))
     assert "never compared" in section.text[-1]
-    alone = published.published_section(synthetic.material(demo, synthetic.synthetic(demo, layers=2, heads=2)))
+    alone = published.published_section(
+        Material(demo, synthetic.synthetic(demo, layers=2, heads=2), {}, pl.DataFrame())
+    )
     assert not alone.tables
     assert "never compared" in alone.text[0]
 
