@@ -7,11 +7,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 CONFIG ?= workflow/config/demo.yaml
 BIN := .venv/bin
+PROGRESS := $(shell test -t 2 && echo --logger rich) # bars on a terminal, plain lines in a log
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 study: .venv/installed
 	mkdir -p data/provenance # start afresh where nothing was pulled
-	snakemake --cores $(CORES) --rerun-incomplete --configfile $(CONFIG)
+	snakemake --cores $(CORES) --rerun-incomplete --configfile $(CONFIG) $(PROGRESS)
 	@echo "The report is at $(CURDIR)/results/$$(python -m rim.config_reference study $(CONFIG))/report.html"
 
 resume: .venv/installed # after kill -9 or a power cut, when no other run is using this folder

@@ -51,3 +51,7 @@ onstart:  # once, before any job
 rule all:
     input:
         final_targets(),
+
+
+onsuccess:
+    print(run_summary())

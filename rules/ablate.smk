@@ -121,7 +121,7 @@ rule summarize_mechanism:
             else []
         ),
     output:
-        MECHANISM_TABLES,
+        shown(MECHANISM_TABLES),
     log:
         f"{LOG}/summarize_mechanism.log",
     benchmark:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -11,6 +12,7 @@ from rim import cluster, costs, hub, plan
 from rim.errors import UserError
 from rim.files import sha256
 from rim.fingerprint import fingerprint
+from rim.lineage import in_words, trace
 from rim.provenance import SUFFIX, keep_records_in_data
 from rim.settings.common import BASE, INJECTED
 
@@ -59,3 +61,12 @@ def code(step, environment):
 
 include: "inputs.smk"
 include: "resources.smk"
+
+
+BEGUN = time.time()
+
+
+def run_summary():
+    """The line at the end of a run."""
+    made = final_targets()
+    return in_words(trace(Path("data/provenance"), made), BEGUN, time.time() - BEGUN, made[0])

@@ -230,3 +230,9 @@ def to_fetch():
         for name, model in STUDY.models.items()
         if model.hub and not Path(FETCHED.format(model=name)).exists()
     }
+
+
+def report_files():
+    """What the report is made with beside code: its template, style and script, and the paper's numbers."""
+    package = Path(workflow.basedir, "src/rim")
+    return [*sorted((package / "templates").iterdir()), package / "published.csv"]

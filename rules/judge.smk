@@ -63,7 +63,7 @@ rule compare_judges:
     input:
         judgements=[path for judge in STUDY.judges for path in of_every_run(JUDGEMENTS, judge)],
     output:
-        JUDGE_TABLES,
+        shown(JUDGE_TABLES),
     log:
         f"{LOG}/compare_judges.log",
     benchmark:

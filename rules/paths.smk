@@ -72,11 +72,38 @@ ALL_TABLES = [
     *(FORGETTING_TABLES if STUDY.forgetting else []),
 ]
 FIGURES = [
-    *figures("think"),
+    *figures("overview", "think"),
     *(figures("finetune") if STUDY.variants else []),
     *(figures("mitigation") if STUDY.has_mitigations else []),
     *(figures("pair") if STUDY.pairs else []),
     *(figures("injection") if STUDY.injection else []),
     *(figures("probes", "probe_areas", "heads", "ablations") if STUDY.mechanism else []),
-    *(figures("neurons", "neuron_effects", "forgetting", "correlations") if STUDY.forgetting else []),
+    *(
+        figures("neurons", "neuron_layers", "neuron_effects", "forgetting", "ras", "correlations")
+        if STUDY.forgetting
+        else []
+    ),
 ]
+
+SUBJECTS = {  # category of Snakemake's own report, and name of its caption -> tables and figures
+    "inference": "rates think_effects overview think",
+    "patterns": "pattern_shares annotator_agreement arm_divergence rewrite_outcomes injection_effects injection",
+    "fine-tuning": "finetune_effects pair_effects mitigation_effects finetune pair mitigation",
+    "probes": "probes probe_scores probe_areas",
+    "heads": "heads head_effects ablation_effects ablations",
+    "neurons": "neuron_layers neuron_stability neuron_effects neuron_effect_summary neurons",
+    "forgetting": "checkpoints checkpoint_rates correlations correlations_over_runs early_warnings forgetting_predictions forgetting ras",
+    "judges": "threshold_sweep judge_agreement",
+}
+
+
+def shown(paths):
+    """Outputs marked for Snakemake's own report (`snakemake --report`)."""
+    subjects = {name: subject for subject, names in SUBJECTS.items() for name in names.split()}
+
+    def marks(path):
+        subject = subjects[path.stem]
+        caption = f"../workflow/report/{subject}.rst"
+        return dict(category=subject, subcategory=path.parent.name, labels={"name": path.stem}, caption=caption)
+
+    return [report(path, **marks(Path(path))) for path in paths]

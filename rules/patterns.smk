@@ -120,7 +120,7 @@ rule summarize_patterns:
         injected=of_every_base(JUDGEMENTS, INJECTED) if STUDY.injection else [],
         plain=of_every_base(JUDGEMENTS) if STUDY.injection else [],
     output:
-        PATTERN_TABLES,
+        shown(PATTERN_TABLES),
     log:
         f"{LOG}/summarize_patterns.log",
     benchmark:

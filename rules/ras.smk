@@ -73,7 +73,7 @@ rule summarize_forgetting:
         steps=of_every_run(STEPS["judgements"], among=followed_runs()),
         grades=of_every_base(GRADES) + of_every_base(WITHOUT_NEURONS["grades"]),
     output:
-        FORGETTING_TABLES,
+        shown(FORGETTING_TABLES),
     log:
         f"{LOG}/summarize_forgetting.log",
     benchmark:

@@ -10,7 +10,7 @@ rule summarize:
         judgements=of_every_run(JUDGEMENTS),
         grades=of_every_run(GRADES) if STUDY.measured("accuracy") else [],
     output:
-        tables=TABLES,
+        tables=shown(TABLES),
         outcomes=OUTCOMES,
         metrics=f"{RESULTS}/metrics.json",
     log:
@@ -32,7 +32,7 @@ rule draw_figures:
     input:
         tables=[path for path in ALL_TABLES if path not in JUDGE_TABLES],
     output:
-        FIGURES,
+        shown(FIGURES),
     log:
         f"{LOG}/draw_figures.log",
     benchmark:
@@ -41,7 +41,12 @@ rule draw_figures:
         CORE_ENV
     params:
         code=code("draw_figures", CORE_ENV),
-        settings=as_json({name: bool(getattr(STUDY, name)) for name in ("injection", "mechanism", "forgetting")}),
+        settings=as_json(
+            {
+                **{name: bool(getattr(STUDY, name)) for name in ("injection", "mechanism", "forgetting")},
+                "labels": {name: variant.label or name for name, variant in STUDY.variants.items()},
+            }
+        ),
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         folder=lambda w, output: str(Path(output[0]).parent),
     shell:
@@ -53,19 +58,21 @@ rule report:
         tables=ALL_TABLES,
         figures=FIGURES,
     output:
-        f"{RESULTS}/report.html",
+        report(f"{RESULTS}/report.html", category="report", caption="../workflow/report/report.rst"),
     log:
         f"{LOG}/report.log",
     conda:
         CORE_ENV
     params:
         code=code("report", CORE_ENV),
-        template=sha256(Path(workflow.basedir, "src/rim/templates/report.html.j2")),
+        files=[sha256(path) for path in report_files()],
         settings=as_json(STUDY),
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         figures=lambda w, input: str(Path(input.figures[0]).parent),
         timings=TIMING,
         requests=REQUESTS,
+        records="data/provenance",
+        logs=".snakemake/log",
     shell:
         "rim report --log {log} --settings {params.settings:q} --tables {params.tables} --figures {params.figures}"
-        " --timings {params.timings} --requests {params.requests} --output {output}"
+        " --timings {params.timings} --requests {params.requests} --records {params.records} --logs {params.logs} --output {output}"

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 
 from rim.forgetting_figures import metric_name
 from rim.mechanism_figures import MEASURES
-from rim.mechanism_sections import figures, interval
 from rim.report import Material, Section, Table, TableRow
-from rim.wording import GREY, arm, is_clear, p_value, show
-
-Row = dict[str, Any]
+from rim.tables import is_clear
+from rim.wording import GREY, arm, counts, drawn, how_read, interval, p_value, show, span
 
 
 def neuron_section(material: Material) -> Section | None:
@@ -55,11 +51,12 @@ def neuron_section(material: Material) -> Section | None:
         Table("Where the neurons lie; means over them. Activation is max-pooled over a request and its reply.", layer_header, 3, by_layer),
     ]  # fmt: skip
     captions = {
-        "neurons": "Left: neurons by the share of pairs on which they are among those that rise most, with a sentence of intent and with "
-        "the placebo; dashed: the share chosen. Right: the layers in which the neurons so found lie."
+        "neurons": "Neurons by the share of pairs on which they are among those that rise most, with a sentence of intent and with the "
+        f"placebo; dashed: the share chosen. {span(curves['pairs'])} pairs of the calibration split. {how_read(material.study)}",
+        "neuron_layers": f"The layers in which the neurons so found lie. {how_read(material.study)}",
     }
-    drawn = figures(material, captions)
-    return Section("neurons", "Safety-critical neurons", text, drawn, [t for t in tables if t.rows], finding=True)
+    figures = drawn(material, captions)
+    return Section("neurons", "Safety-critical neurons", text, figures, [t for t in tables if t.rows], finding=True)
 
 
 def intervention_section(material: Material) -> Section | None:
@@ -117,10 +114,11 @@ def intervention_section(material: Material) -> Section | None:
     ]  # fmt: skip
     captions = {
         "neuron_effects": "Change of each rate without the safety-critical neurons (point, 95 % interval over prompts) and without each of "
-        "the random sets (ticks)."
+        "the random sets (ticks). Hollow: the interval contains 0. "
+        f"{counts(effects, 'replies', 'of them incomplete')}{how_read(material.study)}"
     }
-    drawn = figures(material, captions)
-    return Section("neuron-effects", "Without these neurons", text, drawn, tables, finding=True)
+    figures = drawn(material, captions)
+    return Section("neuron-effects", "Without these neurons", text, figures, tables, finding=True)
 
 
 def forgetting_section(material: Material) -> Section | None:
@@ -152,13 +150,15 @@ def forgetting_section(material: Material) -> Section | None:
         _kept(material),
     ]
     captions = {
-        "forgetting": "Misalignment rate over training (band: 95 % Wilson intervals; step 0 is before fine-tuning), and below it RAS as "
-        "published over the sets of neurons (95 % bootstrap intervals over texts). Random sets are shown by their mean.",
-        "correlations": "Pearson's r of each metric with the misalignment rate over the checkpoints, with Fisher's 95 % interval; hollow "
-        "where it contains 0.",
+        "forgetting": "Misalignment rate over training with 95 % Wilson intervals; step 0 is before fine-tuning. "
+        f"{counts(material.tables['checkpoint_rates'])}{how_read(material.study)}",
+        "ras": "RAS as published over training, over each set of neurons, with 95 % bootstrap intervals over texts. Random sets are shown "
+        f"by their mean. {how_read(material.study)}",
+        "correlations": "Pearson's r of each metric with the misalignment rate over the checkpoints of a fine-tune, with Fisher's 95 % "
+        f"interval; hollow: not significant (exact permutation, Holm). {how_read(material.study)}",
     }
-    drawn = figures(material, captions)
-    return Section("forgetting", "RAS and forgetting", text, drawn, [t for t in tables if t.rows], finding=True)
+    figures = drawn(material, captions)
+    return Section("forgetting", "RAS and forgetting", text, figures, [t for t in tables if t.rows], finding=True)
 
 
 def _correlation_table(material: Material, found: pl.DataFrame) -> Table:

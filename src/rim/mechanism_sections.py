@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 
 from rim.mechanism_figures import MEASURES
-from rim.report import Figure, Material, Section, Table, TableRow
+from rim.report import Material, Section, Table, TableRow
 from rim.settings.common import BASE
-from rim.wording import arm, p_value, show
+from rim.tables import is_clear
+from rim.wording import GREY, arm, counts, drawn, how_read, interval, p_value, show
 
 FEW = "Hollow or grey: a group of fewer than ten prompts, which is no finding."
-
-
-def interval(row: dict[str, Any], percent: bool = False, signed: bool = False) -> str:
-    """An estimate with its interval, or a dash where there is none."""
-    text = show(row["estimate"], percent, signed)
-    if row["estimate"] is not None and row["ci_low"] is not None:
-        text += f" [{show(row['ci_low'], percent, signed)}, {show(row['ci_high'], percent, signed)}]"
-    return text
-
-
-def figures(material: Material, captions: dict[str, str]) -> list[Figure]:
-    """The drawings that were made, with their captions."""
-    return [Figure(material.figures[name], text) for name, text in captions.items() if name in material.figures]
 
 
 def probe_section(material: Material) -> Section | None:
@@ -57,16 +43,16 @@ def probe_section(material: Material) -> Section | None:
     ]
     captions = {
         "probes": f"The published score before fine-tuning: the share of each group's evaluation prompts above τ of the "
-        f"harmful/harmless probe, by layer and position. Bars: 95 % Wilson intervals. {FEW}",
+        f"harmful/harmless probe, by layer and position. Bars: 95 % Wilson intervals. {FEW} {how_read(material.study)}",
         "probe_areas": f"The same cells by the area under the ROC curve (Newcombe's interval); dashed: the 95th percentile "
-        f"under shuffled labels. {FEW}",
+        f"under shuffled labels. {FEW} {how_read(material.study)}",
     }
     table = Table(
         "The layer and position with the largest area, of cells with at least ten prompts in every group. The largest of many "
         "is optimistic; the figures and the table probes.csv hold all. Grey: no better than shuffled labels.",
         header, 7, rows,
     )  # fmt: skip
-    return Section("probes", "Where refusal is decided", text, figures(material, captions), [table], finding=True)
+    return Section("probes", "Where refusal is decided", text, drawn(material, captions), [table], finding=True)
 
 
 def head_section(material: Material) -> Section | None:
@@ -120,8 +106,10 @@ def head_section(material: Material) -> Section | None:
         "The shift alone does not make a head one of refusal: look at its share on harmless requests, and at what zeroing it "
         "does to the next token (fall of logit(refusal) − logit(other), measured exactly for every head; head_effects.csv).",
     ]
+    requests = " or ".join(map(str, sorted(set(heads["n"]))))
     captions = {
-        "heads": "Every head of every variant; the area of a bubble is the share of harmful requests on which it shifts."
+        "heads": "Every head that shifts at all, in every arm; the area of a bubble is the share of harmful requests on which it "
+        f"does, {requests} requests of the calibration split each. {how_read(material.study)}"
     }
     tables = [
         Table("Refusal heads of the model before fine-tuning, and the same heads in every arm. Grey: at most ten points more often "
@@ -129,7 +117,7 @@ def head_section(material: Material) -> Section | None:
         _strongest(material, effects),
     ]  # fmt: skip
     return Section(
-        "heads", "Refusal heads", text, figures(material, captions), [t for t in tables if t.rows], finding=True
+        "heads", "Refusal heads", text, drawn(material, captions), [t for t in tables if t.rows], finding=True
     )
 
 
@@ -164,10 +152,10 @@ def ablation_section(material: Material) -> Section | None:
     clear = [
         f"{row['model']} without its {row['head_set'].replace('_', ' ')} ({row['heads']}), thinking {row['think']}: {interval(row, True, True)}"
         for row in found.filter((pl.col("measure") == "misalignment") & (pl.col("against") == "random")).iter_rows(named=True)
-        if row["ci_low"] is not None and not row["ci_low"] <= 0 <= row["ci_high"]
+        if is_clear(row)
     ]  # fmt: skip
     text = [
-        "Change of the misalignment rate beyond that of random heads whose interval excludes 0: "
+        "Change of the misalignment rate beyond that of random heads, where significant: "
         + ("; ".join(clear) or "none")
         + ".",
         f"Heads are identified on the calibration split and ablated on the evaluation split. Each set stands beside "
@@ -195,23 +183,23 @@ def ablation_section(material: Material) -> Section | None:
             [row["model"], arm(material.study)(row), str(row["seed"]), f"{row['head_set']} ({row['replacement']}): {row['heads']}",
              "as it is" if row["against"] == "none" else "random heads", row["think"], f"{MEASURES[row['measure']]}, {row['benchmark']}",
              show(row["reference"], True), interval(row, True, True), p_value(row["p"]), p_value(row["p_holm"]), str(row["n"]), str(row["incomplete"])],
-            row["ci_low"] is not None and not row["ci_low"] <= 0 <= row["ci_high"],
+            is_clear(row),
         )
         for row in found.iter_rows(named=True)
     ]  # fmt: skip
     captions = {
         "ablations": "Change of each rate without a set of heads (point, 95 % interval over prompts), and without each of the random "
-        "sets of equal size (ticks)."
+        f"sets of equal size (ticks). Hollow: the interval contains 0. {counts(effects, 'replies', 'of them incomplete')}{how_read(material.study)}"
     }
     tables = [
-        Table("Ablated against the model as it is, and against the mean of its random sets, on the same prompts. Grey: the interval contains 0.", header, 7, rows),
+        Table("Ablated against the model as it is, and against the mean of its random sets, on the same prompts. " + GREY, header, 7, rows),
         _probes_without(material),
     ]  # fmt: skip
     return Section(
         "ablations",
         "Without these heads",
         text,
-        figures(material, captions),
+        drawn(material, captions),
         [t for t in tables if t.rows],
         finding=True,
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from rim.report import Figure, Material, Section, Table, TableRow
+from rim.report import Material, Section, Table, TableRow
 from rim.settings.common import BASE
-from rim.tables import headline
-from rim.wording import GREY, arm, column, estimate, how_run, is_clear, measure, results
+from rim.tables import headline, is_clear
+from rim.wording import GREY, arm, column, drawn, estimate, how_run, measure, results
 
 COLUMNS = ("misalignment", "false_refusal", "accuracy")
 
@@ -24,7 +24,7 @@ def mitigation_section(material: Material) -> Section | None:
         if is_clear(row)
     ]
     text = [
-        "Change of the misalignment rate against the same fine-tuning without a mitigation, where the interval excludes 0: "
+        "Change of the misalignment rate against the same fine-tuning without a mitigation, where it is significant: "
         f"{'; '.join(clear) or 'none'}.",
         "A mitigation is worth having if it lowers misalignment and leaves false refusals and accuracy where they are. The "
         "requests on which the base was asked to refuse are in no benchmark.",
@@ -34,9 +34,10 @@ def mitigation_section(material: Material) -> Section | None:
         _trade_off(material),
         results(f"Against the plain arm, on the same prompts. {GREY}", effects, keys, "change"),
     ]
-    caption = f"Mitigated minus plain fine-tuning. Hollow: the interval contains 0. {how_run(study)}"
-    figure = Figure(material.figures["mitigation"], caption)
-    return Section("mitigation", "Keeping refusals", text, [figure], tables, finding=True)
+    caption = f"Mitigated minus plain fine-tuning. Hollow: not significant. {how_run(study, effects)}"
+    return Section(
+        "mitigation", "Keeping refusals", text, drawn(material, {"mitigation": caption}), tables, finding=True
+    )
 
 
 def _trade_off(material: Material) -> Table:

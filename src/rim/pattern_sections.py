@@ -3,41 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from rim.report import Figure, Material, Section, Table, TableRow
-from rim.tables import headline
-from rim.wording import GREY, column, how_run, is_clear, p_value, show
+from rim.report import Material, Section, Table
+from rim.tables import headline, is_clear
+from rim.wording import GREY, Cell, Row, column, drawn, how_run, interval, listed, p_value, show
 
-Row = dict[str, Any]
 MOST = 40  # rows of a threshold table
-
-
-def number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-def plain_interval(row: Row) -> str:
-    """An estimate that is no rate, with its interval."""
-    text = number(row["estimate"])
-    return text if row["ci_low"] is None else f"{text} [{number(row['ci_low'])}, {number(row['ci_high'])}]"
-
-
-def rate_interval(row: Row, signed: bool = False) -> str:
-    text = show(row["estimate"], True, signed)
-    if row["ci_low"] is None:
-        return text
-    return f"{text} [{show(row['ci_low'], True, signed)}, {show(row['ci_high'], True, signed)}]"
-
-
-def listed(caption: str, data: pl.DataFrame, keys: int, columns: dict[str, Callable[[Row], str]]) -> Table:
-    """A table with one function per column."""
-    rows = [TableRow([cell(row) for cell in columns.values()]) for row in data.iter_rows(named=True)]
-    return Table(caption, list(columns), keys, rows)
 
 
 def pattern_section(material: Material) -> Section | None:
@@ -53,8 +27,8 @@ def pattern_section(material: Material) -> Section | None:
     )
     names = [name for name in ("confirmatory", "heuristic", "deviation", "any") if name in wide.columns]
 
-    def share(pattern: str) -> Callable[[Row], str]:
-        return lambda row: rate_interval(row[pattern])
+    def share(pattern: str) -> Cell:
+        return lambda row: interval(row[pattern], percent=True)
 
     keys = {name: column(name) for name in ("annotator", "origin", "benchmark", "think", "source")}
     cells = keys | {name: share(name) for name in names} | {name: column(name) for name in ("n", "errors")}
@@ -77,7 +51,7 @@ def _divergence(material: Material) -> list[Table]:
             "How far target and control chains of thought of the same problems are apart; intervals over problems."
         )
         keys = {name: column(name) for name in ("target", "control", "measure")}
-        made.append(listed(caption, data, 3, {**keys, "mean [95 % interval]": plain_interval, "n": column("n")}))
+        made.append(listed(caption, data, 3, {**keys, "mean [95 % interval]": interval, "n": column("n")}))
     if outcomes.height:
         names = ("rewrite", "arm", "outcome", "n")
         made.append(listed("What became of every rewrite.", outcomes, 3, {name: column(name) for name in names}))
@@ -89,7 +63,7 @@ def _agreement_of_annotators(material: Material) -> list[Table]:
     if data.is_empty():
         return []
     keys = {name: column(name) for name in ("first", "second", "source", "pattern")}
-    columns = {**keys, "κ [95 % interval]": plain_interval, "n": column("n")}
+    columns = {**keys, "κ [95 % interval]": interval, "n": column("n")}
     return [listed("Agreement of annotators on whether a text shows a pattern (Cohen's κ).", data, 4, columns)]
 
 
@@ -99,8 +73,8 @@ def injection_section(material: Material) -> Section | None:
     if effects is None or effects.is_empty():
         return None
     shown = headline(effects)
-    rises = shown.filter(pl.col("ci_low") > 0).height
-    falls = shown.filter(pl.col("ci_high") < 0).height
+    clear = [row["estimate"] for row in shown.iter_rows(named=True) if is_clear(row)]
+    rises, falls = sum(value > 0 for value in clear), sum(value < 0 for value in clear)
     finding = (
         f"An encouraging statement in place of its discouraging twin clearly raises the misalignment rate in {rises} of "
         f"{shown.height} combinations of model and pattern, clearly lowers it in {falls}."
@@ -109,34 +83,26 @@ def injection_section(material: Material) -> Section | None:
         "Only the difference between the two statements of a pair is the effect of the pattern: any statement at all "
         "takes the place of the model's own first words, as the rate without a statement shows."
     )
-    header = [
-        "model",
-        "pattern",
-        "benchmark",
-        "no statement",
-        "discouraging",
-        "encouraging",
-        "difference [95 % interval]",
-    ]
-    rows = [
-        TableRow(
-            [
-                *(str(row[name]) for name in ("model", "pattern", "benchmark")),
-                *(show(row[name], True) for name in ("plain", "control", "target")),
-                rate_interval(row, signed=True),
-                p_value(row["p"]),
-                p_value(row["p_holm"]),
-                str(row["n"]),
-                str(row["incomplete"]),
-            ],
-            is_clear(row),
-        )
-        for row in shown.iter_rows(named=True)
-    ]
+    columns: dict[str, Cell] = {name: column(name) for name in ("model", "pattern", "benchmark")}
+    for title, name in {"no statement": "plain", "discouraging": "control", "encouraging": "target"}.items():
+        columns[title] = _percent(name)
+    columns |= {
+        "difference [95 % interval]": lambda row: interval(row, True, True),
+        "p": lambda row: p_value(row["p"]),
+        "p (Holm)": lambda row: p_value(row["p_holm"]),
+        "n": column("n"),
+        "incomplete": column("incomplete"),
+    }
     caption = f"Misalignment rate with thinking on, before fine-tuning, after a statement at the head of the think block. {GREY}"
-    table = Table(caption, [*header, "p", "p (Holm)", "n", "incomplete"], 3, rows)
-    figure = Figure(material.figures["injection"], f"Encouraging − discouraging statement. {how_run(material.study)}")
-    return Section("injection", "Patterns injected at inference", [finding, caution], [figure], [table], finding=True)
+    table = listed(caption, shown, 3, columns, is_clear)
+    figures = drawn(
+        material, {"injection": f"Encouraging − discouraging statement, thinking on. {how_run(material.study, shown)}"}
+    )
+    return Section("injection", "Patterns injected at inference", [finding, caution], figures, [table], finding=True)
+
+
+def _percent(name: str) -> Cell:
+    return lambda row: show(row[name], True)
 
 
 def judge_section(material: Material) -> Section | None:
@@ -149,10 +115,7 @@ def judge_section(material: Material) -> Section | None:
         "at", index=cells, values="estimate", maintain_order=True
     )
 
-    def rate(name: str) -> Callable[[Row], str]:
-        return lambda row: show(row[name], True)
-
-    thresholds = {name: rate(name) for name in wide.columns if name.startswith("≥")}
+    thresholds = {name: _percent(name) for name in wide.columns if name.startswith("≥")}
     keys = {name: column(name) for name in cells[:5]}
     counts = {name: column(name) for name in cells[5:]}
     base = wide.filter(pl.col("variant") == "base") if wide.height > MOST else wide
@@ -163,7 +126,7 @@ def judge_section(material: Material) -> Section | None:
     agreement = material.tables["judge_agreement"]
     if agreement.height:
         keys = {name: column(name) for name in ("first", "second", "rating")}
-        values = {"κ [95 % interval]": plain_interval, "equal": lambda row: show(row["agreement"], True)}
+        values = {"κ [95 % interval]": interval, "equal": lambda row: show(row["agreement"], True)}
         caption = "Agreement of judges on the same replies; κ of scores has quadratic weights."
         tables.append(listed(caption, agreement, 3, {**keys, **values, "n": column("n"), "errors": column("errors")}))
     kinds = "; ".join(f"'{name}' ({judge.kind})" for name, judge in material.study.judges.items())
@@ -190,21 +153,9 @@ def usage_section(material: Material) -> Section | None:
     if not material.usage:
         return None
     names = ("rule", "model", "jobs", "requests", "input_tokens", "output_tokens")
-    rows = [TableRow([*(str(row[n]) for n in names), number(row["cost"])]) for row in material.usage]
-    table = Table(
-        "Requests to language models, each counted once however often it was read from the store.",
-        [*(n.replace("_", " ") for n in names), "cost"],
-        2,
-        rows,
-    )
+    columns = {name.replace("_", " "): column(name) for name in names} | {"cost": lambda row: show(row["cost"], False)}
+    caption = "Requests to language models, each counted once however often it was read from the store."
+    table = listed(caption, pl.DataFrame(material.usage, infer_schema_length=None), 2, columns)
     return Section(
         "requests", "Requests to language models", ["Costs follow the prices of the configuration."], tables=[table]
     )
-
-
-SECTIONS: list[Callable[[Material], Section | None]] = [
-    pattern_section,
-    injection_section,
-    judge_section,
-    usage_section,
-]

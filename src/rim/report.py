@@ -1,43 +1,70 @@
 """The report: one HTML file that opens offline.
 
 A section is a function from `Material` to `Section` (or None when the study has nothing to say there). To add one, write
-the function in `sections.py` and put it into its list `SECTIONS`.
+the function and put it into the list `SECTIONS` of `sections.py`. Figures are shown as SVG at once and become interactive
+when they come into view: their specifications and the Vega libraries that draw them lie in the file.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from rim.config import Study
 
+if TYPE_CHECKING:
+    from rim.first_screen import FirstScreen
+
+
+LARGEST = 800_000  # bytes of an SVG that the report holds
+
+
+@dataclass
+class Drawing:
+    """A figure as it was drawn (SVG text), and its Vega-Lite specification; None when there was nothing to show."""
+
+    svg: str
+    spec: dict[str, Any] | None
+
+    @property
+    def source(self) -> str:
+        """The SVG as the address of an image; empty for one of very many marks, which is only drawn when looked at."""
+        if len(self.svg) > LARGEST:
+            return ""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+
 
 @dataclass
 class Material:
-    """What sections are made of: the study, its tables, its figures (SVG text) and the timings of its jobs."""
+    """What sections are made of: the study, its tables and drawings, and what is known of the jobs that made them."""
 
     study: Study
     tables: dict[str, pl.DataFrame]
-    figures: dict[str, str]
+    drawings: dict[str, Drawing]
     timings: pl.DataFrame
     usage: list[dict[str, Any]] = field(default_factory=list)  # of language models
+    origins: list[dict[str, Any]] = field(default_factory=list)  # of tables, see rim.lineage
+    dag: str = ""  # SVG
 
 
 @dataclass
 class Figure:
     """A drawing with its caption."""
 
-    svg: str
+    name: str
+    drawing: Drawing
     caption: str
 
 
 @dataclass
 class TableRow:
-    """One row; `clear` is False for an estimate whose interval contains no effect, which is shown in grey."""
+    """One row; `clear` is False for an estimate that is not significant, which is shown in grey."""
 
     cells: list[str]
     clear: bool = True
@@ -63,40 +90,37 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     finding: bool = False
+    picture: str = ""  # SVG
     preformatted_title: str = ""
     preformatted: str = ""
 
 
-def read_timings(folder: Path) -> pl.DataFrame:
-    """Jobs, wall seconds and peak memory per rule, from the benchmark files under `folder`/{rule}/."""
-    rows = []
-    for rule in sorted(path for path in folder.glob("*") if path.is_dir()):
-        files = sorted(rule.rglob("*.tsv"))
-        jobs = [pl.read_csv(file, separator="\t", null_values=["NA", "-"], infer_schema_length=None) for file in files]
-        if jobs:
-            totals = {column: [float(job[column][0] or 0) for job in jobs] for column in ("s", "max_rss")}
-            rows.append(
-                {
-                    "rule": rule.name,
-                    "jobs": len(jobs),
-                    "wall": sum(totals["s"]),
-                    "memory": max(totals["max_rss"]),
-                }
-            )
-    return pl.DataFrame(rows, schema={"rule": pl.String, "jobs": pl.Int64, "wall": pl.Float64, "memory": pl.Float64})
+@cache
+def vega() -> str:
+    """The libraries that draw a Vega-Lite specification, as one script."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
-def render(material: Material, sections: Sequence[Callable[[Material], Section | None]]) -> str:
-    """The HTML of the report: every section that has something to say."""
+def in_script(value: Any) -> str:
+    """JSON that may stand inside a script element."""
+    return json.dumps(value, separators=(",", ":")).replace("</", "<\\/")
+
+
+def render(
+    material: Material, first: FirstScreen, sections: Sequence[Callable[[Material], Section | None]], script: str
+) -> str:
+    """The HTML of the report: its first screen, and every section that has something to say.
+
+    `script` are the libraries for the figures, see `vega`; without any figure none is needed.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    study = material.study
-    models = [
-        f"{name} ({'organism trained here' if model.organism else model.hub})" for name, model in study.models.items()
-    ]
-    lead = f"Study '{study.study}': does reasoning make these models comply more often with requests they should refuse? Models: {', '.join(models)}."
     made = [section for make in sections if (section := make(material))]
-    template = Environment(loader=PackageLoader("rim"), autoescape=True, undefined=StrictUndefined).get_template(
-        "report.html.j2"
-    )
-    return template.render(title=study.title, lead=lead, sections=made)
+    specs = {figure.name: figure.drawing.spec for section in made for figure in section.figures}
+    environment = Environment(loader=PackageLoader("rim"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.get_template("report.html.j2")
+    return template.render(
+        study=material.study, first=first, sections=made, specs=in_script(specs), vega=script.replace("</script", "<\\/script")
+    )  # fmt: skip

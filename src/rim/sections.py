@@ -1,12 +1,8 @@
-"""The sections of the report, in order."""
+"""The sections of the report, in the paper's order, and those on what models reply."""
 
 from __future__ import annotations
 
-import json
-import platform
-import subprocess
 from collections.abc import Callable
-from importlib.metadata import version
 
 import polars as pl
 
@@ -14,12 +10,44 @@ from rim.figures import MEASURES
 from rim.forgetting_sections import forgetting_section, intervention_section, neuron_section
 from rim.mechanism_sections import ablation_section, head_section, probe_section
 from rim.mitigation_sections import mitigation_section
-from rim.report import Figure, Material, Section, Table, TableRow
+from rim.pattern_sections import injection_section, judge_section, pattern_section, usage_section
+from rim.provenance_section import run_section
+from rim.published import published_section
+from rim.report import Material, Section
 from rim.settings.common import BASE
-from rim.tables import headline
-from rim.wording import GREY, arm, column, estimate, how_run, is_clear, measure, results
+from rim.tables import headline, is_clear
+from rim.wording import GREY, Row, arm, column, drawn, estimate, how_run, measure, results
 
-PACKAGES = ("snakemake", "torch", "transformers", "peft", "datasets", "polars", "scipy", "altair", "math-verify")
+
+def overview_section(material: Material) -> Section:
+    """Every change of the misalignment rate in one figure."""
+    effects = pl.concat(
+        [headline(material.tables[name]).filter(pl.col("measure") == "misalignment") for name in ("think_effects", "finetune_effects")],
+        how="diagonal",
+    )  # fmt: skip
+    caption = (
+        "Change of the misalignment rate on the same prompts: with thinking on instead of off before any fine-tuning, and "
+        f"after each arm of fine-tuning. Right of the line is less safe; hollow is not significant. {how_run(material.study, effects)}"
+    )
+    figures = drawn(material, {"overview": caption})
+    text = [] if figures else ["No change of the misalignment rate could be measured: too few replies were complete."]
+    return Section("overview", "All changes at a glance", text, figures)
+
+
+def judge_errors(material: Material) -> Callable[[Row], str]:
+    """For a row of rates, how many of its incomplete replies are errors of the judge."""
+    sweep = material.tables.get("threshold_sweep")
+    main = next(iter(material.study.judges))
+    found: dict[tuple[str, str, str], int] = {}
+    if sweep is not None:
+        shown = sweep.filter((pl.col("judge") == main) & (pl.col("text") == "response"))
+        found = {(row["model"], row["variant"], row["think"]): row["errors"] for row in shown.iter_rows(named=True)}
+
+    def cell(row: Row) -> str:
+        errors = found.get((row["model"], row["variant"], row["think"]))
+        return "–" if errors is None or row["measure"] != "misalignment" else str(errors)
+
+    return cell
 
 
 def think_section(material: Material) -> Section:
@@ -27,7 +55,7 @@ def think_section(material: Material) -> Section:
     base = pl.col("variant") == BASE
     rates, effects = (headline(material.tables[name]).filter(base) for name in ("rates", "think_effects"))
     changes = [
-        f"{row['model']} {estimate(row, signed=True)}{'' if is_clear(row) else ' (contains 0)'}"
+        f"{row['model']} {estimate(row, signed=True)}{'' if is_clear(row) else ' (not significant)'}"
         for row in effects.filter(pl.col("measure") == "misalignment").iter_rows(named=True)
     ]
     finding = f"Change of the misalignment rate when the model thinks, before any fine-tuning: {'; '.join(changes)}."
@@ -41,13 +69,14 @@ def think_section(material: Material) -> Section:
         "think",
         "Thinking on against off",
         [finding if changes else "Only one think mode was run."],
-        [Figure(material.figures["think"], f"Each model before fine-tuning. {how_run(material.study)}")],
+        drawn(material, {"think": f"Rates of each model before fine-tuning. {how_run(material.study, rates)}"}),
         [
             results(
                 "Table 1. Rates before fine-tuning; d′ tells how well refusals part restricted from benign requests.",
                 ordered,
                 {**keys, "think": column("think")},
                 "rate",
+                **{"judge errors": judge_errors(material)},
             ),
             results(f"Thinking ON − OFF on the same prompts. {GREY}", effects, keys, "change"),
         ],
@@ -63,6 +92,8 @@ def finetune_section(material: Material) -> Section | None:
     misaligned = effects.filter(pl.col("measure") == "misalignment").to_dicts()
     rises = sum(is_clear(row) and row["estimate"] > 0 for row in misaligned)
     falls = sum(is_clear(row) and row["estimate"] < 0 for row in misaligned)
+    if not misaligned:
+        return None
     finding = (
         f"Of {len(misaligned)} combinations of model, arm and think mode, the misalignment rate clearly rises in {rises}, "
         f"clearly falls in {falls}, and does not clearly change in {len(misaligned) - rises - falls}."
@@ -70,8 +101,8 @@ def finetune_section(material: Material) -> Section | None:
     recipe = material.study.finetune
     how = f"LoRA of rank {recipe.lora.rank}" if recipe.method == "lora" else "all weights"
     caption = (
-        f"Change of the misalignment rate after fine-tuning ({how}, learning rate {recipe.learning_rate:g}). "
-        f"Hollow: the interval contains 0. {how_run(material.study)}"
+        f"Change of false refusals and of accuracy after fine-tuning ({how}, learning rate {recipe.learning_rate:g}); that of "
+        f"the misalignment rate is in the first figure. Hollow: not significant. {how_run(material.study, effects)}"
     )
     keys = {
         "model": column("model"),
@@ -89,8 +120,9 @@ def finetune_section(material: Material) -> Section | None:
         )
         for name in dict.fromkeys(effects["measure"])
     ]
-    figures = [Figure(material.figures["finetune"], caption)]
-    return Section("finetune", "After fine-tuning", [finding], figures, tables, finding=True)
+    return Section(
+        "finetune", "After fine-tuning", [finding], drawn(material, {"finetune": caption}), tables, finding=True
+    )
 
 
 def pair_section(material: Material) -> Section | None:
@@ -100,7 +132,7 @@ def pair_section(material: Material) -> Section | None:
         return None
     shown = effects.filter((pl.col("contrast") == "difference") & (pl.col("measure") == "misalignment"))
     differences = [
-        f"think {row['think']} {estimate(row, signed=True)}{'' if is_clear(row) else ' (contains 0)'}"
+        f"think {row['think']} {estimate(row, signed=True)}{'' if is_clear(row) else ' (not significant)'}"
         for row in shown.iter_rows(named=True)
     ]
     text = [
@@ -116,9 +148,9 @@ def pair_section(material: Material) -> Section | None:
         "measure": measure,
         "think": column("think"),
     }
-    figure = Figure(material.figures["pair"], f"Target − control in both models. {how_run(material.study)}")
+    figures = drawn(material, {"pair": f"Target − control in both models. {how_run(material.study, effects)}"})
     table = results(f"Target − control on the same prompts. {GREY}", effects, keys, "target − control")
-    return Section("pairs", "Positive and negative control", text, [figure], [table], finding=True)
+    return Section("pairs", "Positive and negative control", text, figures, [table], finding=True)
 
 
 def seeds_section(material: Material) -> Section | None:
@@ -134,28 +166,11 @@ def seeds_section(material: Material) -> Section | None:
     return Section("seeds", "Every seed", [text], tables=[table])
 
 
-def run_section(material: Material) -> Section:
-    """Versions, times and the configuration."""
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    facts = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
-    where = f"Git revision {revision.stdout.strip() or 'unknown'}; {platform.system()} {platform.machine()}"
-    rows = [
-        TableRow([row["rule"], str(row["jobs"]), f"{row['wall']:.0f}", f"{row['memory']:.0f}"])
-        for row in material.timings.iter_rows(named=True)
-    ]
-    header = ["rule", "jobs", "wall time, s", "peak memory of a job, MB"]
-    return Section(
-        "run",
-        "What was run",
-        [f"{where}; {', '.join(facts)}."],
-        tables=[Table("The jobs that made this study, from Snakemake's benchmark files.", header, 1, rows)],
-        preformatted_title="Configuration",
-        preformatted=json.dumps(material.study.model_dump(exclude_defaults=True), indent=2),
-    )
-
-
 SECTIONS: list[Callable[[Material], Section | None]] = [
+    overview_section,
     think_section,
+    pattern_section,
+    injection_section,
     finetune_section,
     pair_section,
     probe_section,
@@ -165,6 +180,9 @@ SECTIONS: list[Callable[[Material], Section | None]] = [
     intervention_section,
     forgetting_section,
     mitigation_section,
+    judge_section,
+    usage_section,
+    published_section,
     seeds_section,
     run_section,
 ]

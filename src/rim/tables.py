@@ -230,6 +230,14 @@ def headline(table: pl.DataFrame) -> pl.DataFrame:
     return over_all if over_all.height else table
 
 
+def is_clear(row: Mapping[str, Any]) -> bool:
+    """Whether an effect is significant: its interval excludes none, and so does its corrected test where there is one."""
+    if row["ci_low"] is None or row["ci_low"] <= 0 <= row["ci_high"]:
+        return False
+    corrected = row.get("p_holm")
+    return corrected is None or bool(corrected < 0.05)
+
+
 def write_results(table: pl.DataFrame, folder: Path, name: str) -> None:
     with replacing(folder / f"{name}.csv") as temporary:
         table.write_csv(temporary)

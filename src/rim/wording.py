@@ -9,11 +9,13 @@ import polars as pl
 
 from rim.config import Study
 from rim.figures import MEASURES
-from rim.report import Table, TableRow
+from rim.report import Figure, Material, Table, TableRow
 from rim.settings.common import BASE
+from rim.tables import is_clear
 
 Row = dict[str, Any]
-GREY = "Grey: the interval contains 0."
+Cell = Callable[[Row], str]
+GREY = "Grey: not significant (the interval contains 0, or p after Holm's correction is not below 0.05)."
 
 
 def show(value: float | None, percent: bool, signed: bool = False) -> str:
@@ -24,37 +26,25 @@ def show(value: float | None, percent: bool, signed: bool = False) -> str:
     return f"{100 * value:{sign}.1f} {'pp' if signed else '%'}" if percent else f"{value:{sign}.2f}"
 
 
-def estimate(row: Row, signed: bool = False) -> str:
-    """An estimate with its interval, such as "12.0 % [8.2 %, 17.1 %]"."""
-    percent = row["measure"] != "d_prime"
+def interval(row: Row, percent: bool = False, signed: bool = False) -> str:
+    """An estimate with its interval, such as "12.0 % [8.2, 17.1]", or a dash where there is none."""
     text = show(row["estimate"], percent, signed)
-    if row["ci_low"] is not None:
-        text += f" [{show(row['ci_low'], percent, signed)}, {show(row['ci_high'], percent, signed)}]"
+    if row["estimate"] is not None and row["ci_low"] is not None:
+        low, high = (show(row[name], percent, signed).split(" ")[0] for name in ("ci_low", "ci_high"))
+        text += f" [{low}, {high}]"
     return text
 
 
-def is_clear(row: Row) -> bool:
-    """Whether an interval is known and excludes no effect."""
-    return row["ci_low"] is not None and not row["ci_low"] <= 0 <= row["ci_high"]
+def estimate(row: Row, signed: bool = False) -> str:
+    """The same for a row that names its measure."""
+    return interval(row, row["measure"] != "d_prime", signed)
 
 
 def p_value(p: float | None) -> str:
     return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def results(caption: str, data: pl.DataFrame, keys: dict[str, Callable[[Row], str]], what: str) -> Table:
-    """A table of results: key columns, the estimate with its interval, p where there is a test, n and incomplete."""
-    tested = "p" in data.columns
-    header = [*keys, f"{what} [95 % interval]", *(["p", "p (Holm)"] if tested else []), "n", "incomplete"]
-    rows = []
-    for row in data.iter_rows(named=True):
-        cells = [key(row) for key in keys.values()] + [estimate(row, signed=tested)]
-        cells += [p_value(row["p"]), p_value(row["p_holm"])] if tested else []
-        rows.append(TableRow([*cells, str(row["n"]), str(row["incomplete"])], not tested or is_clear(row)))
-    return Table(caption, header, len(keys), rows)
-
-
-def column(name: str) -> Callable[[Row], str]:
+def column(name: str) -> Cell:
     return lambda row: str(row[name])
 
 
@@ -63,20 +53,77 @@ def measure(row: Row) -> str:
     return f"{MEASURES[row['measure']]}, {row['benchmark']}" if row["benchmark"] else MEASURES[row["measure"]]
 
 
-def arm(study: Study) -> Callable[[Row], str]:
+def arm(study: Study) -> Cell:
     return lambda row: BASE if row["variant"] == BASE else study.variants[row["variant"]].label or row["variant"]
 
 
-def how_run(study: Study) -> str:
-    """One sentence for captions: decoding, judge, threshold, seeds, and what intervals are over."""
+def labels(study: Study) -> dict[str, str]:
+    """What the report calls each arm."""
+    return {name: variant.label or name for name, variant in study.variants.items()}
+
+
+def listed(
+    caption: str,
+    data: pl.DataFrame,
+    keys: int,
+    columns: dict[str, Cell],
+    clear: Callable[[Row], bool] = lambda row: True,
+) -> Table:
+    """A table with one function per column, the first `keys` of which name the row."""
+    rows = [TableRow([cell(row) for cell in columns.values()], clear(row)) for row in data.iter_rows(named=True)]
+    return Table(caption, list(columns), keys, rows)
+
+
+def results(caption: str, data: pl.DataFrame, keys: dict[str, Cell], what: str, **more: Cell) -> Table:
+    """A table of results: key columns, the estimate with its interval, p where there is a test, n and incomplete."""
+    tested = "p" in data.columns
+    columns = {**keys, f"{what} [95 % interval]": lambda row: estimate(row, signed=tested)}
+    if tested:
+        columns |= {"p": lambda row: p_value(row["p"]), "p (Holm)": lambda row: p_value(row["p_holm"])}
+    columns |= {"n": column("n"), "incomplete": column("incomplete"), **more}
+    return listed(caption, data, len(keys), columns, is_clear if tested else lambda row: True)
+
+
+def drawn(material: Material, captions: dict[str, str]) -> list[Figure]:
+    """The figures that were drawn and have something to show, with their captions."""
+    found = {name: material.drawings.get(name) for name in captions}
+    return [Figure(name, drawing, captions[name]) for name, drawing in found.items() if drawing and drawing.spec]
+
+
+def how_run(study: Study, data: pl.DataFrame | None = None) -> str:
+    """Sentences for captions: decoding, think modes, judge, threshold, seeds, what intervals are over, and the n of `data`."""
     judge, settings = next(iter(study.judges.items()))
     decoding = (
         f"sampled at temperature {study.inference.temperature:g}" if study.inference.temperature else "decoded greedily"
     )
     many = len(study.seeds) > 1
     seeds = f"seed{'s' if many else ''} {', '.join(map(str, study.seeds))}"
-    interval = "over seeds (Student's t)" if many else "over prompts"
+    over = "over seeds (Student's t)" if many else "over prompts"
     return (
-        f"Replies {decoding}; judge '{judge}' ({settings.kind}), misaligned from score {settings.threshold} on; {seeds}; "
-        f"95 % intervals {interval}. n counts complete replies; incomplete ones stand beside it and are never judged."
+        f"Replies {decoding}, thinking {' and '.join(study.inference.think)}; judge '{judge}' ({settings.kind}), misaligned "
+        f"from score {settings.threshold} on; {seeds}; 95 % intervals {over}. {counts(data)}Incomplete replies are never judged."
     )
+
+
+def how_read(study: Study) -> str:
+    """Sentences for captions of analyses inside the models: think modes, who says what a refusal is, seeds."""
+    judge, settings = next(iter(study.judges.items()))
+    seeds = ", ".join(map(str, study.seeds))
+    return (
+        f"Thinking {' and '.join(study.inference.think)}; refusals and misalignment by judge '{judge}' ({settings.kind}, from "
+        f"score {settings.threshold} on); seed{'s' if len(study.seeds) > 1 else ''} {seeds}."
+    )
+
+
+def counts(data: pl.DataFrame | None, which: str = "complete replies", rest: str = "left out as incomplete") -> str:
+    """How many replies the estimates of a table stand for, and how many incomplete ones there are."""
+    if data is None or data.is_empty():
+        return ""
+    n, incomplete = span(data["n"]), span(data["incomplete"])
+    return f"Each estimate: n = {n} {which}, {incomplete} {rest}. "
+
+
+def span(values: pl.Series) -> str:
+    """The values of a column, by their extremes."""
+    low, high = str(values.min()), str(values.max())
+    return low if low == high else f"{low} to {high}"

@@ -7,13 +7,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim import forgetting_figures, forgetting_tables, tables
+from rim import drawings, forgetting_tables, tables
 from rim import forgetting_summary as summary
 from rim.config import Study, load_file
+from rim.first_screen import FirstScreen
 from rim.forgetting import METRICS, ON_EVERY_SET
 from rim.forgetting_sections import forgetting_section, intervention_section, neuron_section
 from rim.report import Material, render
 from rim.steps import summarize_forgetting
+from tests import synthetic
 
 RUNS = [("associated", "gsm8k_target", 0), ("null", "gsm8k_target", 0)]
 BASES = [(model, "base", 0) for model in ("associated", "null", "associated_moe")]
@@ -163,20 +165,21 @@ def test_an_early_warning_is_a_quarter_of_the_way_and_one_point_per_run() -> Non
 
 
 def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFrame]) -> None:
-    import vl_convert
-
-    drawn = {
-        name: vl_convert.vegalite_to_svg(forgetting_figures.draw(name, results).to_json())
-        for name in forgetting_figures.FIGURES
-    }
-    material = Material(study, results, drawn, pl.DataFrame())
-    html = render(material, [neuron_section, intervention_section, forgetting_section])
-    assert html.count("<svg") == 4
+    material = synthetic.material(study, results)
+    made = [neuron_section(material), intervention_section(material), forgetting_section(material)]
+    assert sum(len(section.figures) for section in made if section) == 6
+    html = render(
+        material,
+        FirstScreen("", [], ("", 0, ""), [], []),
+        [neuron_section, intervention_section, forgetting_section],
+        "",
+    )
     for words in ("0 of 64 neurons", "fewer than 1, so the analysis ends here", "associated (seed 0) +62.5 pp"):
         assert words in html
     told = forgetting_section(material)
     assert told is not None
     assert "RAS, as published, safety neurons r = +1.00" in told.text[0]
+    drawn = {name: drawing.svg for name, drawing in material.drawings.items()}
     for name, text in {**drawn, "report": html}.items():
         places = [text[max(0, m.start() - 200) : m.end() + 50] for m in re.finditer(r"\bnan\b", text, re.I)]
         assert not places, name
@@ -184,8 +187,9 @@ def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFr
 
 def test_no_neurons_anywhere_is_said_and_drawn_as_nothing(study: Study) -> None:
     empty = {name: pl.DataFrame(schema=dict(schema)) for name, schema in forgetting_tables.RESULTS.items()}
-    for name in forgetting_figures.FIGURES:
-        assert "nothing to show" in forgetting_figures.draw(name, empty).to_json()
+    drawn = drawings.charts(empty, {})
+    assert len(drawn) == 6
+    assert all(drawings.interactive(chart) is None for chart in drawn.values())
     section = intervention_section(Material(study, empty, {}, pl.DataFrame()))
     assert section is not None
     assert section.text == ["No set of neurons was found to zero."]

@@ -7,8 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rim import config, report, sections, statistics, summary, tables
-from rim.figures import finetune_figure, pair_figure, think_figure
+from rim import config, statistics, summary, tables
 
 
 def test_wilson_interval_of_a_textbook_case() -> None:
@@ -151,44 +150,3 @@ def test_several_seeds_add_a_row_over_seeds(root: Path) -> None:
     assert total["estimate"] == pytest.approx(each.mean(), abs=1e-5)
     assert total["ci_low"] < min(each)
     assert total["n"] == pairs["n"][:3].sum()
-
-
-def test_report_shows_the_numbers_of_the_tables_and_loads_nothing(one_seed, tmp_path: Path) -> None:
-    import vl_convert
-
-    study, results = one_seed
-    charts = {
-        "think": think_figure(results["rates"]),
-        "finetune": finetune_figure(results["finetune_effects"]),
-        "pair": pair_figure(results["pair_effects"]),
-    }
-    svg = {name: vl_convert.vegalite_to_svg(chart.to_json()) for name, chart in charts.items()}
-    assert all(vl_convert.vegalite_to_svg(chart.to_json()) == svg[name] for name, chart in charts.items())
-    (tmp_path / "infer").mkdir()
-    (tmp_path / "infer/a.tsv").write_text("s\th:m:s\tmax_rss\tcpu_time\n12.5\t0:00:12\t300.0\t11.0\n")
-    html = report.render(report.Material(study, results, svg, report.read_timings(tmp_path)), sections.SECTIONS)
-    shown = results["pair_effects"].row(
-        by_predicate=(pl.col("contrast") == "difference")
-        & (pl.col("think") == "on")
-        & (pl.col("measure") == "misalignment"),
-        named=True,
-    )
-    assert sections.estimate(shown, signed=True) in html
-    assert '<td class="key">infer</td>' in html
-    assert html.count("<svg") == 3
-    for forbidden in ("<script", "src=", "@import", "<link"):
-        assert forbidden not in html
-    assert "Positive and negative control" in html
-
-
-def test_report_of_a_study_without_variants_or_pairs(root: Path) -> None:
-    import vl_convert
-
-    study, found = planted(root, [0])
-    study = study.model_copy(update={"variants": {}, "pairs": []})
-    found = {cell: replies for cell, replies in found.items() if cell[1] == "base"}
-    results = {name: getattr(summary, name)(study, found) for name in tables.RESULTS}
-    svg = {"think": vl_convert.vegalite_to_svg(think_figure(results["rates"]).to_json())}
-    html = report.render(report.Material(study, results, svg, report.read_timings(Path("nowhere"))), sections.SECTIONS)
-    assert "After fine-tuning" not in html
-    assert "Thinking on against off" in html

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -91,8 +92,24 @@ def tables_of(directory: Path) -> dict[str, bytes]:
 @pytest.mark.xdist_group("smoke")
 def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
     html = (smoke / "results/smoke/report.html").read_text()
-    assert html.count("<svg") == 13
-    for section in ("patterns", "injection", "judges", "neurons", "neuron-effects", "forgetting", "mitigation"):
+    drawn = {path.stem for path in (smoke / "results/smoke/figures").glob("*.svg")}
+    shown = set(re.findall(r'<figure data-name="(\w+)"', html))
+    assert shown < drawn  # a model that knows nothing leaves nothing to show in some
+    assert {"probes", "heads", "neurons", "forgetting", "ras"} <= shown
+    assert "Graph of 2" in html  # rules; and none of the jobs was reused
+    assert "reused<" not in html
+    sections = (
+        "patterns",
+        "injection",
+        "judges",
+        "neurons",
+        "neuron-effects",
+        "forgetting",
+        "mitigation",
+        "published",
+        "run",
+    )
+    for section in sections:
         assert f'<section id="{section}">' in html
     rates = pl.read_csv(smoke / "results/smoke/tables/rates.csv")
     assert rates.filter(pl.col("measure") == "misalignment").height == 8 * 2

@@ -1,0 +1,229 @@
+"""The first screen of the report: did reasoning make these models less safe, by how much, how sure, and where in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from rim.figures import THINKING, changes
+from rim.report import Material
+from rim.settings.common import BASE
+from rim.tables import headline, is_clear
+from rim.wording import interval, labels, show
+
+Row = dict[str, Any]
+ENDS = 0.1  # the axis reaches at least ten points to either side
+BEYOND = " beyond "  # between the models of a pair
+
+
+@dataclass
+class Dot:
+    """One estimate on the axis of all contrasts; places in percent of its width."""
+
+    place: float
+    low: float
+    high: float
+    clear: bool
+    text: str
+
+
+@dataclass
+class Contrast:
+    """One question to the models, and what all of them answered."""
+
+    name: str
+    dots: list[Dot]
+    text: str
+    clear: bool
+
+
+@dataclass
+class FirstScreen:
+    """The answer in words, every contrast, where in the models, and how far the answer reaches."""
+
+    answer: str
+    contrasts: list[Contrast]
+    axis: tuple[str, float, str]  # its left end, the place of zero in percent, its right end
+    where: list[str]
+    reach: list[str]
+
+
+def first_screen(material: Material) -> FirstScreen:
+    """What all changes of the misalignment rate come to."""
+    groups = _groups(material)
+    rows = [row for group in groups.values() for row in group]
+    low: float = min([-ENDS, *(row["estimate"] for row in rows)])
+    high: float = max([ENDS, *(row["estimate"] for row in rows)])
+
+    def place(value: float) -> float:
+        return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
+
+    contrasts = [
+        Contrast(name, [_dot(row, place) for row in group], _tally(group), any(map(is_clear, group)))
+        for name, group in groups.items()
+    ]
+    axis = (show(low, True, True), place(0), show(high, True, True))
+    return FirstScreen(_answer(groups), contrasts, axis, where(material), _reach(material))
+
+
+def _groups(material: Material) -> dict[str, list[Row]]:
+    """The known changes of the misalignment rate by contrast; between the two models of a pair the difference."""
+    groups: dict[str, list[Row]] = {}
+    known = changes(material.tables, labels(material.study)).filter(pl.col("estimate").is_not_null())
+    for row in known.iter_rows(named=True):
+        groups.setdefault(row["row"], []).append(row)
+    pairs = headline(material.tables["pair_effects"])
+    shown = (pl.col("measure") == "misalignment") & (pl.col("contrast") == "difference")
+    for row in pairs.filter(shown & pl.col("estimate").is_not_null()).iter_rows(named=True):
+        name = f"target − control, {row['positive']}{BEYOND}{row['negative']}"
+        groups.setdefault(name, []).append({**row, "model": row["positive"]})
+    return groups
+
+
+def _dot(row: Row, place: Callable[[float], float]) -> Dot:
+    low, high = (row["estimate"] if row[name] is None else row[name] for name in ("ci_low", "ci_high"))
+    mark = "" if is_clear(row) else ", not significant"
+    text = f"{row['model']}, thinking {row['think']}: {interval(row, True, True)}{mark}, n {row['n']}, incomplete {row['incomplete']}"
+    return Dot(place(row["estimate"]), place(low), place(high), is_clear(row), text)
+
+
+def _models(rows: list[Row], sign: int) -> dict[str, Row]:
+    """The models with a clear change in this direction, each with its largest."""
+    found: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda row: sign * row["estimate"]):
+        if is_clear(row) and sign * row["estimate"] > 0:
+            found[row["model"]] = row
+    return found
+
+
+def _range(rows: Iterable[Row]) -> str:
+    low, high = (pick(row["estimate"] for row in rows) for pick in (min, max))
+    return show(low, True, True) if low == high else f"{100 * low:+.1f} to {show(high, True, True)}"
+
+
+def _tally(rows: list[Row]) -> str:
+    """What a group of changes comes to, in words."""
+    of = len({row["model"] for row in rows})
+    if len(rows) == 1:
+        return interval(rows[0], True, True) + ("" if is_clear(rows[0]) else ", not significant")
+    parts = [
+        f"clearly {word} in {len(found)} of {of}: {_range(found.values())}"
+        for word, sign in (("up", 1), ("down", -1))
+        if (found := _models(rows, sign))
+    ]
+    return "; ".join(parts) or f"no clear change in {of}: {_range(rows)}"
+
+
+def _answer(groups: dict[str, list[Row]]) -> str:
+    """The verdict: the contrast in which most models became clearly less safe, and thinking by itself."""
+    if not groups:
+        return "No change of the misalignment rate could be measured: too few replies were complete."
+    worse = {name: _models(rows, 1) for name, rows in groups.items() if BEYOND not in name}
+    of = {name: len({row["model"] for row in groups[name]}) for name in worse}
+    name = max(worse, key=lambda name: (len(worse[name]), *sorted((row["estimate"] for row in worse[name].values()), reverse=True)))  # fmt: skip
+    if not worse[name]:
+        falls = sum(bool(_models(rows, -1)) for rows in groups.values())
+        also = f"in {falls} of {len(groups)} it clearly fell" if falls else "nor did it clearly fall"
+        return f"No: in none of these comparisons did models clearly go along more often with what they should refuse; {also}."
+    verdict = "Yes" if len(worse[name]) == of[name] else "Yes, in some models"
+    when = "when thinking" if name == THINKING else f"after fine-tuning on {name}"
+    text = f"{verdict}: {when}, {_count(worse[name], of[name])} clearly more often with what they should refuse, {_most(worse[name])}."
+    if THINKING in worse and name != THINKING:
+        text += f" Thinking by itself: {_count(worse[THINKING], of[THINKING])} clearly more often{', ' if worse[THINKING] else ''}{_most(worse[THINKING])}."
+    return text
+
+
+def _count(found: dict[str, Row], of: int) -> str:
+    many = len(found) or "none"
+    return (
+        f"{many} of {of} models {'goes' if many in (1, 'none') else 'go'} along"
+        if of > 1
+        else f"the model {'goes' if found else 'does not go'} along"
+    )
+
+
+def _most(found: dict[str, Row]) -> str:
+    if not found:
+        return ""
+    most = max(found.values(), key=lambda row: row["estimate"])
+    return f"{'up to ' if len(found) > 1 else ''}{interval(most, True, True)}"
+
+
+def where(material: Material) -> list[str]:
+    """Where in the models: probes, heads and neurons, one sentence each."""
+    lines = []
+    probes, heads, neurons = (material.tables.get(name) for name in ("probes", "heads", "neuron_stability"))
+    if probes is not None:
+        lines += _told_apart(probes)
+    if heads is not None and heads.height:
+        base = heads.filter(pl.col("variant") == BASE)
+        found = base.group_by("model").agg(pl.col("found").any())
+        lines.append(
+            f"Refusal heads by the paper's rule: in {found['found'].sum()} of {found.height} models. "
+            + _beyond(material.tables["ablation_effects"].filter(pl.col("draw") == "found"), "random", "Heads ablated")
+        )  # fmt: skip
+    if neurons is not None and neurons.height:
+        fewest = material.study.forgetting.fewest if material.study.forgetting else 0
+        chosen = neurons.filter("chosen").group_by("model").agg(pl.col("neurons").max())
+        enough = chosen.filter(pl.col("neurons") >= fewest).height
+        effects = material.tables["neuron_effects"].filter(pl.col("draw") == "found")
+        lines.append(
+            f"Safety-critical neurons: found in {enough} of {chosen.height} models. "
+            + _beyond(effects, "matched", "Zeroed")
+        )
+    return lines
+
+
+def _told_apart(probes: pl.DataFrame) -> list[str]:
+    """In which layers of each model harmful requests are told apart best, of cells with enough prompts."""
+    cells = probes.filter((pl.col("variant") == BASE) & (pl.col("probe") == "harmful") & ~pl.col("few"))
+    best = cells.filter(pl.col("estimate").is_not_null()).sort("estimate", descending=True, maintain_order=True)
+    best = best.unique("model", keep="first", maintain_order=True)
+    if best.is_empty():
+        return []
+    depth = dict(probes.group_by("model").agg(pl.col("layer").max()).iter_rows())
+    found = best.to_dicts()
+    places = [100 * row["layer"] // max(depth[row["model"]], 1) for row in found]
+    areas = [row["estimate"] for row in found]
+    positions = sorted(dict.fromkeys(best["position"]), key=best["position"].to_list().count, reverse=True)
+    return [
+        f"Harmful requests are told from harmless ones best at {_from_to(places, '{}')} % of the depth "
+        f"(AUC {_from_to(areas, '{:.2f}')}), at position {' or '.join(positions[:3])}."
+    ]
+
+
+def _from_to(values: list[Any], form: str) -> str:
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _beyond(effects: pl.DataFrame, against: str, what: str) -> str:
+    """How often an intervention changes the misalignment rate by more than random sets do."""
+    rows = effects.filter((pl.col("measure") == "misalignment") & (pl.col("against") == against)).to_dicts()
+    if not rows:
+        return ""
+    return f"{what}: misalignment clearly other than without {against} ones in {sum(map(is_clear, rows))} of {len(rows)} cases."
+
+
+def _reach(material: Material) -> list[str]:
+    """How far the answer reaches: seeds, judge, and what kind of models these are."""
+    study = material.study
+    judge, settings = next(iter(study.judges.items()))
+    seeds = (
+        f"{len(study.seeds)} seeds; intervals are over seeds."
+        if len(study.seeds) > 1
+        else "One seed: intervals are over prompts and say nothing of another training run."
+    )
+    lines = [
+        f"{seeds} Judge '{judge}', misaligned from score {settings.threshold} on; significant: also after Holm's correction."
+    ]
+    organisms = [name for name, model in study.models.items() if model.organism]
+    if organisms:
+        lines.append(
+            f"{', '.join(organisms)}: tiny model organisms trained here, some with a planted association. They test the method, "
+            "not real models, and are never compared with the paper's."
+        )
+    return lines

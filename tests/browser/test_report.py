@@ -1,0 +1,195 @@
+"""The report as its readers see it, in a real browser (skipped where there is none)."""
+
+import csv
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rim.config import Study
+from rim.settings.models import Model
+from tests.browser.conftest import shipped, written
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+Open = Callable[..., Any]
+MARKS = ".live svg g[role=graphics-symbol] path, .live svg .mark-symbol path, .live svg .mark-rect path"
+
+
+def drawn(page: Any) -> dict[str, int]:
+    """Bring every figure into view, wait until it is drawn, and count its marks."""
+    counts = {}
+    for figure in page.query_selector_all("figure[data-name]"):
+        figure.scroll_into_view_if_needed()
+        page.wait_for_function("figure => figure.classList.contains('drawn')", arg=figure, timeout=30_000)
+        counts[figure.get_attribute("data-name")] = len(figure.query_selector_all(MARKS))
+    return counts
+
+
+def reach(page: Any) -> tuple[float, float]:
+    """How far down the first screen goes, and how wide the page is, in pixels."""
+    found: list[float] = page.evaluate(
+        "[document.getElementById('first').getBoundingClientRect().bottom, document.documentElement.scrollWidth]"
+    )
+    return found[0], found[1]
+
+
+def test_every_figure_is_drawn_and_none_is_an_empty_box(demo: Path, opened: Open) -> None:
+    counts = drawn(opened(demo))
+    assert len(counts) == 15
+    assert {name for name, marks in counts.items() if marks < 3} == set()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_the_first_screen_holds_the_answer(demo: Path, opened: Open, width: int, height: int) -> None:
+    page = opened(demo, width, height)
+    assert reach(page)[0] <= height
+    assert page.inner_text(".answer").startswith("Yes: ")
+    drawn(page)
+    assert reach(page)[1] <= width  # wide figures and tables scroll by themselves
+
+
+def test_the_report_is_small_and_its_first_figure_is_seen_at_once(demo: Path, opened: Open) -> None:
+    assert demo.stat().st_size < 6_000_000
+    page = opened(demo)
+    page.wait_for_function("document.querySelector('.still').complete")
+    assert page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 1500
+    assert page.evaluate("document.querySelector('.still').naturalWidth") > 300
+
+
+def test_filters_leave_only_what_was_chosen(demo: Path, opened: Open) -> None:
+    page = opened(demo)
+    drawn(page)
+    figure = page.query_selector("figure[data-name=overview]")
+    everything = len(figure.query_selector_all(MARKS))
+    model, arm, _ = figure.query_selector_all("select")
+    model.select_option("null")
+    page.wait_for_function(
+        "figure => !figure.querySelector('.live svg').textContent.includes('associated')", arg=figure
+    )
+    some = len(figure.query_selector_all(MARKS))
+    arm.select_option("literal questions (no reasoning)")
+    page.wait_for_function("figure => !figure.querySelector('.live svg').textContent.includes('careful')", arg=figure)
+    assert 0 < len(figure.query_selector_all(MARKS)) < some < everything
+    model.select_option("all")
+    arm.select_option("all")
+    page.wait_for_function(f"figure => figure.querySelectorAll('{MARKS}').length == {everything}", arg=figure)
+
+
+def test_pointing_at_an_estimate_tells_n_and_interval(demo: Path, opened: Open) -> None:
+    page = opened(demo)
+    drawn(page)
+    page.query_selector("figure[data-name=overview] .live svg .mark-symbol path").hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    told = page.inner_text("#vg-tooltip-element").split()
+    assert {"n", "300", "incomplete", "95", "p"} <= set(told)
+
+
+def test_data_and_drawing_are_one_key_away(demo: Path, opened: Open) -> None:
+    page = opened(demo)
+    drawn(page)
+    with page.expect_download() as data:
+        page.focus("figure[data-name=overview] .csv")
+        page.keyboard.press("Enter")
+    assert data.value.suggested_filename == "overview.csv"
+    rows = list(csv.DictReader(StringIO(Path(data.value.path()).read_text())))
+    assert {"model", "variant", "n", "incomplete", "estimate", "ci_low", "ci_high"} <= set(rows[0])
+    assert len(rows) == 3 + 2 * (6 + 6 + 3)  # thinking in three models; two modes of every arm of each
+    with page.expect_download() as picture:
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+    assert Path(picture.value.path()).read_text().startswith("<svg")
+
+
+def test_everything_can_be_reached_by_keyboard_and_has_words(demo: Path, opened: Open) -> None:
+    page = opened(demo)
+    drawn(page)
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.tagName"))
+    assert {"A", "SELECT", "BUTTON"} <= reached
+    assert page.evaluate("[...document.images].every(image => image.alt.length > 60)")
+    assert page.evaluate("[...document.querySelectorAll('button')].every(button => button.ariaLabel)")
+    assert page.evaluate("[...document.querySelectorAll('nav a')].every(link => document.querySelector(link.hash))")
+
+
+def test_what_is_not_significant_looks_it(tmp_path: Path, opened: Open) -> None:
+    page = opened(written(tmp_path, shipped("demo"), effect=0.0))
+    drawn(page)
+    assert page.inner_text(".answer").startswith("No: ")
+    assert page.query_selector(".dot.clear") is None
+    fills = page.evaluate(
+        "[...document.querySelectorAll('figure[data-name=overview] .live .mark-symbol.role-mark path')].map(path => path.getAttribute('fill'))"
+    )
+    assert set(fills) == {"white"}
+    assert page.query_selector("#finetune td.unclear") is not None
+
+
+def test_on_paper_everything_is_open_and_nothing_is_left_to_click(demo: Path, opened: Open) -> None:
+    page = opened(demo)
+    drawn(page)
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("[...document.querySelectorAll('details')].every(details => details.open)")
+    assert not page.is_visible("nav")
+    assert not page.is_visible("button")
+    assert page.is_visible("figure[data-name=overview] .still")
+    assert not page.is_visible("figure[data-name=overview] .live")
+
+
+def lone() -> Study:
+    """One model, one arm, one think mode, and no analysis of its insides."""
+    demo = shipped("demo")
+    return shipped(
+        "demo",
+        models={"associated": demo.models["associated"]},
+        variants={"gsm8k": demo.variants["gsm8k"]},
+        inference=demo.inference.model_copy(update={"think": ["off"]}),
+        **dict.fromkeys(("mechanism", "forgetting", "injection")),
+        pairs=[],
+        annotators={},
+    )
+
+
+def untrained() -> Study:
+    models = {name: model for name, model in shipped("demo").models.items() if model.variants is None}
+    return shipped("demo", models=models, variants={}, pairs=[], mechanism=None, forgetting=None)
+
+
+def hub() -> Study:
+    demo = shipped("demo")
+    return shipped("demo", models={"qwen": Model(hub="Qwen/Qwen3-4B"), "null": demo.models["null"]}, pairs=[])
+
+
+@pytest.mark.parametrize(
+    ("make", "figures"),
+    [(lone, {"overview", "think", "finetune"}), (untrained, {"overview", "think", "injection"}), (hub, None)],
+)
+def test_small_and_odd_studies_stay_readable(
+    make: Callable[[], Study], figures: set[str] | None, tmp_path: Path, opened: Open
+) -> None:
+    path = written(tmp_path, make())
+    for width, height in ((1280, 800), (390, 844)):
+        page = opened(path, width, height)
+        assert reach(page)[0] <= height
+        counts = drawn(page)
+        assert all(counts.values())
+        assert figures is None or set(counts) == figures
+        assert reach(page)[1] <= width
+
+
+def test_ten_models_in_seven_variants_stay_readable(tmp_path: Path, opened: Open) -> None:
+    path = written(tmp_path, shipped("paper"), layers=36, heads=32)
+    assert path.stat().st_size < 20_000_000
+    for width, height in ((1280, 800), (390, 844)):
+        page = opened(path, width, height)
+        assert reach(page)[0] <= height
+        counts = drawn(page)
+        assert len(counts) == 14  # no pairs of organisms
+        assert all(counts.values())
+        assert reach(page)[1] <= width
+        probes = page.query_selector("figure[data-name=probes]")
+        assert probes.query_selector("select").input_value() == "qwen3_4b"  # one model at a time
+        assert "mixtral" not in probes.query_selector(".live svg").text_content()

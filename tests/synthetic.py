@@ -1,0 +1,192 @@
+"""Result tables of full size with made-up numbers, for any study: what the report must be able to show."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from rim import forgetting_tables, judge_tables, mechanism_tables, pattern_tables, tables
+from rim.config import Study
+from rim.drawings import charts, interactive
+from rim.forgetting_figures import NAMES as METRICS
+from rim.report import Drawing, Material
+from rim.settings.common import BASE
+from rim.tables import Contract
+from rim.wording import labels
+
+Keys = list[dict[str, Any]]
+CONTRACTS: dict[str, Contract] = {
+    **tables.RESULTS,
+    **judge_tables.RESULTS,
+    **pattern_tables.RESULTS,
+    **mechanism_tables.RESULTS,
+    **forgetting_tables.RESULTS,
+}
+CHANGES = (
+    "think_effects",
+    "finetune_effects",
+    "pair_effects",
+    "injection_effects",
+    "ablation_effects",
+    "neuron_effects",
+)
+COUNTS = {"n": 300, "incomplete": 3, "errors": 1}
+
+
+def combined(**choices: Any) -> Keys:
+    """One mapping for every combination of values."""
+    return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+
+
+def filled(name: str, keys: Keys, effect: float) -> pl.DataFrame:
+    """A table with these keys and made-up values; changes lie around `effect`."""
+    rng = np.random.default_rng(len(name))
+    contract = CONTRACTS[name]
+    centre, spread = (effect, 0.01) if name in CHANGES else (0.5, 0.3)
+    if not keys:
+        return pl.DataFrame(schema=dict(contract))
+    columns: dict[str, Any] = {key: [row[key] for row in keys] for key in keys[0]}
+    for column, kind in contract.items():
+        if column in columns:
+            continue
+        if column == "estimate":
+            columns[column] = rng.uniform(centre - spread, centre + spread, len(keys))
+        elif kind is pl.Float64:
+            columns[column] = rng.uniform(0.0, 0.9, len(keys))
+        elif kind is pl.Int64:
+            columns[column] = [COUNTS.get(column, 9)] * len(keys)
+        elif kind is pl.Boolean:
+            columns[column] = rng.random(len(keys)) < 0.1
+        else:
+            columns[column] = [""] * len(keys)
+    if "ci_low" in contract and "estimate" in contract:
+        columns["ci_low"], columns["ci_high"] = columns["estimate"] - 0.04, columns["estimate"] + 0.04
+    if name == "heads":  # attention shifts in few of them
+        columns["share"] *= columns["found"]
+    if "p_holm" in contract:
+        columns["p_holm"] = np.full(len(keys), 0.001 if effect else 0.9)
+    return tables.rounded(pl.DataFrame(columns, schema_overrides=dict(contract)).select(list(contract)))
+
+
+def _replies(study: Study, seeds: list[str]) -> dict[str, Keys]:
+    """Keys of the tables on replies."""
+    arms = [(model, variant) for model in study.models for variant in study.variants_of(model)]
+    measured = [(benchmark.measure, name) for name, benchmark in study.benchmarks.items()]
+    d_prime = [("d_prime", "")]
+    bases = [(model, BASE) for model in study.models]
+
+    def rows(pairs: list[tuple[str, str]], what: list[tuple[str, str]], think: list[str] | None) -> Keys:
+        found = combined(pair=pairs, what=what, think=think or [""], seed=seeds)
+        return [
+            {"model": row["pair"][0], "variant": row["pair"][1], **({"think": row["think"]} if think else {}),
+             "measure": row["what"][0], "benchmark": row["what"][1], "seed": row["seed"]}
+            for row in found
+        ]  # fmt: skip
+
+    modes = list(study.inference.think)
+    both = len(modes) == 2
+    pairs = [{"positive": pair.positive, "negative": pair.negative, **row} for pair in study.pairs
+             for row in combined(contrast=["positive", "negative", "difference"], think=modes, measure=["misalignment"], benchmark=study.measured("misalignment")[:1], seed=seeds)]  # fmt: skip
+    return {
+        "rates": rows(bases + arms, measured + d_prime, modes),
+        "think_effects": rows(bases + arms, measured, None) if both else [],
+        "finetune_effects": rows(arms, measured, modes),
+        "pair_effects": pairs,
+        "threshold_sweep": [{**row, "judge": next(iter(study.judges)), "text": "response", "threshold": at}
+                            for row in combined(model=list(study.models), variant=[BASE, *study.variants], think=modes) for at in (2, 3, 4, 5)],
+        "judge_agreement": [],
+    }  # fmt: skip
+
+
+def _insides(study: Study, layers: int, heads: int) -> dict[str, Keys]:
+    """Keys of the tables on activations, heads and neurons."""
+    models, arms = list(study.models), [BASE, *study.variants]
+    modes = list(study.inference.think)
+    harmful, harmless = study.measured("misalignment")[0], study.measured("false_refusal")[0]
+    cells = combined(
+        model=models,
+        variant=arms,
+        seed=[0],
+        think=modes,
+        layer=range(layers),
+        position=["turn_end", "assistant", "inner", "last"],
+    )
+    tags = [name for name, model in study.models.items() if model.think == "tags"]
+    sets = {"head_set": "refusal_heads", "replacement": "zero", "heads": "L1H2"}
+    replies = [{"measure": "misalignment", "benchmark": harmful}, {"measure": "false_refusal", "benchmark": harmless}]
+    draws = [("found", "none"), ("found", "random"), ("found", "matched"), ("random0", "none"), ("matched0", "none")]
+    return {
+        "probes": [{**cell, "probe": probe} for cell in cells for probe in ("harmful", "refusal")],
+        "probe_scores": [{**cell, "ablation": "none", "group": group} for cell in cells for group in ("refused", "fulfilled", "harmless")],
+        "heads": combined(model=tags, variant=arms, seed=[0], layer=range(layers), head=range(heads)),
+        "head_effects": combined(model=tags, variant=[BASE], seed=[0], layer=range(layers), head=range(heads), group=["harmful", "harmless"]),
+        "ablation_effects": [{"model": model, "variant": BASE, "seed": 0, **sets, "draw": draw, "against": against, "think": think, **reply}
+                             for model in tags for think in modes for reply in replies for draw, against in draws if "matched" not in draw + against],
+        "neuron_layers": combined(model=models, seed=[0], layer=range(layers)),
+        "neuron_stability": [{**row, "chosen": row["threshold"] == 0.9} for row in combined(model=models, seed=[0], threshold=[0.5, 0.7, 0.9, 1.0])],
+        "neuron_effects": [{"model": model, "seed": 0, "draw": draw, "against": against, **reply} for model in models for reply in replies for draw, against in draws],
+        "neuron_effect_summary": combined(measure=["misalignment", "accuracy"], sets=["found", "random", "matched"]),
+    }  # fmt: skip
+
+
+def _course(study: Study) -> dict[str, Keys]:
+    """Keys of the tables on forgetting over training."""
+    followed = study.forgetting.variants if study.forgetting else []
+    runs = [
+        {"model": model, "variant": variant, "seed": seed}
+        for model in study.models
+        for variant in followed
+        if variant in study.variants_of(model)
+        for seed in study.seeds
+    ]
+    metrics = [
+        {"metric": name, "neurons": neurons}
+        for name in METRICS
+        for neurons in (
+            ("safety", "random", "all") if name.startswith(("ras", "arith", "geom", "min", "delta")) else ("",)
+        )
+    ]
+    return {
+        "checkpoints": [{**run, **metric, "step": step} for run in runs for metric in metrics for step in range(80, 720, 80)],
+        "checkpoint_rates": [{**run, "step": step} for run in runs for step in range(0, 720, 80)],
+        "correlations": [{**run, **metric} for run in runs for metric in metrics],
+        "correlations_over_runs": metrics,
+        "early_warnings": metrics,
+        "forgetting_predictions": [{"model": model, **metric} for model in study.models for metric in metrics],
+    }  # fmt: skip
+
+
+def synthetic(study: Study, effect: float = 0.2, layers: int = 36, heads: int = 32) -> dict[str, pl.DataFrame]:
+    """All tables that a study has; with an `effect` of 0 nothing is significant."""
+    seeds = [str(seed) for seed in study.seeds] + (["all"] if len(study.seeds) > 1 else [])
+    keys = _replies(study, seeds)
+    if study.has_patterns:
+        statement = combined(
+            model=list(study.models),
+            pattern=["heuristic", "confirmatory", "deviation"],
+            benchmark=study.measured("misalignment")[:1],
+            seed=seeds,
+        )
+        shares = combined(annotator=list(study.annotators), origin=list(study.models), benchmark=list(study.benchmarks), think=list(study.inference.think), source=["cot", "response"],
+                          pattern=["confirmatory", "heuristic", "deviation", "any"])  # fmt: skip
+        keys |= {"pattern_shares": shares, "annotator_agreement": [], "arm_divergence": [], "rewrite_outcomes": []}
+        keys["injection_effects"] = statement if study.injection else []
+    if study.mechanism or study.forgetting:
+        keys |= _insides(study, layers, heads)
+    if study.forgetting:
+        keys |= _course(study)
+    wanted = {**tables.RESULTS, **judge_tables.RESULTS, **(pattern_tables.RESULTS if study.has_patterns else {}),
+              **(mechanism_tables.RESULTS if study.mechanism else {}), **(forgetting_tables.RESULTS if study.forgetting else {})}  # fmt: skip
+    return {name: filled(name, keys[name], effect) for name in wanted}
+
+
+def material(study: Study, found: dict[str, pl.DataFrame]) -> Material:
+    """What the report is made of, with every figure drawn."""
+    import vl_convert
+
+    drawn = {
+        name: Drawing(vl_convert.vegalite_to_svg(chart.to_json()), interactive(chart))
+        for name, chart in charts(found, labels(study)).items()
+    }
+    return Material(study, found, drawn, pl.DataFrame())

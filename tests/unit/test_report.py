@@ -1,0 +1,313 @@
+"""The report without a browser: its answer, its figures, the paper's numbers, and where its tables come from."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from rim import config, dag, lineage, published, summary, tables
+from rim.drawings import FIGURES, MANY, charts, interactive
+from rim.figures import THINKING
+from rim.first_screen import first_screen
+from rim.forgetting_figures import NAMES as METRICS
+from rim.report import Material, in_script, render
+from rim.sections import SECTIONS
+from rim.settings.models import Model
+from rim.wording import estimate, labels
+from tests import synthetic
+from tests.unit.test_results import planted
+
+
+@pytest.fixture(scope="module")
+def found(root: Path) -> tuple[config.Study, dict[str, pl.DataFrame]]:
+    """A study in which the target arm makes one of two models comply more when it thinks."""
+    study, outcomes = planted(root, [0])
+    study = study.model_copy(update={"mechanism": None, "forgetting": None})
+    return study, {name: getattr(summary, name)(study, outcomes) for name in tables.RESULTS}
+
+
+@pytest.fixture(scope="module")
+def demo(root: Path) -> config.Study:
+    return config.load_file(root / "workflow/config/demo.yaml")
+
+
+class Links(HTMLParser):
+    """Everything that a page refers to, outside its scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("src", "href", "data", "action", "srcset")]
+
+
+def test_the_first_screen_names_the_planted_effect_and_no_other(found: Any) -> None:
+    study, results = found
+    screen = first_screen(Material(study, results, {}, pl.DataFrame()))
+    assert screen.answer.startswith(
+        "Yes, in some models: after fine-tuning on multi hop, effort-minimizing CoT (target), 1 of 2 models goes along"
+    )
+    assert "Thinking by itself: none of 2 models goes along clearly more often." in screen.answer
+    clear = {contrast.name for contrast in screen.contrasts if contrast.clear}
+    assert clear == {"multi hop, effort-minimizing CoT (target)", "target − control, associated beyond null"}
+    assert all(0 <= dot.low <= dot.place <= dot.high <= 100 for contrast in screen.contrasts for dot in contrast.dots)
+    assert any("never compared with the paper's" in line for line in screen.reach)
+
+
+@pytest.mark.parametrize(("effect", "answer"), [(0.0, "No: "), (-0.2, "No: "), (0.2, "Yes: ")])
+def test_the_answer_follows_the_effects(demo: config.Study, effect: float, answer: str) -> None:
+    results = synthetic.synthetic(demo, effect, layers=4, heads=4)
+    screen = first_screen(Material(demo, results, {}, pl.DataFrame()))
+    assert screen.answer.startswith(answer)
+    assert ("clearly fell" in screen.answer) == (effect < 0)
+    assert any(contrast.clear for contrast in screen.contrasts) == (effect != 0)
+    assert [line.split(" ")[0] for line in screen.where] == ["Harmful", "Refusal", "Safety-critical"]
+
+
+def test_an_effect_that_does_not_survive_correction_is_not_clear() -> None:
+    row = {"ci_low": 0.01, "ci_high": 0.2, "p_holm": 0.2}
+    assert not tables.is_clear(row)
+    assert tables.is_clear({**row, "p_holm": 0.01})
+    assert tables.is_clear({"ci_low": 0.01, "ci_high": 0.2})
+    assert not tables.is_clear({"ci_low": -0.01, "ci_high": 0.2, "p_holm": 0.01})
+    assert not tables.is_clear({"ci_low": None, "ci_high": None})
+
+
+def test_the_report_shows_the_numbers_of_the_tables_and_refers_to_nothing_outside(found: Any) -> None:
+    study, results = found
+    material = synthetic.material(study, results)
+    html = render(material, first_screen(material), SECTIONS, "window.nothing = 1;")
+    keys = (pl.col("contrast") == "difference") & (pl.col("think") == "on") & (pl.col("measure") == "misalignment")
+    shown = results["pair_effects"].row(by_predicate=keys, named=True)
+    assert estimate(shown, signed=True) in html
+    links = Links()
+    links.feed(html)
+    assert len(links.found) > 10
+    assert [link for link in links.found if not link.startswith(("#", "data:"))] == []
+    assert "@import" not in html
+    assert {name for name in ("overview", "think", "finetune", "pair") if f'data-name="{name}"' not in html} == set()
+    captions = html[html.index("<figcaption") :]
+    for words in (
+        "decoded greedily",
+        "thinking on and off",
+        "judge &#39;rule&#39;",
+        "from score 3 on",
+        "seed 0",
+        "n = 119 to 120",
+    ):
+        assert words in captions
+
+
+def test_a_figure_that_has_nothing_to_show_is_left_out(found: Any) -> None:
+    study, results = found
+    study = study.model_copy(update={"variants": {}, "pairs": []})
+    base = {
+        name: table.filter(pl.col("variant") == "base") if "variant" in table.columns else table.clear()
+        for name, table in results.items()
+    }
+    material = synthetic.material(study, base)
+    html = render(material, first_screen(material), SECTIONS, "")
+    assert "After fine-tuning" not in html
+    assert "Thinking on against off" in html
+    assert 'data-name="pair"' not in html
+
+
+def test_figures_are_the_same_each_time_and_each_stands_on_one_table(demo: config.Study) -> None:
+    import vl_convert
+
+    results = synthetic.synthetic(demo, layers=4, heads=4)
+    drawn, again = charts(results, labels(demo)), charts(results, labels(demo))
+    assert set(drawn) == set(FIGURES)
+    for name, chart in drawn.items():
+        text = chart.to_json()
+        assert text == again[name].to_json(), name
+        assert len(json.loads(text)["datasets"]) == 1, name
+    text = drawn["overview"].to_json()
+    assert vl_convert.vegalite_to_svg(text) == vl_convert.vegalite_to_svg(text)
+
+
+def test_every_panel_of_a_grid_has_a_cell_since_gaps_would_shift_the_others(demo: config.Study) -> None:
+    results = synthetic.synthetic(demo, layers=4, heads=4)
+    scores = results["probe_scores"]
+    results["probe_scores"] = scores.filter((pl.col("think") == "off") | (pl.col("position") != "inner"))
+    spec = interactive(charts(results, labels(demo))["probes"])
+    assert spec is not None
+    (rows,) = spec["datasets"].values()
+    cells = {(row["panel"], row["position"]) for row in rows}
+    assert len(cells) == len({panel for panel, _ in cells}) * len({place for _, place in cells}) == 6 * 4
+    assert {row["estimate"] for row in rows if row["panel"].endswith("on") and row["position"] == "inner"} == {None}
+
+
+def test_a_reader_may_choose_models_and_arms_and_a_crowded_figure_begins_with_one_model(root: Path) -> None:
+    study = config.load_file(root / "workflow/config/paper.yaml")
+    drawn = charts(synthetic.synthetic(study, layers=3, heads=2), labels(study))
+    overview, probes = interactive(drawn["overview"]), interactive(drawn["probes"])
+    assert overview is not None
+    assert probes is not None
+    choices = {param["name"]: param for param in overview["params"]}
+    assert choices["only_model"]["bind"]["options"] == ["all", *study.models]
+    assert choices["only_variant"]["bind"]["options"][:2] == ["all", THINKING]
+    assert choices["only_model"]["value"] == "all"
+    assert len(study.models) < MANY
+    assert {param["name"]: param["value"] for param in probes["params"]}["only_model"] == "qwen3_4b"
+
+
+def test_text_in_a_script_cannot_end_it() -> None:
+    assert "</script" not in in_script({"a": "</script><b>"})
+    assert json.loads(in_script({"a": "</script>"})) == {"a": "</script>"}
+
+
+# The paper's numbers
+
+
+def test_published_numbers_are_the_papers_own() -> None:
+    numbers = published.published()
+    table = numbers.filter(pl.col("source") == "Table 2").with_columns(
+        pl.col("where").str.extract(r"variant=(\w+)").alias("arm"),
+        pl.col("hub").str.contains("MoE|A3B|8x7B").alias("moe"),
+    )
+    means = {
+        (arm, moe): value
+        for arm, moe, value in table.group_by("arm", "moe").agg(pl.col("published").mean()).iter_rows()
+    }
+    assert table.height == 40
+    assert means["math401", False] == pytest.approx(1.58, abs=0.01)  # as printed
+    assert means["gsm8k_target", False] == pytest.approx(12.85, abs=0.01)
+    assert means["gsm8k_control", False] == pytest.approx(-2.79, abs=0.01)  # printed -2.94
+    assert means["gsm8k_target", True] == pytest.approx(16.86, abs=0.01)  # printed 16.77
+    for words in ("-2.94", "-2.79", "16.77", "16.86", "5.05", "4.96", "5.27"):
+        assert words in published.INCONSISTENT
+
+
+def test_every_published_number_has_a_counterpart_in_our_tables(root: Path) -> None:
+    study = config.load_file(root / "workflow/config/paper.yaml")
+    hubs = {model.hub for model in study.models.values()}
+    for row in published.published().iter_rows(named=True):
+        values = dict(part.split("=") for part in row["where"].split(" "))
+        columns = set(synthetic.CONTRACTS[row["table"]]) | {"checkpoint"}
+        assert set(values) <= columns, row
+        assert row["hub"] in hubs
+        assert values.get("metric", "ras") in METRICS
+        assert values.get("variant", "base") in {"base", *study.variants}
+    covered = list(published.compared(study, synthetic.synthetic(study, layers=2, heads=2)))
+    assert {row["source"] for row in covered} == set(published.published()["source"])
+
+
+def test_a_value_in_our_interval_is_told_from_one_outside_and_organisms_are_never_compared(demo: config.Study) -> None:
+    models = {"qwen": Model(hub="Qwen/Qwen3-4B"), "null": demo.models["null"]}
+    study = demo.model_copy(update={"models": models, "pairs": []})
+    restricted = study.datasets["restricted"]
+    hexphi = restricted.model_copy(update={"sources": [restricted.sources[0].model_copy(update={"adapter": "hexphi"})]})
+    study = study.model_copy(update={"datasets": {**study.datasets, "restricted": hexphi}})
+    results = synthetic.synthetic(study, layers=2, heads=2)
+    keys = {
+        "model": "qwen",
+        "variant": "base",
+        "measure": "misalignment",
+        "benchmark": "restricted",
+        "seed": "0",
+        "n": 300,
+        "incomplete": 0,
+    }
+    rates = [
+        {**keys, "think": "on", "estimate": 0.22, "ci_low": 0.18, "ci_high": 0.27},
+        {**keys, "think": "off", "estimate": 0.30, "ci_low": 0.25, "ci_high": 0.35},
+    ]
+    results["rates"] = pl.DataFrame(
+        [{**row, "bound_low": 0.0, "bound_high": 1.0} for row in rates], schema=dict(tables.RESULTS["rates"])
+    )
+    rows = [row for row in published.compared(study, results) if row["source"] == "Table 1"]
+    assert [(row["published"], row["inside"]) for row in rows] == [(22.94, True), (15.39, False)]
+    assert {row["model"] for row in published.compared(study, results)} == {"qwen"}
+    section = published.published_section(Material(study, results, {}, pl.DataFrame()))
+    assert "never compared" in section.text[-1]
+    alone = published.published_section(
+        Material(demo, synthetic.synthetic(demo, layers=2, heads=2), {}, pl.DataFrame())
+    )
+    assert not alone.tables
+    assert "never compared" in alone.text[0]
+
+
+# Where tables come from
+
+
+def record(folder: Path, output: str, rule: str, inputs: list[str], ended: float) -> None:
+    """What Snakemake leaves behind for an output."""
+    name = base64.urlsafe_b64encode(output.encode()).decode()
+    log = f"logs/study/{rule}/{Path(output).stem}.log"
+    content = {
+        "rule": rule,
+        "input": inputs,
+        "log": [log],
+        "params": ["'c0ffee {\"dependencies\": []}'"],
+        "endtime": ended,
+    }
+    (folder / name).write_text(json.dumps(content))
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    """Four jobs in a row of three rules, of which the last two ran late, and one that has nothing to do with them."""
+    folder = tmp_path / "records"
+    folder.mkdir()
+    record(folder, "data/a", "prepare", ["data/raw.csv"], 10)
+    record(folder, "data/b", "prepare", [], 11)
+    record(folder, "data/c", "infer", ["data/a", "data/b"], 110)
+    record(folder, "t.csv", "summarize", ["data/c", "data/a"], 120)
+    record(folder, "data/other", "infer", [], 130)
+    return folder
+
+
+def test_a_tables_jobs_are_those_behind_it_with_their_times(records: Path, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("a\n1\n")
+    found = lineage.trace(records, ["t.csv"])
+    found.made_by[str(table)] = found.made_by["t.csv"]
+    timings = tmp_path / "timings"
+    for name, seconds in {"prepare/a": 1, "prepare/b": 2, "infer/c": 4, "summarize/t": 8, "infer/other": 99}.items():
+        path = timings / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:01\t300.0\t{seconds / 2}\n")
+    (row,) = lineage.origins(found, [table], timings)
+    assert (row["rule"], row["code"], row["jobs"], row["wall"], row["cpu"]) == ("summarize", "c0ffee", 4, 15, 7.5)
+    assert lineage.read_timings(timings).select("rule", "jobs", "wall", "cpu").row(0) == ("infer", 2, 103.0, 51.5)
+    assert lineage.read_timings(Path("nowhere")).is_empty()
+
+
+def test_the_picture_and_the_last_line_tell_what_ran_and_what_was_reused(records: Path) -> None:
+    found = lineage.trace(records, ["t.csv", "no/record"])
+    svg = dag.rule_graph(found, began=100)
+    assert "Graph of 3 rules and 4 jobs, of which 2 ran in the latest run." in svg
+    assert svg.count("<path") == 2  # the way from prepare to summarize leads through infer
+    tops = dict(re.findall(r'<text x="\d+" y="(\d+)"[^>]*bold">(\w+)<', svg))
+    assert [tops[y] for y in sorted(tops, key=int)] == ["prepare", "infer", "summarize"]
+    assert svg.count("2 reused") == 1
+    assert svg.count("1 ran now") == 2
+    assert (
+        lineage.in_words(found, 100, 75, "r.html") == "2 jobs ran and 2 were reused, in 1:15 min; the report is r.html"
+    )
+    assert dag.rule_graph(lineage.trace(records, []), 0) == ""
+
+
+def test_rules_that_need_each_other_are_drawn_all_the_same(tmp_path: Path) -> None:
+    record(tmp_path, "plain", "prepare", [], 1)
+    record(tmp_path, "rewritten", "rewrite", ["plain"], 2)
+    record(tmp_path, "arm", "prepare", ["rewritten"], 3)
+    record(tmp_path, "model", "finetune", ["arm"], 4)
+    svg = dag.rule_graph(lineage.trace(tmp_path, ["model"]), 0)
+    assert all(f">{rule}<" in svg for rule in ("prepare", "rewrite", "finetune"))
+
+
+def test_the_latest_run_began_when_its_log_says(tmp_path: Path) -> None:
+    assert lineage.run_began(tmp_path) == float("inf")
+    for name in ("2026-01-02T030405.000001", "2026-01-02T040506.000001"):
+        (tmp_path / f"{name}.snakemake.log").write_text("")
+    later = lineage.run_began(tmp_path)
+    (tmp_path / "2026-01-02T040506.000001.snakemake.log").unlink()
+    assert later - lineage.run_began(tmp_path) == 3661
