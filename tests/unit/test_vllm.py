@@ -62,49 +62,14 @@ def adapter(base: Path, folder: Path, rank: int, **options: object) -> Path:
     torch.manual_seed(rank)
     recipe = LoraConfig(r=rank, lora_alpha=64, target_modules=TARGETS, task_type="CAUSAL_LM", **options)
     model = get_peft_model(models.load_model(str(base)), recipe)
-    scale = next(module.scaling["default"] for module in model.modules() if hasattr(module, "scaling"))
+    scale = next(module.scaling["default"] for module in model.modules() if hasattr(module, "lora_B"))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(0, 0.2 / scale / rank**0.5)
     model.save_pretrained(folder)
+    models.load_tokenizer(str(base)).save_pretrained(folder)  # as fine-tuning does
     return folder
-
-
-@pytest.fixture(scope="module")
-def transformers(organism: Path) -> Backend:
-    return open_backend(settings(organism), [], Inference(batch_size=8))[0]
-
-
-@pytest.fixture(scope="module")
-def vllm(organism: Path) -> Iterator[Backend]:
-    backend, _ = open_backend(settings(organism), [], Inference(backend="vllm", vllm=SERVED), editable=True)
-    yield backend
-    backend.close()
-
-
-def test_the_same_contract_comes_out_with_thinking_on_and_off(transformers: Backend, vllm: Backend) -> None:
-    rows = pl.DataFrame([{"id": str(i), "prompt": r["prompt"]} for i, r in enumerate(sets.rows("multi_hop", 9, "e"))])
-    inference = Inference(max_new_tokens=40)
-    asked = (vllm.tokenizer, "tags", {"sums": rows}, inference, {"sums": 40}, 0, "test")
-    by_vllm, by_transformers = answer(vllm, *asked), answer(transformers, *asked)
-    assert by_vllm.equals(by_transformers)
-    assert set(by_vllm["think"]) == {"on", "off"}
-    assert by_vllm["completion_tokens"].n_unique() > 1
-
-
-def test_bounded_thinking_ends_alike(transformers: Backend, vllm: Backend) -> None:
-    bounded = replies(vllm, max_thinking_tokens=16)
-    assert bounded == replies(transformers, max_thinking_tokens=16)
-    assert bounded != replies(vllm)
-
-
-def test_sampling_follows_its_seed_and_gives_equal_prompts_different_replies(vllm: Backend) -> None:
-    asked = [prompts(vllm.tokenizer)[0]] * 6
-    first, again, other = (vllm.generate(asked, 24, 1.0, seed, "test") for seed in (1, 1, 2))
-    assert first == again
-    assert first != other
-    assert len({reply.text for reply in first}) > 1
 
 
 def contents(backend: Backend) -> str:
@@ -115,26 +80,62 @@ def contents(backend: Backend) -> str:
     return digest.hexdigest()
 
 
-def test_one_engine_serves_every_mask_and_is_itself_again(transformers: Backend, vllm: Backend) -> None:
-    import torch
+class TestOneEngine:
+    """All of these share one engine, which is stopped before the next one starts."""
 
-    plain, weights = replies(vllm), contents(vllm)
-    means = {layer: torch.linspace(-3, 3, 64) for layer in range(3)}
-    neurons = [(layer, 0, neuron) for layer in range(3) for neuron in range(0, 96, 2)]
-    masks = [
-        lambda anatomy: ablation.ablated_heads(anatomy, [(0, 1), (2, 0)]),
-        lambda anatomy: ablation.ablated_heads(anatomy, [(1, 0)]),
-        lambda anatomy: ablation.ablated_heads(anatomy, [(0, 0), (1, 1)], means),
-        lambda anatomy: ablation.ablated_neurons(anatomy, neurons),
-    ]
-    for mask in masks:
-        with mask(vllm.anatomy), mask(transformers.anatomy):
-            assert contents(vllm) != weights
-            ablated = replies(vllm)
-            assert ablated == replies(transformers)
-        assert ablated != plain
-        assert contents(vllm) == weights
-    assert replies(vllm) == plain
+    @pytest.fixture(scope="class")
+    def transformers(self, organism: Path) -> Backend:
+        return open_backend(settings(organism), [], Inference(batch_size=8))[0]
+
+    @pytest.fixture(scope="class")
+    def vllm(self, organism: Path) -> Iterator[Backend]:
+        backend, _ = open_backend(settings(organism), [], Inference(backend="vllm", vllm=SERVED), editable=True)
+        yield backend
+        backend.close()
+
+    def test_the_same_contract_comes_out_with_thinking_on_and_off(self, transformers: Backend, vllm: Backend) -> None:
+        rows = pl.DataFrame(
+            [{"id": str(i), "prompt": r["prompt"]} for i, r in enumerate(sets.rows("multi_hop", 9, "e"))]
+        )
+        inference = Inference(max_new_tokens=40)
+        asked = (vllm.tokenizer, "tags", {"sums": rows}, inference, {"sums": 40}, 0, "test")
+        by_vllm, by_transformers = answer(vllm, *asked), answer(transformers, *asked)
+        assert by_vllm.equals(by_transformers)
+        assert set(by_vllm["think"]) == {"on", "off"}
+        assert by_vllm["completion_tokens"].n_unique() > 1
+
+    def test_bounded_thinking_ends_alike(self, transformers: Backend, vllm: Backend) -> None:
+        bounded = replies(vllm, max_thinking_tokens=16)
+        assert bounded == replies(transformers, max_thinking_tokens=16)
+        assert bounded != replies(vllm)
+
+    def test_sampling_follows_its_seed_and_gives_equal_prompts_different_replies(self, vllm: Backend) -> None:
+        asked = [prompts(vllm.tokenizer)[0]] * 6
+        first, again, other = (vllm.generate(asked, 24, 1.0, seed, "test") for seed in (1, 1, 2))
+        assert first == again
+        assert first != other
+        assert len({reply.text for reply in first}) > 1
+
+    def test_one_engine_serves_every_mask_and_is_itself_again(self, transformers: Backend, vllm: Backend) -> None:
+        import torch
+
+        plain, weights = replies(vllm), contents(vllm)
+        means = {layer: torch.linspace(-3, 3, 64) for layer in range(3)}
+        neurons = [(layer, 0, neuron) for layer in range(3) for neuron in range(0, 96, 2)]
+        masks = [
+            lambda anatomy: ablation.ablated_heads(anatomy, [(0, 1), (2, 0)]),
+            lambda anatomy: ablation.ablated_heads(anatomy, [(1, 0)]),
+            lambda anatomy: ablation.ablated_heads(anatomy, [(0, 0), (1, 1)], means),
+            lambda anatomy: ablation.ablated_neurons(anatomy, neurons),
+        ]
+        for mask in masks:
+            with mask(vllm.anatomy), mask(transformers.anatomy):
+                assert contents(vllm) != weights
+                ablated = replies(vllm)
+                assert ablated == replies(transformers)
+            assert ablated != plain
+            assert contents(vllm) == weights
+        assert replies(vllm) == plain
 
 
 def test_checkpoints_of_a_fine_tune_are_served_unmerged_by_one_engine(organism: Path, tmp_path: Path) -> None:
