@@ -16,7 +16,7 @@ cp .dvcignore .publish/
     git init --quiet
     (cd .. && find data \( -path '*/demo/*' -o -path '*/demo.*' -o -path 'data/provenance/*' \) -type f \
         ! -path 'data/activations/*/seed*/*' ! -path 'data/probes/*.safetensors' ! -path '*.steps/*' \
-        ! -path '*/math*/seed*/*' ! -path '*/gsm8k/seed*/*' ! -path '*/literal/seed*/*' ! -path '*/.*.working/*' -print0 |
+        ! -path '*/math*/seed*/*' ! -path '*/gsm8k/seed*/*' ! -path '*/literal/seed*/*' ! -path '*/target_*/seed*/*' ! -path '*/.*.working/*' -print0 |
         tar --create --null --files-from -) | tar --extract
     dvc add --quiet data
     dvc push --quiet
