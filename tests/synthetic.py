@@ -84,6 +84,7 @@ def _replies(study: Study, seeds: list[str]) -> dict[str, Keys]:
             for row in found
         ]  # fmt: skip
 
+    mitigated = [(model, variant) for model, variant in arms if study.plain_of(variant)]
     modes = list(study.inference.think)
     both = len(modes) == 2
     pairs = [{"positive": pair.positive, "negative": pair.negative, **row} for pair in study.pairs
@@ -92,6 +93,7 @@ def _replies(study: Study, seeds: list[str]) -> dict[str, Keys]:
         "rates": rows(bases + arms, measured + d_prime, modes),
         "think_effects": rows(bases + arms, measured, None) if both else [],
         "finetune_effects": rows(arms, measured, modes),
+        "mitigation_effects": [{**row, "plain": study.plain_of(row["variant"])} for row in rows(mitigated, measured, modes)],
         "pair_effects": pairs,
         "threshold_sweep": [{**row, "judge": next(iter(study.judges)), "text": "response", "threshold": at}
                             for row in combined(model=list(study.models), variant=[BASE, *study.variants], think=modes) for at in (2, 3, 4, 5)],

@@ -70,9 +70,14 @@ def first_screen(material: Material) -> FirstScreen:
 
 
 def _groups(material: Material) -> dict[str, list[Row]]:
-    """The known changes of the misalignment rate by contrast; between the two models of a pair the difference."""
+    """The known changes of the misalignment rate by contrast; between the two models of a pair the difference.
+
+    Mitigated arms are no answer to whether reasoning makes a model less safe; they have a section of their own.
+    """
     groups: dict[str, list[Row]] = {}
-    known = changes(material.tables, labels(material.study)).filter(pl.col("estimate").is_not_null())
+    names = labels(material.study)
+    mitigated = [names[name] for name, variant in material.study.variants.items() if variant.mitigation]
+    known = changes(material.tables, names).filter(pl.col("estimate").is_not_null() & ~pl.col("row").is_in(mitigated))
     for row in known.iter_rows(named=True):
         groups.setdefault(row["row"], []).append(row)
     pairs = headline(material.tables["pair_effects"])

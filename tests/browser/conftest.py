@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: it keeps an event loop running, which other tests cannot have
 def browser() -> Iterator[Any]:
     """Chromium or Chrome as it is installed, or the one that Playwright brought (`playwright install chromium`)."""
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install -e '.[dev]')")

@@ -37,7 +37,7 @@ def reach(page: Any) -> tuple[float, float]:
 
 def test_every_figure_is_drawn_and_none_is_an_empty_box(demo: Path, opened: Open) -> None:
     counts = drawn(opened(demo))
-    assert len(counts) == 15
+    assert len(counts) == 16
     assert {name for name, marks in counts.items() if marks < 3} == set()
 
 
@@ -95,7 +95,7 @@ def test_data_and_drawing_are_one_key_away(demo: Path, opened: Open) -> None:
     assert data.value.suggested_filename == "overview.csv"
     rows = list(csv.DictReader(StringIO(Path(data.value.path()).read_text())))
     assert {"model", "variant", "n", "incomplete", "estimate", "ci_low", "ci_high"} <= set(rows[0])
-    assert len(rows) == 3 + 2 * (6 + 6 + 3)  # thinking in three models; two modes of every arm of each
+    assert len(rows) == 3 + 2 * (9 + 9 + 6)  # thinking in three models; two modes of every arm of each
     with page.expect_download() as picture:
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")

@@ -81,7 +81,8 @@ def test_a_cancelled_a_timed_out_and_a_preempted_job_change_no_table(
     cluster: Cluster, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     plain = {"mechanism": None, "forgetting": None, "injection": None, "annotators": {}}
-    study = configured(tmp_path / "study.yaml", **plain)
+    third = {"dataset": "multi_hop_target", "epochs": 1}  # nothing to freeze without `forgetting`
+    study = configured(tmp_path / "study.yaml", variants__gsm8k_target_frozen=third, **plain)
     there, here = tmp_path / "there", tmp_path / "here"
     (there / "bin").mkdir(parents=True)
     hung = HANGS.format(step="checkpoints/smoke/null/gsm8k_control/seed0", mark=there / "hung", python=BIN / "python")

@@ -160,7 +160,7 @@ def test_nothing_is_done_twice_and_another_run_gives_the_same_tables(smoke: Path
     again = snakemake(smoke, "--configfile", str(smoke / "study.yaml"), repository=smoke)
     assert "Nothing to be done" in again.stdout + again.stderr
     before = tables_of(smoke)
-    assert len(before) == 12 + 5 + 5 + 4 + 10 + 4
+    assert len(before) == 12 + 6 + 5 + 4 + 10 + 6
     fresh = snakemake(tmp_path, "--configfile", add_study(tmp_path), repository=smoke)
     assert fresh.returncode == 0, fresh.stdout + fresh.stderr
     assert tables_of(tmp_path) == before
