@@ -61,10 +61,13 @@ class HttpTransport:
         self.next_start = 0.0
 
     def send(self, requests: Sequence[dict[str, Any]], received: Received) -> None:
+        failed: list[BaseException] = []
         try:
             asyncio.run(self._send(requests, received))
         except* UserError as group:
-            raise group.exceptions[0] from None
+            failed += group.exceptions
+        if failed:  # outside of the block, where it would be wrapped in a group again
+            raise failed[0]
 
     async def _send(self, requests: Sequence[dict[str, Any]], received: Received) -> None:
         from openai import AsyncOpenAI
