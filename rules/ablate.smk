@@ -29,7 +29,7 @@ rule sweep_heads:
         code=code("sweep_heads", TRAIN_ENV),
         settings=lambda w: mechanism_settings(w, "sweep_prompts", "batch_size"),
     shell:
-        "rim sweep_heads --log {log} --threads {threads} --settings {params.settings:q} --responses {input.responses}"
+        "rim sweep_heads --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q} --responses {input.responses}"
         " --judgements {input.judgements} --datasets {input.datasets} --checkpoints {input.checkpoints} --output {output}"
 
 
@@ -73,7 +73,7 @@ rule ablate:
             benchmarks=STUDY.benchmarks,
         ),
     shell:
-        "rim ablate --log {log} --threads {threads} --settings {params.settings:q} --cache {input.cache}"
+        "rim ablate --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q} --cache {input.cache}"
         " --responses {input.responses} --judgements {input.judgements} --heads {input.heads} --effects {input.effects}"
         " --directions {input.directions} --datasets {input.datasets} --checkpoints {input.checkpoints}"
         " --output {output.responses} --scores {output.scores} --sets {output.sets}"

@@ -27,5 +27,5 @@ rule cache_activations:
         code=code("cache_activations", TRAIN_ENV),
         settings=lambda w: mechanism_settings(w, "positions", "neurons", "batch_size"),
     shell:
-        "rim cache_activations --log {log} --threads {threads} --settings {params.settings:q}"
+        "rim cache_activations --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q}"
         " --responses {input.responses} --checkpoints {input.checkpoints} --output {output.folder}"

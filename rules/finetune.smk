@@ -39,5 +39,5 @@ rule finetune:
             mitigation=STUDY.variants[w.variant].mitigation,
         ),
     shell:
-        "rim finetune --log {log} --threads {threads} --settings {params.settings:q} --dataset {input.dataset}"
+        "rim finetune --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q} --dataset {input.dataset}"
         " --checkpoints {input.checkpoints} --requests {input.requests} --neurons {input.neurons} --output {output.folder} --steps {output.steps}"

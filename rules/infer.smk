@@ -29,5 +29,5 @@ rule infer:
         code=code("infer", INFER_ENV),
         settings=lambda w: model_settings(w, inference=STUDY.inference_of(w.model), benchmarks=STUDY.benchmarks),
     shell:
-        "rim infer --log {log} --threads {threads} --settings {params.settings:q} --datasets {input.datasets}"
+        "rim infer --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q} --datasets {input.datasets}"
         " --checkpoints {input.checkpoints} --output {output.table}"

@@ -34,7 +34,7 @@ rule judge_responses:
         ),
         requests=f"{REQUESTS}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.jsonl",
     shell:
-        "rim judge_responses --log {log} --settings {params.settings:q} --responses {input.responses}"
+        "rim judge_responses --log {log} --gpus {resources.gpu} --settings {params.settings:q} --responses {input.responses}"
         " --datasets {input.datasets} --requests {params.requests} --output {output}"
 
 

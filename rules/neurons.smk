@@ -31,7 +31,7 @@ rule find_safety_neurons:
         code=code("find_safety_neurons", TRAIN_ENV),
         settings=forgetting_settings,
     shell:
-        "rim find_safety_neurons --log {log} --threads {threads} --settings {params.settings:q}"
+        "rim find_safety_neurons --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q}"
         " --responses {input.responses} --dataset {input.dataset} --checkpoints {input.checkpoints}"
         " --output {output.table} --curve {output.curve}"
 
@@ -62,7 +62,7 @@ rule ablate_neurons:
         code=code("ablate_neurons", INFER_ENV),
         settings=lambda w: forgetting_settings(w, inference=STUDY.inference_of(w.model), benchmarks=STUDY.benchmarks),
     shell:
-        "rim ablate_neurons --log {log} --threads {threads} --settings {params.settings:q} --neurons {input.neurons}"
+        "rim ablate_neurons --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q} --neurons {input.neurons}"
         " --datasets {input.datasets} --checkpoints {input.checkpoints} --output {output.responses}"
 
 

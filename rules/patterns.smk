@@ -41,7 +41,7 @@ rule annotate_patterns:
         ),
         requests=f"{REQUESTS}/annotate_patterns/{{annotator}}.jsonl",
     shell:
-        "rim annotate_patterns --log {log} --settings {params.settings:q} --datasets {input.datasets}"
+        "rim annotate_patterns --log {log} --gpus {resources.gpu} --settings {params.settings:q} --datasets {input.datasets}"
         " --responses {input.responses} --requests {params.requests} --output {output.table}"
 
 
@@ -74,7 +74,7 @@ rule rewrite_cot:
         ),
         requests=f"{REQUESTS}/rewrite_cot/{{rewrite}}.jsonl",
     shell:
-        "rim rewrite_cot --log {log} --settings {params.settings:q} --dataset {input.dataset} --requests {params.requests}"
+        "rim rewrite_cot --log {log} --gpus {resources.gpu} --settings {params.settings:q} --dataset {input.dataset} --requests {params.requests}"
         " --output {output.table}"
 
 
@@ -107,7 +107,7 @@ rule inject_patterns:
             organism=is_organism(w.model),
         ),
     shell:
-        "rim inject_patterns --log {log} --threads {threads} --settings {params.settings:q} --datasets {input.datasets}"
+        "rim inject_patterns --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q} --datasets {input.datasets}"
         " --checkpoints {input.checkpoints} --output {output.table}"
 
 

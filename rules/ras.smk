@@ -45,7 +45,7 @@ rule compute_ras:
             max_new_tokens=STUDY.benchmarks[STUDY.forgetting.harmful].max_new_tokens or STUDY.inference.max_new_tokens,
         ),
     shell:
-        "rim compute_ras --log {log} --threads {threads} --settings {params.settings:q} --neurons {input.neurons}"
+        "rim compute_ras --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q} --neurons {input.neurons}"
         " --responses {input.responses} --datasets {input.datasets} --trained {input.trained}"
         " --checkpoints {input.checkpoints} --steps {input.steps} --output {output.metrics} --replies {output.responses}"
 

@@ -83,12 +83,14 @@ class Reader:
 
     def residual(self, layer: int, hidden: Tensor) -> None:
         """`hidden` is [rows, tokens, hidden]; the product sums each position's tokens."""
-        self.put("residual", layer, (self.marks[:, :-1] @ hidden).float() / self.sizes[:, :-1])
+        marks, sizes = self.marks.to(hidden.device), self.sizes.to(hidden.device)
+        self.put("residual", layer, (marks[:, :-1] @ hidden).float() / sizes[:, :-1])
 
     def attention(self, layer: int, weights: Tensor) -> None:
         """`weights` is [rows, heads, tokens]."""
         self.put("attention_argmax", layer, (weights[..., 1:].argmax(-1) + 1).int())
-        self.put("attention_mass", layer, weights @ self.marks[:, :-1].float().transpose(1, 2))
+        marks = self.marks.to(weights.device)
+        self.put("attention_mass", layer, weights @ marks[:, :-1].float().transpose(1, 2))
 
     def heads(self, layer: int, inputs: Tensor) -> None:
         self.put("heads_mean", layer, self._mean(inputs))
@@ -111,7 +113,8 @@ class Reader:
 
     def _mean(self, values: Tensor) -> Tensor:
         """Each row's mean over its own tokens."""
-        return (self.marks[:, -1:] @ values).squeeze(1).float() / self.sizes[:, -1]
+        marks, sizes = self.marks.to(values.device), self.sizes.to(values.device)
+        return (marks[:, -1:] @ values).squeeze(1).float() / sizes[:, -1]
 
     def routed(self, layer: int, expert: int, experts: int, tokens: Tensor, inputs: Tensor) -> None:
         """One expert's neurons; `tokens` index the flattened batch, `inputs` is [len(tokens), intermediate]."""

@@ -36,7 +36,7 @@ def attention_row(query: Tensor, key: Tensor, mask: Tensor | None, at: Tensor, s
     import torch
 
     prompts, heads, tokens, width = query.shape
-    rows = torch.arange(prompts, device=query.device)
+    rows, at = torch.arange(prompts, device=query.device), at.to(query.device)
     asked = query[rows, :, at].view(prompts, key.shape[1], -1, width)
     scores = (asked @ key.transpose(-1, -2)).view(prompts, heads, tokens).float() * scaling
     if mask is None:

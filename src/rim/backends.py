@@ -46,30 +46,28 @@ def open_backend(
     return _serve(location, revision, settings["dtype"], tokenizer, inference, editable), tokenizer
 
 
-def each_checkpoint(
+def each_served(
     folders: list[Path], settings: dict[str, Any], inference: Inference, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[str, Backend]]:
-    """The name of each checkpoint of one fine-tune with an engine that has it; adapters share one vLLM engine."""
-    served: Backend | None = None
+    """The name of each checkpoint of one fine-tune with a vLLM engine that has it; adapters share one engine."""
+    served: VllmBackend | None = None
     for number, folder in enumerate(folders, start=1):
-        if inference.backend == "transformers":
-            model = models.load_model(str(folder), settings["dtype"])
-            yield folder.name, TransformersBackend(model, tokenizer, inference.batch_size)
-            continue
         adapter = adapters.read_adapter(str(folder))
-        if isinstance(served, VllmBackend) and served.adapter is not None and adapter is not None:
+        if served is not None and served.adapter is not None and adapter is not None:
             served.wear(adapter, number)
         else:
-            if isinstance(served, VllmBackend):
+            if served is not None:
                 served.close()
             served = _serve(str(folder), None, settings["dtype"], tokenizer, inference)
         yield folder.name, served
 
 
 def leave_gpu(anatomy: Anatomy) -> None:
-    """Move a model off the GPU, for the engine that comes next."""
+    """Move a model off the GPUs, for what comes next."""
     import torch
+    from accelerate.hooks import remove_hook_from_submodules
 
+    remove_hook_from_submodules(anatomy.model)  # which would bring inputs to the GPUs
     anatomy.model.to("cpu")
     torch.cuda.empty_cache()
 

@@ -18,14 +18,14 @@ import warnings
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from rim import progress, steps
+from rim import gpus, progress, steps
 from rim.errors import UserError
 
 DISK_FULL = ("No space left on device", "File too large", "file write failed", "unexpected pos")
 
 
 def parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
-    """The step and its options: `log`, `threads`, and the arguments of its `run` function."""
+    """The step and its options: `log`, `gpus`, and the arguments of its `run` function."""
     names = [module.name for module in pkgutil.iter_modules(steps.__path__)]
     parser = argparse.ArgumentParser(
         prog="rim", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -37,6 +37,7 @@ def parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
     parser = argparse.ArgumentParser(prog=f"rim {step}", description=inspect.getdoc(run))
     parser.add_argument("--log", type=Path, help="file that gets the progress lines too")
     parser.add_argument("--threads", type=int, default=1, help="threads of the numerical libraries")
+    parser.add_argument("--gpus", type=int, help="GPUs that the step may use; all when not given")
     for name in inspect.signature(run).parameters:
         option = f"--{name.replace('_', '-')}"
         if name == "settings":
@@ -76,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
     step, values = parse(arguments)
     if log := values.pop("log"):
         progress.log_to(log)
+    if (wanted := values.pop("gpus")) is not None:
+        gpus.claim(wanted)
     warnings.simplefilter("ignore", FutureWarning)  # libraries talking to each other, not to the user
     try:
         importlib.import_module(f"rim.steps.{step}").run(**values)

@@ -16,11 +16,13 @@ from rim.provenance import verified
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-EXPERT_PARAMETERS = {
+FUSED = {  # what some families call the projections that others keep apart, or transformers 5 those of all experts
+    "q_proj": "qkv_proj",
+    "k_proj": "qkv_proj",
+    "v_proj": "qkv_proj",
     "gate_proj": "gate_up_proj",
     "up_proj": "gate_up_proj",
-    "down_proj": "down_proj",
-}  # transformers 5 fuses experts
+}
 
 
 def located(base: str, revision: str | None, receipts: list[Path]) -> tuple[str, str | None]:
@@ -56,8 +58,10 @@ def load_model(
 ) -> PreTrainedModel:
     """A causal language model in evaluation mode, on the GPU when there is one and no other device is asked for.
 
+    Where a job has several GPUs, the blocks are spread over them in order, and accelerate carries what passes between them.
+
     Raises:
-        UserError: the model cannot be found or read.
+        UserError: the model cannot be found or read, or the GPUs cannot hold it.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -65,18 +69,27 @@ def load_model(
 
     logging.disable_progress_bar()
     adapter = Path(location, "adapter_config.json")
+    spread = device is None and torch.cuda.device_count() > 1
+    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "device_map": "balanced" if spread else None}
     with explained(location):
         if adapter.is_file():
             from peft import PeftConfig, PeftModel
 
             base = PeftConfig.from_pretrained(location)
             model: Any = AutoModelForCausalLM.from_pretrained(
-                base.base_model_name_or_path, revision=base.revision, dtype=getattr(torch, dtype)
+                base.base_model_name_or_path, revision=base.revision, **options
             )
             model = PeftModel.from_pretrained(model, location).merge_and_unload()
         else:
-            model = AutoModelForCausalLM.from_pretrained(location, revision=revision, dtype=getattr(torch, dtype))
-    placed: PreTrainedModel = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+            model = AutoModelForCausalLM.from_pretrained(location, revision=revision, **options)
+    if spread and {"cpu", "disk"} & set(model.hf_device_map.values()):
+        raise UserError(
+            f"model '{location}': does not fit into the memory of {torch.cuda.device_count()} GPUs; correct its 'parameters' "
+            "and hardware.gpu_memory, by which jobs ask for GPUs"
+        )
+    if not spread:
+        model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    placed: PreTrainedModel = model.eval()
     return placed
 
 
@@ -104,6 +117,8 @@ def explained(location: str) -> Iterator[None]:
 def adapter_targets(model: PreTrainedModel, names: list[str]) -> tuple[list[str], list[str]]:
     """Sort the modules to adapt into (linear modules, fused expert parameters), as peft wants them.
 
+    A projection that the model has in one with others stands for all of these.
+
     Raises:
         UserError: a name that the model has neither as a linear module nor as a fused expert parameter.
     """
@@ -117,13 +132,14 @@ def adapter_targets(model: PreTrainedModel, names: list[str]) -> tuple[list[str]
     }
     modules, parameters = [], []
     for name in names:
-        fused_name = EXPERT_PARAMETERS.get(name, name)
-        if name not in linear and fused_name not in fused:
+        fused_name = FUSED.get(name, name)
+        found = name if name in linear else fused_name
+        if found not in linear and fused_name not in fused:
             raise UserError(
                 f"finetune.lora.target_modules: the model has no module '{name}'; its linear modules are {', '.join(sorted(linear))}"
             )
-        if name in linear:
-            modules.append(name)
+        if found in linear and found not in modules:
+            modules.append(found)
         if fused_name in fused and f"experts.{fused_name}" not in parameters:
             parameters.append(f"experts.{fused_name}")
     return modules, parameters

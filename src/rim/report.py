@@ -7,7 +7,6 @@ when they come into view: their specifications and the Vega libraries that draw 
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,10 +33,18 @@ class Drawing:
 
     @property
     def source(self) -> str:
-        """The SVG as the address of an image; empty for one of very many marks, which is only drawn when looked at."""
+        """The SVG as the address of an image; empty for one of very many marks, which is only drawn when looked at.
+
+        It may stand in an attribute between double quotes as it is, and is a quarter shorter than in base64.
+        """
+        from markupsafe import Markup
+
         if len(self.svg) > LARGEST:
             return ""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+        text = self.svg.translate(
+            {ord("%"): "%25", ord("#"): "%23", ord("&"): "%26", ord("'"): "%26apos;", ord('"'): "'"}
+        )
+        return Markup(f"data:image/svg+xml;charset=utf-8,{text}")
 
 
 @dataclass

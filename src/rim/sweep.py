@@ -64,12 +64,15 @@ def _attend(
 
 @contextmanager
 def _attention_is(module: Any, forward: Any) -> Iterator[None]:
-    """Let an attention module do something else; an instance attribute hides the class's method and is deleted after."""
+    """Let an attention module do something else; an instance attribute hides the class's method, or that of accelerate."""
+    own = vars(module).get("forward")
     module.forward = forward
     try:
         yield
     finally:
         del module.forward
+        if own is not None:
+            module.forward = own
 
 
 class Replay:

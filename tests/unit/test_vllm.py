@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from rim import ablation, chat, models
-from rim.backends import each_checkpoint, open_backend
+from rim.backends import each_served, open_backend
 from rim.errors import UserError
 from rim.generate import Backend, TransformersBackend, answer
 from rim.organism import sets
@@ -144,7 +144,7 @@ def test_checkpoints_of_a_fine_tune_are_served_unmerged_by_one_engine(organism: 
     tokenizer = models.load_tokenizer(str(organism))
     inference = Inference(backend="vllm", vllm=SERVED)
     engines, plain = set(), replies(TransformersBackend(models.load_model(str(organism)), tokenizer, 8))
-    for name, backend in each_checkpoint(folders, settings(organism), inference, tokenizer):
+    for name, backend in each_served(folders, settings(organism), inference, tokenizer):
         engines.add(id(backend))
         merged = TransformersBackend(models.load_model(str(tmp_path / name)), tokenizer, 8)
         unmerged = replies(backend)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from rim.organism.tokenizer import CHAT_TEMPLATE, CONTROL_TOKENS, THINK_TOKENS
+
 SHAPE: dict[str, Any] = {
     "vocab_size": 96,
     "hidden_size": 32,
@@ -26,17 +28,18 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
-def build(family: str, seed: int = 0, head_dim: int | None = None) -> Any:
+def build(family: str, seed: int = 0, head_dim: int | None = None, **changes: Any) -> Any:
     """A random model in evaluation mode, its weights large enough that attention is far from uniform.
 
     Args:
         head_dim: width of a head, where that of the shape is too small for an engine.
+        changes: what else its configuration has otherwise.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    shape = {**SHAPE, **EXPERTS.get(family, {}), **OTHERS.get(family, {})}
+    shape = {**SHAPE, **EXPERTS.get(family, {}), **OTHERS.get(family, {}), **changes}
     if head_dim is not None:
         wide = {"hidden_size": 4 * head_dim, "intermediate_size": 64, "moe_intermediate_size": 64, "head_dim": head_dim}
         shape |= {key: value for key, value in wide.items() if key in (*SHAPE, *shape) or family.startswith("qwen3")}
@@ -49,3 +52,21 @@ def build(family: str, seed: int = 0, head_dim: int | None = None) -> Any:
             elif "bias" in name:
                 parameter.normal_(0, 0.1)
     return model
+
+
+def letter_tokenizer() -> Any:
+    """A tokenizer for any text, one token per printable ASCII character, with the chat format of Qwen3: its control tokens,
+    the names of the roles and the blank line are one token each."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = ["\n", *(chr(code) for code in range(32, 127))]
+    tokenizer = Tokenizer(models.WordLevel({letter: i for i, letter in enumerate(letters)}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens(CONTROL_TOKENS)
+    whole = [*THINK_TOKENS, "user", "assistant", "\n\n"]
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in whole])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    fast.chat_template = CHAT_TEMPLATE
+    return fast

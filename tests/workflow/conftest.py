@@ -44,6 +44,11 @@ def jobs(output: str) -> set[str]:
     return found
 
 
+def commands(output: str) -> list[str]:
+    """The shell commands that `--printshellcmds` lists."""
+    return re.findall(r"^Shell command: (rim .*)$", output, re.M)
+
+
 def counted(output: str) -> dict[str, int]:
     """Jobs per rule, from Snakemake's table."""
     return {

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.hub import COMMIT, Hub
-from tests.workflow.conftest import command, configured, environment, jobs, shipped, snakemake
+from tests.workflow.conftest import command, commands, configured, environment, jobs, shipped, snakemake
 
 pytestmark = pytest.mark.xdist_group("organism")
 
@@ -60,10 +60,11 @@ def test_what_sizes_jobs_decides_no_rerun_and_organisms_are_not_fetched(tmp_path
         assert printed.returncode == 0, printed.stderr
         text = printed.stdout + printed.stderr
         assert not [job for job in jobs(text) if job.startswith("fetch_model") and "null" in job]
-        return {line.strip() for line in text.splitlines() if line.strip().startswith("rim ")}
+        return set(commands(text))
 
     own = {"hub": "lab/tiny", "variants": ["gsm8k_target"]}
     base = settings(configured(tmp_path / "a.yaml", models__own=own))
+    assert len(base) > 100
     sized = {**own, "parameters": 32.0, "active": 3.0}
     hardware = {"gpu_memory": 40.0, "gpu_tflops": 100.0, "gpu_bandwidth": 1.0}
     assert settings(configured(tmp_path / "b.yaml", models__own=sized, hardware=hardware)) == base

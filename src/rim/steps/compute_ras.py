@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from rim import chat, drift, forced, forgetting, forgetting_tables, gradients, mechanism, models, tables
-from rim.backends import each_checkpoint, leave_gpu
+from rim.backends import each_served, leave_gpu
 from rim.families import Anatomy
-from rim.generate import answer
+from rim.generate import Backend, TransformersBackend, answer
 from rim.progress import say
 from rim.provenance import verified, write_receipt
 from rim.settings.forgetting import Forgetting
@@ -59,6 +59,13 @@ def run(
     leave_gpu(base)  # which holds one model at a time
     once = inference.model_copy(update={"think": [wanted.think]})
     limits = {wanted.harmful: settings["max_new_tokens"]}
+    answers = []
+
+    def ask(backend: Backend, name: str) -> None:
+        label = f"compute_ras {settings['label']} {name}"
+        answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, name))
+        say(f"{label}: done")
+
     folders = sorted(path for path in verified(steps).iterdir() if path.is_dir())
     for folder in folders:
         tuned = Anatomy(models.load_model(str(folder), settings["dtype"]))
@@ -70,12 +77,12 @@ def run(
             *forgetting.baseline_rows(before, after, base, tuned),
         ]
         measured += [{"step": step, **row} for row in metrics]
+        if inference.backend == "transformers":
+            ask(TransformersBackend(tuned.model, tokenizer, inference.batch_size), folder.name)
         leave_gpu(tuned)
-    answers = []
-    for name, backend in each_checkpoint(folders, settings, inference, tokenizer):
-        label = f"compute_ras {settings['label']} {name}"
-        answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, name))
-        say(f"{label}: done")
+    if inference.backend == "vllm":
+        for name, backend in each_served(folders, settings, inference, tokenizer):
+            ask(backend, name)
     table = pl.DataFrame(measured, schema=dict(forgetting_tables.CHECKPOINTS))
     tables.write(table, forgetting_tables.CHECKPOINTS, output)
     tables.write(pl.concat(answers), tables.RESPONSE, replies)

@@ -37,7 +37,7 @@ function save(name, type, text) {
 async function picture(figure) {
   const still = figure.querySelector(".still");
   if (!still) return figure.view.toSVG();
-  return Uint8Array.from(atob(still.src.split(",")[1]), (letter) => letter.charCodeAt(0));
+  return decodeURIComponent(still.src.slice(still.src.indexOf(",") + 1));
 }
 
 function csv(spec) {

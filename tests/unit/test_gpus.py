@@ -1,0 +1,78 @@
+"""Which GPUs a job sees, tried with names alone: no GPU is needed to lock one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rim import gpus
+
+HOLD = "import sys; from rim import gpus; gpus.claim(int(sys.argv[1])); print(gpus.visible(), flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(gpus.VISIBLE, "0,1")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
+def hold(count: int) -> tuple[subprocess.Popen[str], str]:
+    """A job that holds so many GPUs until its input ends, and what it sees."""
+    job = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert job.stdout
+    return job, job.stdout.readline().strip()
+
+
+def end(job: subprocess.Popen[str]) -> None:
+    job.communicate("")
+    assert job.returncode == 0
+
+
+def test_two_jobs_see_different_gpus_and_a_third_waits_for_one(two: None) -> None:
+    first, saw = hold(1)
+    second, saw_too = hold(1)
+    assert {saw, saw_too} == {"['0']", "['1']"}
+    third = subprocess.Popen(
+        [sys.executable, "-c", "from rim import gpus; gpus.claim(1, every=0.05); print(gpus.visible())"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        third.wait(timeout=1)
+    end(second)
+    assert third.communicate()[0].strip() == saw_too
+    end(first)
+
+
+def test_a_job_killed_gives_its_gpus_back(two: None) -> None:
+    job, _ = hold(1)
+    job.kill()
+    job.wait()
+    again, saw = hold(1)
+    assert saw == "['0']"
+    end(again)
+
+
+def test_a_job_without_gpus_sees_none_and_one_that_wants_all_locks_none(two: None, tmp_path: Path) -> None:
+    job, saw = hold(0)
+    assert saw == "[]"
+    end(job)
+    job, saw = hold(2)
+    assert saw == "['0', '1']"
+    assert not list(tmp_path.iterdir())
+    end(job)
+
+
+def test_gpus_are_those_that_the_driver_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho GPU-a\necho GPU-b\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert gpus.visible() == ["GPU-a", "GPU-b"]
+    driver.write_text("#!/bin/sh\nexit 9\n")
+    assert gpus.visible() == []
