@@ -60,6 +60,7 @@ def code(step, environment):
 
 
 include: "inputs.smk"
+include: "analyses.smk"
 include: "resources.smk"
 
 
