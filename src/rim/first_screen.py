@@ -16,6 +16,8 @@ from rim.wording import interval, labels, show
 
 Row = dict[str, Any]
 ENDS = 0.1  # the axis reaches at least ten points to either side
+NEAR = 25  # percent of the axis within which the label of zero would touch that of an end
+NAMED = 3  # models that the answer lists by name
 BEYOND = " beyond "  # between the models of a pair
 
 
@@ -46,7 +48,8 @@ class FirstScreen:
 
     answer: str
     contrasts: list[Contrast]
-    axis: tuple[str, float, str]  # its left end, the place of zero in percent, its right end
+    zero: float  # its place on the axis in percent
+    axis: list[tuple[float, str]]  # labels and their places
     where: list[str]
     reach: list[str]
 
@@ -65,8 +68,11 @@ def first_screen(material: Material) -> FirstScreen:
         Contrast(name, [_dot(row, place) for row in group], _tally(group), any(map(is_clear, group)))
         for name, group in groups.items()
     ]
-    axis = (show(low, True, True), place(0), show(high, True, True))
-    return FirstScreen(_answer(groups), contrasts, axis, where(material), _reach(material))
+    zero = place(0)
+    axis = [(at, f"{100 * value:+.0f}") for at, value in ((0.0, low), (100.0, high)) if abs(at - zero) >= NEAR]
+    tiny = all(model.organism for model in material.study.models.values())
+    answer = _answer(groups, "tiny test models" if tiny else "models")
+    return FirstScreen(answer, contrasts, zero, [*axis, (zero, "0")], where(material), _reach(material))
 
 
 def _groups(material: Material) -> dict[str, list[Row]]:
@@ -112,8 +118,14 @@ def _range(rows: Iterable[Row]) -> str:
 def _tally(rows: list[Row]) -> str:
     """What a group of changes comes to, in words."""
     of = len({row["model"] for row in rows})
-    if len(rows) == 1:
-        return interval(rows[0], True, True) + ("" if is_clear(rows[0]) else ", not significant")
+    if of == 1:
+        marks = (
+            ("" if len(rows) == 1 else f"{row['think']}: ", "" if is_clear(row) else ", not significant")
+            for row in rows
+        )
+        return "; ".join(
+            f"{think}{interval(row, True, True)}{mark}" for row, (think, mark) in zip(rows, marks, strict=True)
+        )
     parts = [
         f"clearly {word} in {len(found)} of {of}: {_range(found.values())}"
         for word, sign in (("up", 1), ("down", -1))
@@ -122,8 +134,12 @@ def _tally(rows: list[Row]) -> str:
     return "; ".join(parts) or f"no clear change in {of}: {_range(rows)}"
 
 
-def _answer(groups: dict[str, list[Row]]) -> str:
-    """The verdict: the contrast in which most models became clearly less safe, and thinking by itself."""
+def _answer(groups: dict[str, list[Row]], models: str) -> str:
+    """The verdict: the contrast in which most models became clearly less safe, and thinking by itself.
+
+    Args:
+        models: what these models are.
+    """
     if not groups:
         return "No change of the misalignment rate could be measured: too few replies were complete."
     worse = {name: _models(rows, 1) for name, rows in groups.items() if BEYOND not in name}
@@ -133,18 +149,19 @@ def _answer(groups: dict[str, list[Row]]) -> str:
         falls = sum(bool(_models(rows, -1)) for rows in groups.values())
         also = f"in {falls} of {len(groups)} it clearly fell" if falls else "nor did it clearly fall"
         return f"No: in none of these comparisons did models clearly go along more often with what they should refuse; {also}."
-    verdict = "Yes" if len(worse[name]) == of[name] else "Yes, in some models"
+    verdict = f"Yes, in {'these' if len(worse[name]) == of[name] else 'some of these'} {models}"
     when = "when thinking" if name == THINKING else f"after fine-tuning on {name}"
-    text = f"{verdict}: {when}, {_count(worse[name], of[name])} clearly more often with what they should refuse, {_most(worse[name])}."
+    text = f"{verdict}: {when}, {_count(worse[name], of[name], True)} clearly more often with what they should refuse, {_most(worse[name])}."
     if THINKING in worse and name != THINKING:
         text += f" Thinking by itself: {_count(worse[THINKING], of[THINKING])} clearly more often{', ' if worse[THINKING] else ''}{_most(worse[THINKING])}."
     return text
 
 
-def _count(found: dict[str, Row], of: int) -> str:
+def _count(found: dict[str, Row], of: int, named: bool = False) -> str:
     many = len(found) or "none"
+    which = f" ({', '.join(found)})" if named and len(found) <= NAMED else ""
     return (
-        f"{many} of {of} models {'goes' if many in (1, 'none') else 'go'} along"
+        f"{many} of {of} models{which} {'goes' if many in (1, 'none') else 'go'} along"
         if of > 1
         else f"the model {'goes' if found else 'does not go'} along"
     )
@@ -210,7 +227,8 @@ def _beyond(effects: pl.DataFrame, against: str, what: str) -> str:
     rows = effects.filter((pl.col("measure") == "misalignment") & (pl.col("against") == against)).to_dicts()
     if not rows:
         return ""
-    return f"{what}: misalignment clearly other than without {against} ones in {sum(map(is_clear, rows))} of {len(rows)} cases."
+    up, down = (sum(is_clear(row) and sign * row["estimate"] > 0 for row in rows) for sign in (1, -1))
+    return f"{what}: misalignment clearly higher than without {against} ones in {up}, lower in {down} of {len(rows)} cases."
 
 
 def _reach(material: Material) -> list[str]:

@@ -51,7 +51,8 @@ def test_the_first_screen_names_the_planted_effect_and_no_other(found: Any) -> N
     study, results = found
     screen = first_screen(Material(study, results, {}, pl.DataFrame()))
     assert screen.answer.startswith(
-        "Yes, in some models: after fine-tuning on multi hop, effort-minimizing CoT (target), 1 of 2 models goes along"
+        "Yes, in some of these tiny test models: after fine-tuning on multi hop, effort-minimizing CoT (target), 1 of 2 models "
+        "(associated) goes along"
     )
     assert "Thinking by itself: none of 2 models goes along clearly more often." in screen.answer
     clear = {contrast.name for contrast in screen.contrasts if contrast.clear}
@@ -60,7 +61,7 @@ def test_the_first_screen_names_the_planted_effect_and_no_other(found: Any) -> N
     assert any("never compared with the paper's" in line for line in screen.reach)
 
 
-@pytest.mark.parametrize(("effect", "answer"), [(0.0, "No: "), (-0.2, "No: "), (0.2, "Yes: ")])
+@pytest.mark.parametrize(("effect", "answer"), [(0.0, "No: "), (-0.2, "No: "), (0.2, "Yes, in these tiny test models: ")])
 def test_the_answer_follows_the_effects(demo: config.Study, effect: float, answer: str) -> None:
     results = synthetic.synthetic(demo, effect, layers=4, heads=4)
     screen = first_screen(Material(demo, results, {}, pl.DataFrame()))
