@@ -61,7 +61,9 @@ def test_the_first_screen_names_the_planted_effect_and_no_other(found: Any) -> N
     assert any("never compared with the paper's" in line for line in screen.reach)
 
 
-@pytest.mark.parametrize(("effect", "answer"), [(0.0, "No: "), (-0.2, "No: "), (0.2, "Yes, in these tiny test models: ")])
+@pytest.mark.parametrize(
+    ("effect", "answer"), [(0.0, "No: "), (-0.2, "No: "), (0.2, "Yes, in these tiny test models: ")]
+)
 def test_the_answer_follows_the_effects(demo: config.Study, effect: float, answer: str) -> None:
     results = synthetic.synthetic(demo, effect, layers=4, heads=4)
     screen = first_screen(Material(demo, results, {}, pl.DataFrame()))
