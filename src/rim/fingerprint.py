@@ -23,7 +23,16 @@ class _Module:
     def __init__(self, name: str) -> None:
         path = SOURCE.joinpath(*name.split(".")[1:])
         tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+        self.definitions: dict[str, ast.stmt] = {}
+        self.imports: dict[str, tuple[str, str | None]] = {}
+        self.rest: list[ast.stmt] = []
         for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "rim":
+                for alias in node.names:
+                    inner = f"{node.module}.{alias.name}"
+                    self.imports[alias.asname or alias.name] = (
+                        (inner, None) if _is_module(inner) else (node.module, alias.name)
+                    )
             body = getattr(node, "body", None)
             if (
                 isinstance(body, list)
@@ -32,21 +41,11 @@ class _Module:
                 and isinstance(body[0].value, ast.Constant)
             ):
                 node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
-        self.definitions: dict[str, ast.stmt] = {}
-        self.imports: dict[str, tuple[str, str | None]] = {}
-        self.rest: list[ast.stmt] = []
         for statement in tree.body:
             names = _defined(statement)
             self.definitions.update(dict.fromkeys(names, statement))
             if not names and not isinstance(statement, ast.Import | ast.ImportFrom | ast.If):
                 self.rest.append(statement)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "rim":
-                for alias in node.names:
-                    inner = f"{node.module}.{alias.name}"
-                    self.imports[alias.asname or alias.name] = (
-                        (inner, None) if _is_module(inner) else (node.module, alias.name)
-                    )
 
 
 def _is_module(name: str) -> bool:
@@ -73,6 +72,24 @@ def _module(name: str) -> _Module:
 
 
 @cache
+def _code(module: str, name: str) -> tuple[str, list[tuple[str, str | None]]]:
+    """The syntax of a definition, or with an empty name of the statements that run on import, and what it refers to."""
+    known = _module(module)
+    parts = [known.definitions[name]] if name else known.rest
+    nodes = [node for part in parts for node in ast.walk(part)]
+    bases = {id(n.value): n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
+    references: list[tuple[str, str | None]] = []
+    for node in nodes:
+        if isinstance(node, ast.Name):
+            imported = known.imports.get(node.id)
+            if imported and imported[1] is None:
+                references.append((imported[0], bases.get(id(node))))  # module.attribute, or the module handed around
+            elif imported or node.id in known.definitions:
+                references.append((module, node.id))
+    return "".join(map(ast.dump, parts)), list(dict.fromkeys(references))
+
+
+@cache
 def fingerprint(step: str) -> str:
     """Hash of all code of this package that the step `rim.steps.{step}` needs."""
     needed: dict[tuple[str, str], str] = {}
@@ -80,32 +97,17 @@ def fingerprint(step: str) -> str:
     def need(module: str, name: str | None) -> None:
         """Take up a definition and all it refers to; the whole module when `name` is None or not defined there."""
         known = _module(module)
-        if name is None or (name not in known.definitions and name not in known.imports):
+        if name in known.imports:
+            need(*known.imports[name])
+        elif name is None or name not in known.definitions:
             for each in known.definitions:
                 need(module, each)
-        elif name in known.imports:
-            need(*known.imports[name])
-        elif (module, name) not in needed:
-            needed[module, name] = ast.dump(known.definitions[name])
-            refer(module, known.definitions[name])
-            if (module, "") not in needed:  # statements that run on import
-                needed[module, ""] = "".join(map(ast.dump, known.rest))
-                for statement in known.rest:
-                    refer(module, statement)
-
-    def refer(module: str, node: ast.AST) -> None:
-        known = _module(module)
-        bases = {
-            id(n.value): n.attr
-            for n in ast.walk(node)
-            if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
-        }
-        for name in (n for n in ast.walk(node) if isinstance(n, ast.Name)):
-            imported = known.imports.get(name.id)
-            if imported and imported[1] is None:
-                need(imported[0], bases.get(id(name)))  # module.attribute, or the module itself handed around
-            elif imported or name.id in known.definitions:
-                need(module, name.id)
+        else:
+            for part in (name, ""):
+                if (module, part) not in needed:
+                    needed[module, part], references = _code(module, part)
+                    for reference in references:
+                        need(*reference)
 
     need(f"rim.steps.{step}", None)
     text = json.dumps(sorted([*key, dump] for key, dump in needed.items()))
