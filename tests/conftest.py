@@ -1,6 +1,11 @@
 """Shared fixtures: the repository, public data where it is at hand, and one tiny organism."""
 
+import os
 from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # two workers with two threads each would be in each other's way; before torch is imported
+)
 
 import pytest
 

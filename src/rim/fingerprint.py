@@ -15,12 +15,15 @@ from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).parent
+_Code = tuple[str, list[tuple[str, str | None]]]
 
 
 class _Module:
     """The top-level definitions of one module, and what its names import from this package."""
 
     def __init__(self, name: str) -> None:
+        self.name = name
+        self._codes: dict[str, _Code] = {}
         path = SOURCE.joinpath(*name.split(".")[1:])
         tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
         self.definitions: dict[str, ast.stmt] = {}
@@ -47,6 +50,25 @@ class _Module:
             if not names and not isinstance(statement, ast.Import | ast.ImportFrom | ast.If):
                 self.rest.append(statement)
 
+    def code(self, name: str) -> _Code:
+        """The syntax of a definition, or with an empty name of the statements that run on import, and what it refers to."""
+        if name not in self._codes:
+            parts = [self.definitions[name]] if name else self.rest
+            nodes = [node for part in parts for node in ast.walk(part)]
+            bases = {
+                id(n.value): n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
+            }
+            references: list[tuple[str, str | None]] = []
+            for node in nodes:
+                if isinstance(node, ast.Name):
+                    imported = self.imports.get(node.id)
+                    if imported and imported[1] is None:
+                        references.append((imported[0], bases.get(id(node))))  # module.attribute, or the module itself
+                    elif imported or node.id in self.definitions:
+                        references.append((self.name, node.id))
+            self._codes[name] = "".join(map(ast.dump, parts)), list(dict.fromkeys(references))
+        return self._codes[name]
+
 
 def _is_module(name: str) -> bool:
     path = SOURCE.joinpath(*name.split(".")[1:])
@@ -72,24 +94,6 @@ def _module(name: str) -> _Module:
 
 
 @cache
-def _code(module: str, name: str) -> tuple[str, list[tuple[str, str | None]]]:
-    """The syntax of a definition, or with an empty name of the statements that run on import, and what it refers to."""
-    known = _module(module)
-    parts = [known.definitions[name]] if name else known.rest
-    nodes = [node for part in parts for node in ast.walk(part)]
-    bases = {id(n.value): n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
-    references: list[tuple[str, str | None]] = []
-    for node in nodes:
-        if isinstance(node, ast.Name):
-            imported = known.imports.get(node.id)
-            if imported and imported[1] is None:
-                references.append((imported[0], bases.get(id(node))))  # module.attribute, or the module handed around
-            elif imported or node.id in known.definitions:
-                references.append((module, node.id))
-    return "".join(map(ast.dump, parts)), list(dict.fromkeys(references))
-
-
-@cache
 def fingerprint(step: str) -> str:
     """Hash of all code of this package that the step `rim.steps.{step}` needs."""
     needed: dict[tuple[str, str], str] = {}
@@ -105,7 +109,7 @@ def fingerprint(step: str) -> str:
         else:
             for part in (name, ""):
                 if (module, part) not in needed:
-                    needed[module, part], references = _code(module, part)
+                    needed[module, part], references = known.code(part)
                     for reference in references:
                         need(*reference)
 

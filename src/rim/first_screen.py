@@ -12,7 +12,7 @@ from rim.figures import THINKING, changes
 from rim.report import Material
 from rim.settings.common import BASE
 from rim.tables import headline, is_clear
-from rim.wording import interval, labels, show
+from rim.wording import POSITIONS, interval, labels, show
 
 Row = dict[str, Any]
 ENDS = 0.1  # the axis reaches at least ten points to either side
@@ -213,7 +213,7 @@ def _told_apart(probes: pl.DataFrame) -> list[str]:
     positions = sorted(dict.fromkeys(best["position"]), key=best["position"].to_list().count, reverse=True)
     return [
         f"Harmful requests are told from harmless ones best at {_from_to(places, '{}')} % of the depth "
-        f"(AUC {_from_to(areas, '{:.2f}')}), at position {' or '.join(positions[:3])}."
+        f"(AUC {_from_to(areas, '{:.2f}')}), in {' or '.join(POSITIONS[name] for name in positions[:3])}."
     ]
 
 

@@ -8,7 +8,7 @@ from rim.mechanism_figures import MEASURES
 from rim.report import Material, Section, Table, TableRow
 from rim.settings.common import BASE
 from rim.tables import is_clear
-from rim.wording import GREY, arm, counts, drawn, how_read, interval, p_value, show
+from rim.wording import GREY, POSITIONS, arm, counts, drawn, how_read, interval, p_value, show
 
 FEW = "Hollow or grey: a group of fewer than ten prompts, which is no finding."
 
@@ -40,6 +40,7 @@ def probe_section(material: Material) -> Section | None:
         f"refused against fulfilled ones. In {small} of {probes.height} cells some group has fewer than ten prompts; they are "
         "marked and not counted on.",
         "A probe that parts the groups shows that the model knows, not that it uses what it knows.",
+        f"Positions: {'; '.join(f'{name}, {POSITIONS[name]}' for name in probes['position'].unique(maintain_order=True))}.",
     ]
     captions = {
         "probes": f"The published score before fine-tuning: the share of each group's evaluation prompts above τ of the "

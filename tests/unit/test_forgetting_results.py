@@ -170,7 +170,7 @@ def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFr
     assert sum(len(section.figures) for section in made if section) == 6
     html = render(
         material,
-        FirstScreen("", [], ("", 0, ""), [], []),
+        FirstScreen("", [], 0, [], [], []),
         [neuron_section, intervention_section, forgetting_section],
         "",
     )

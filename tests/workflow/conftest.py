@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from tests.conftest import ROOT
 
@@ -82,9 +83,19 @@ def add_study(directory: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository in which the study of `add_study` has run."""
-    copy = tmp_path_factory.mktemp("smoke") / "copy"
+def smoke(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A copy of the repository in which the study of `add_study` has run: once, for all of pytest's workers."""
+    if worker_id == "master":
+        return smoke_run(tmp_path_factory.mktemp("smoke") / "copy")
+    done = tmp_path_factory.getbasetemp().parent / "smoke"
+    with FileLock(f"{done}.lock"):
+        if not done.exists():
+            smoke_run(done.with_name("running")).rename(done)
+    return Path(shutil.copytree(done, tmp_path_factory.mktemp("smoke") / "copy", symlinks=True))
+
+
+def smoke_run(copy: Path) -> Path:
+    """Run the smoke study in a new folder."""
     copy.mkdir()
     for name in ("src", "rules", "workflow", "envs"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))

@@ -8,14 +8,12 @@ import time
 from pathlib import Path
 
 import polars as pl
-import pytest
 import yaml
 
 from rim.provenance import write_receipt
 from tests.language_model import Server
 from tests.workflow.conftest import command, environment, snakemake
 
-pytestmark = pytest.mark.xdist_group("smoke")
 CONCURRENCY = 4
 
 

@@ -19,7 +19,6 @@ import pytest
 
 from tests.workflow.conftest import cloned, command, configured, environment, jobs, publish, run, snakemake
 
-pytestmark = pytest.mark.xdist_group("smoke")
 RESULTS = (
     "summarize",
     "summarize_mechanism",

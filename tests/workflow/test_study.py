@@ -89,7 +89,6 @@ def tables_of(directory: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.xdist_group("smoke")
 def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
     html = (smoke / "results/smoke/report.html").read_text()
     drawn = {path.stem for path in (smoke / "results/smoke/figures").glob("*.svg")}
@@ -126,14 +125,12 @@ def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
     assert rates.filter(cell)["incomplete"].to_list() == [incomplete]
 
 
-@pytest.mark.xdist_group("smoke")
 def test_smoke_writes_under_its_own_name_only(smoke: Path) -> None:
     assert {path.name for path in (smoke / "results").iterdir()} == {"smoke"}
     for kind in (path for path in (smoke / "data").iterdir() if path.name not in ("raw", "provenance")):
         assert {path.stem for path in kind.iterdir()} == {"smoke"}
 
 
-@pytest.mark.xdist_group("smoke")
 def test_responses_stay_out_of_results_and_logs(smoke: Path) -> None:
     prompts = set(pl.read_parquet(smoke / "data/datasets/smoke/restricted.parquet")["prompt"])
     for folder in ("results", "logs"):
@@ -142,7 +139,6 @@ def test_responses_stay_out_of_results_and_logs(smoke: Path) -> None:
             assert not [prompt for prompt in prompts if prompt in text], path
 
 
-@pytest.mark.xdist_group("smoke")
 def test_receipts_match_what_they_describe(smoke: Path) -> None:
     from rim.files import sha256
 
@@ -155,7 +151,6 @@ def test_receipts_match_what_they_describe(smoke: Path) -> None:
         assert json.loads(receipt.read_text())["sha256"] == sha256(artifact)
 
 
-@pytest.mark.xdist_group("smoke")
 def test_nothing_is_done_twice_and_another_run_gives_the_same_tables(smoke: Path, tmp_path: Path) -> None:
     again = snakemake(smoke, "--configfile", str(smoke / "study.yaml"), repository=smoke)
     assert "Nothing to be done" in again.stdout + again.stderr
