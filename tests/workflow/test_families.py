@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim import cli, gpus, judges
+from rim import cli, gpus, judges, progress
 from rim.families import FAMILIES
 from tests.unit.tiny_families import build, letter_tokenizer
 from tests.workflow.conftest import commands, configured, snakemake
@@ -83,6 +83,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
     made = Planned(tmp_path_factory.mktemp("families"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made.folder)
+        patch.setattr(progress, "_log", [])
         run(made.of("prepare_dataset"))
     return made
 
@@ -90,6 +91,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_goes_through_every_step(planned: Planned, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(planned.folder)
+    monkeypatch.setattr(progress, "_log", [])
     monkeypatch.setenv(gpus.VISIBLE, "")
     monkeypatch.setitem(judges.LOCAL, "organism_rule", (by_first_letter, lambda: "a double"))
     jobs = planned.of_model(family)
