@@ -82,7 +82,10 @@ def load_model(
             model = PeftModel.from_pretrained(model, location).merge_and_unload()
         else:
             model = AutoModelForCausalLM.from_pretrained(location, revision=revision, **options)
-    if spread and {"cpu", "disk"} & set(model.hf_device_map.values()):
+    places = set(
+        getattr(model, "hf_device_map", {"": model.device.type}).values()
+    )  # it has none when there is one place
+    if spread and places & {"cpu", "disk"}:
         raise UserError(
             f"model '{location}': does not fit into the memory of {torch.cuda.device_count()} GPUs; correct its 'parameters' "
             "and hardware.gpu_memory, by which jobs ask for GPUs"

@@ -6,6 +6,7 @@ import torch
 
 from rim.ablation import ablated_heads
 from rim.activations import Row, capture
+from rim.backends import leave_gpu
 from rim.errors import UserError
 from rim.families import FAMILIES, Anatomy
 from rim.sweep import head_effects
@@ -168,6 +169,27 @@ def test_reading_leaves_the_model_as_it_was(anatomy: Anatomy) -> None:
     assert torch.equal(logits(anatomy, ids), before)
     assert anatomy.model.config._attn_implementation == "sdpa"
     assert hooks(anatomy) == attached
+
+
+@pytest.mark.parametrize("family", ["qwen3", "mixtral"])
+def test_a_model_that_accelerate_has_spread_gives_the_same(family: str) -> None:
+    """All of its devices are the CPU here, where no GPU is: what is tried is that its hooks and ours bear each other."""
+    from accelerate import dispatch_model
+
+    plain, spread = Anatomy(build(family)), Anatomy(build(family))
+    places = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.norm": "cpu", "lm_head": "cpu"}
+    places |= {f"model.layers.{layer}": "cpu" for layer in range(3)}
+    dispatch_model(spread.model, places, main_device="cpu", force_hooks=True)
+    assert hasattr(spread.attention(0), "_hf_hook")
+    both = [capture(each, rows(), POSITIONS, 3) for each in (plain, spread)]
+    assert all(torch.equal(both[0][name], both[1][name]) for name in both[0])
+    prompts = [rows()[1].ids, rows()[3].ids]
+    effects = [head_effects(each, prompts, (5, 9), 2, "test") for each in (plain, spread)]
+    assert np.array_equal(effects[0], effects[1])
+    assert np.array_equal(head_effects(spread, prompts, (5, 9), 2, "again"), effects[1])
+    leave_gpu(spread)
+    assert not any(hasattr(module, "_hf_hook") for module in spread.model.modules())
+    assert torch.equal(logits(spread, rows()[0].ids), logits(plain, rows()[0].ids))
 
 
 def test_an_unknown_family_is_named_with_those_that_there_are() -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rim import gpus
+from rim import gpus, models
+from rim.errors import UserError
+from tests.unit import tiny_families
 
 HOLD = "import sys; from rim import gpus; gpus.claim(int(sys.argv[1])); print(gpus.visible(), flush=True); sys.stdin.read()"
 
@@ -76,3 +78,14 @@ def test_gpus_are_those_that_the_driver_names(monkeypatch: pytest.MonkeyPatch, t
     assert gpus.visible() == ["GPU-a", "GPU-b"]
     driver.write_text("#!/bin/sh\nexit 9\n")
     assert gpus.visible() == []
+
+
+def test_a_model_that_its_gpus_cannot_hold_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two GPUs are pretended, neither of which has any memory, so that accelerate would leave the model on the CPU."""
+    import torch
+
+    tiny_families.build("qwen3").save_pretrained(tmp_path)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match="does not fit into the memory of 2 GPUs; correct its 'parameters'"):
+        models.load_model(str(tmp_path))
+    assert models.load_model(str(tmp_path), device="cpu").device.type == "cpu"
