@@ -20,7 +20,7 @@ CONCURRENCY = 4
 def with_language_models(path: Path, study: Path, url: str) -> str:
     """A study with an endpoint and everything that can use one, and without what needs none and takes long."""
     mapping = yaml.safe_load(study.read_text())
-    del mapping["mechanism"]
+    del mapping["mechanism"], mapping["forgetting"], mapping["variants"]["gsm8k_target_frozen"]
     endpoint = {"model": "double", "base_url": url, "concurrency": CONCURRENCY, "input_price": 1.0, "output_price": 2.0}
     mapping["endpoints"] = {"double": {**endpoint, "max_retries": 1}}
     mapping["judges"]["llm"] = {"kind": "rubric", "endpoint": "double", "cot": True, "variants": ["base"]}

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -12,7 +13,7 @@ import polars as pl
 import pytest
 
 from tests.conftest import ROOT
-from tests.workflow.conftest import add_study, command, configured, counted, environment, shipped, snakemake
+from tests.workflow.conftest import command, configured, counted, environment, shipped, snakemake
 
 
 @pytest.mark.parametrize(
@@ -151,14 +152,24 @@ def test_receipts_match_what_they_describe(smoke: Path) -> None:
         assert json.loads(receipt.read_text())["sha256"] == sha256(artifact)
 
 
-def test_nothing_is_done_twice_and_another_run_gives_the_same_tables(smoke: Path, tmp_path: Path) -> None:
-    again = snakemake(smoke, "--configfile", str(smoke / "study.yaml"), repository=smoke)
+def test_nothing_is_done_twice_and_one_model_made_anew_gives_the_same_tables(smoke: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(smoke, tmp_path / "copy", symlinks=True))
+    again = snakemake(copy, "--configfile", str(copy / "study.yaml"), repository=copy)
     assert "Nothing to be done" in again.stdout + again.stderr
-    before = tables_of(smoke)
+    before = tables_of(copy)
     assert len(before) == 12 + 6 + 5 + 4 + 10 + 6
-    fresh = snakemake(tmp_path, "--configfile", add_study(tmp_path), repository=smoke)
-    assert fresh.returncode == 0, fresh.stdout + fresh.stderr
-    assert tables_of(tmp_path) == before
+    kept = {path: path.read_bytes() for path in (copy / "data").rglob("null/**/*.parquet")}
+    assert {path.relative_to(copy / "data").parts[0] for path in kept} >= {"responses", "metrics", "neurons", "effects"}
+    for folder in [path for path in (copy / "data").rglob("null") if "timings" not in path.parts]:
+        shutil.rmtree(folder)
+    shutil.rmtree(copy / "results")
+    shutil.rmtree(copy / "data/outcomes")
+    anew = snakemake(copy, "--configfile", str(copy / "study.yaml"), repository=copy)
+    assert anew.returncode == 0, anew.stdout + anew.stderr
+    made = counted(anew.stdout + anew.stderr)
+    assert (made["train_organism"], made["finetune"], made["infer"], made["compute_ras"]) == (1, 2, 3, 1)
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    assert tables_of(copy) == before
 
 
 @pytest.mark.xdist_group("interrupt")
