@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from rim.files import sha256
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TIMES = {"wall": "s", "cpu": "cpu_time", "memory": "max_rss"}  # seconds, seconds, MB; names in benchmark files
 
@@ -92,12 +93,16 @@ def read_timing(file: Path) -> dict[str, float]:
     """Wall and CPU seconds and peak memory of one job; nothing where it was not measured."""
     if not file.is_file():
         return {}
+    import polars as pl
+
     row = pl.read_csv(file, separator="\t", null_values=["NA", "-"], infer_schema_length=None).row(0, named=True)
     return {name: float(row.get(column) or 0) for name, column in TIMES.items()}
 
 
 def read_timings(folder: Path) -> pl.DataFrame:
     """Jobs, wall and CPU seconds, and peak memory per rule, from the benchmark files under `folder`/{rule}/."""
+    import polars as pl
+
     rows = []
     for rule in sorted(path for path in folder.glob("*") if path.is_dir()):
         if times := [read_timing(file) for file in sorted(rule.rglob("*.tsv"))]:
