@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import IO
 
+from rim.progress import say
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _held: list[IO[str]] = []
 
@@ -44,6 +46,7 @@ def _lock(names: list[str], count: int, every: float) -> list[str]:
     folder = Path(tempfile.gettempdir(), f"rim-gpus-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     mine: dict[str, IO[str]] = {}
+    waits = False
     while True:
         for name in names:
             if name in mine or len(mine) == count:
@@ -61,4 +64,7 @@ def _lock(names: list[str], count: int, every: float) -> list[str]:
         for locked in mine.values():  # two jobs that each have a part would wait for each other
             locked.close()
         mine.clear()
+        if not waits:
+            say(f"waits for {count} of {len(names)} GPUs, which other jobs of yours are using")
+            waits = True
         time.sleep(every)

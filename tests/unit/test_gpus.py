@@ -41,12 +41,15 @@ def test_two_jobs_see_different_gpus_and_a_third_waits_for_one(two: None) -> Non
     third = subprocess.Popen(
         [sys.executable, "-c", "from rim import gpus; gpus.claim(1, every=0.05); print(gpus.visible())"],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     with pytest.raises(subprocess.TimeoutExpired):
         third.wait(timeout=1)
     end(second)
-    assert third.communicate()[0].strip() == saw_too
+    saw_third, said = third.communicate()
+    assert saw_third.strip() == saw_too
+    assert said.strip() == "waits for 1 of 2 GPUs, which other jobs of yours are using"
     end(first)
 
 
