@@ -94,7 +94,9 @@ def test_a_cancelled_a_timed_out_and_a_preempted_job_change_no_table(
     cancelled = wait_for(of_rule(cluster, "rule_train_organism"), running)
     cluster.run("scancel", cancelled)
     pushed = wait_for(of_rule(cluster, "rule_infer"), running)
-    cluster.run("sbatch", "--parsable", "-p", "urgent", "-n3", "-t1", "--mem", "100", "--wrap", "sleep 5")
+    cluster.run(
+        "sbatch", "--parsable", "-p", "urgent", "-o", "/dev/null", "-n3", "-t1", "--mem", "100", "--wrap", "sleep 5"
+    )
     wait_for(lambda: [job for job in jobs(cluster) if job["id"] == pushed and job["state"] != "RUNNING"], running)
     output = running.communicate(timeout=1500)[0]
     assert running.returncode == 0, output
