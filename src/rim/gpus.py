@@ -34,12 +34,15 @@ def visible() -> list[str]:
 def claim(count: int, every: float = 5.0) -> None:
     """Let this process see `count` of the GPUs only, waiting for others to be given back where too few are free.
 
-    Where it may use no more than these anyway, as on a cluster, nothing is locked.
+    Where it may use no more than these anyway, as on a cluster, nothing is locked; where the GPUs have no known names,
+    nothing is changed.
     """
-    names = visible() if count else []
-    if len(names) > count:
+    names = visible()
+    if count and not names:
+        return
+    if len(names) > count > 0:
         names = _lock(names, count, every)
-    os.environ[VISIBLE] = ",".join(names)
+    os.environ[VISIBLE] = ",".join(names[:count])
 
 
 def _lock(names: list[str], count: int, every: float) -> list[str]:
@@ -49,8 +52,8 @@ def _lock(names: list[str], count: int, every: float) -> list[str]:
     waits = False
     while True:
         for name in names:
-            if name in mine or len(mine) == count:
-                continue
+            if len(mine) == count:
+                break
             file = (folder / name).open("w")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -81,6 +81,8 @@ def test_gpus_are_those_that_the_driver_names(monkeypatch: pytest.MonkeyPatch, t
     assert gpus.visible() == ["GPU-a", "GPU-b"]
     driver.write_text("#!/bin/sh\nexit 9\n")
     assert gpus.visible() == []
+    gpus.claim(1)
+    assert gpus.VISIBLE not in os.environ  # whatever GPUs there are stay in sight
 
 
 def test_a_model_that_its_gpus_cannot_hold_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
