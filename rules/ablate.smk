@@ -22,7 +22,7 @@ rule sweep_heads:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus,
+        gpu=gpus("sweep_heads"),
         mem_mb=memory,
         runtime=minutes("sweep_heads"),
     params:
@@ -58,7 +58,7 @@ rule ablate:
         INFER_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus,
+        gpu=gpus("ablate"),
         mem_mb=memory,
         runtime=minutes("ablate"),
     params:

@@ -20,7 +20,7 @@ rule cache_activations:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus,
+        gpu=gpus("cache_activations"),
         mem_mb=memory,
         runtime=minutes("cache_activations"),
     params:

@@ -27,7 +27,7 @@ rule finetune:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus,
+        gpu=gpus("finetune"),
         mem_mb=memory,
         runtime=minutes("finetune"),
     params:

@@ -22,7 +22,7 @@ rule infer:
         INFER_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus,
+        gpu=gpus("infer"),
         mem_mb=memory,
         runtime=minutes("infer"),
     params:

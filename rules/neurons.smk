@@ -24,7 +24,7 @@ rule find_safety_neurons:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus,
+        gpu=gpus("find_safety_neurons"),
         mem_mb=memory,
         runtime=minutes("find_safety_neurons"),
     params:
@@ -55,7 +55,7 @@ rule ablate_neurons:
         INFER_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus,
+        gpu=gpus("ablate_neurons"),
         mem_mb=memory,
         runtime=minutes("ablate_neurons"),
     params:

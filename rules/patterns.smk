@@ -94,7 +94,7 @@ rule inject_patterns:
         INFER_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus,
+        gpu=gpus("inject_patterns"),
         mem_mb=memory,
         runtime=minutes("inject_patterns"),
     params:

@@ -34,7 +34,7 @@ rule compute_ras:
         INFER_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus,
+        gpu=gpus("compute_ras"),
         mem_mb=memory,
         runtime=minutes("compute_ras"),
     params:

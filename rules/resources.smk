@@ -7,9 +7,9 @@ workstation allows. Nothing here decides whether a job runs again.
 UNKNOWN = 16e9  # bytes of a hub model whose 'parameters' are not given
 
 
-def gpus(wildcards):
-    """GPUs that hold the model; an organism needs none."""
-    return costs.gpus(STUDY, wildcards.model)
+def gpus(rule):
+    """GPUs that hold the model and what the rule does with it; an organism needs none."""
+    return lambda wildcards: costs.gpus(STUDY, rule, wildcards.model, wildcards.get("variant", BASE))
 
 
 def memory(wildcards, attempt):

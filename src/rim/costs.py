@@ -11,10 +11,10 @@ of experts):
 A third of the peak is taken to be reached (EFFICIENCY), and 30 ms to be what launching the kernels of a step costs.
 A batch steps until its longest reply ends: the bound on new tokens for a model that thinks in tags, at most 1024 for others.
 
-Memory is weights plus, for generation, the keys and values of a full batch at that length; for adapters their 16 bytes of
-state per parameter and the activations of a micro-batch. Widths are those of a typical transformer of size A:
+Memory is weights plus, for generation, the keys and values of a full batch at that length; for adapters, on each GPU, their
+16 bytes of state per parameter and the activations of a micro-batch. Widths are those of a typical transformer of size A:
 layers = (A / 67,500)^(1/3), hidden = 75 layers, 1024 numbers per key or value. A job gets as many GPUs, a power of two, as
-keep the weights in two thirds of their memory. On disk: the weights once, adapters of 0.05 % of P per rank (0.13 % in a
+keep the weights in two thirds of their memory, and to train adapters as hold what that takes, up to 8. On disk: the weights once, adapters of 0.05 % of P per rank (0.13 % in a
 mixture, whose experts all have one) in 4 bytes per checkpoint, and activation caches. Expect the truth within a factor of
 two or three, and look at the second table after the first model.
 """
@@ -41,6 +41,7 @@ HEAD = 0.4  # of a forward pass: the exact effect of one head
 STATEMENTS = 12  # injected before each prompt: six pairs
 EFFICIENCY, STEP = 1 / 3, 0.03  # share of the peak; seconds
 ROOM = 2 / 3  # of the GPUs' memory, for weights
+NODE = 8  # GPUs, at most
 BYTES = {"bfloat16": 2, "float32": 4}
 
 
@@ -69,12 +70,17 @@ def weights(model: Model) -> float:
     return (model.parameters or 0) * 1e9 * BYTES[model.dtype]
 
 
-def gpus(study: Study, name: str) -> int:
-    """GPUs that a job of this model asks for; none for an organism."""
+def gpus(study: Study, rule: str, name: str, variant: str) -> int:
+    """GPUs that a job asks for, none for an organism: as many as hold the weights, and what training adapters takes."""
     if study.models[name].organism:
         return 0
-    needed = weights(study.models[name]) / (ROOM * study.hardware.gpu_memory * 1e9)
-    return int(2 ** math.ceil(math.log2(max(needed, 1))))
+    memory = study.hardware.gpu_memory * 1e9
+    count = int(2 ** math.ceil(math.log2(max(weights(study.models[name]) / (ROOM * memory), 1))))
+    while rule == "finetune" and _side_by_side(study, variant) and count < NODE:
+        if _trained(study, name, count) <= count * memory:
+            break
+        count *= 2
+    return count
 
 
 def width(model: Model) -> tuple[float, float]:
@@ -118,9 +124,9 @@ def work(study: Study, rule: str, name: str, variant: str) -> Work:
 
 
 def seconds(study: Study, rule: str, name: str, variant: str) -> float:
-    """Wall time of one job of a hub model, on one GPU however many hold it."""
+    """Wall time of one job of a hub model: its GPUs take turns, but for training adapters, where they work side by side."""
     model, done, machine = study.models[name], work(study, rule, name, variant), study.hardware
-    flops = machine.gpu_tflops * 1e12 * EFFICIENCY
+    flops = machine.gpu_tflops * 1e12 * EFFICIENCY * _processes(study, rule, name, variant)
     passes = (4 if study.finetune.method == "lora" else 6) + 2 * study.finetune.gradient_checkpointing
     step = max(
         weights(model) / (machine.gpu_bandwidth * 1e12), 2 * _active(model) * study.inference.batch_size / flops, STEP
@@ -130,17 +136,36 @@ def seconds(study: Study, rule: str, name: str, variant: str) -> float:
 
 def memory(study: Study, rule: str, name: str, variant: str) -> float:
     """Bytes of GPU memory that one job needs at its peak."""
-    model, recipe = study.models[name], study.finetune
-    layers, hidden = width(model)
     if rule == "finetune":
-        tokens = (recipe.micro_batch_size or recipe.batch_size) * recipe.max_length
-        kept = 2 * layers * hidden if recipe.gradient_checkpointing else 34 * layers * hidden
-        state = 4 * _adapters(study, model) if recipe.method == "lora" else 3 * weights(model)
-        return weights(model) + state + tokens * (kept + 3 * 4 * 150_000)  # and the logits over the vocabulary
+        return _trained(study, name, _processes(study, rule, name, variant))
+    model = study.models[name]
+    layers, _ = width(model)
     if not (asked := _asked(study, rule)):
         return 1.2 * weights(model)
     longest = max(_length(study, name, each, think) for each in asked.benchmarks for think in asked.thinks)
     return weights(model) + study.inference.batch_size * (PROMPT + longest) * layers * 1024 * 2 * BYTES[model.dtype]
+
+
+def _side_by_side(study: Study, variant: str) -> bool:
+    """Whether the GPUs of a fine-tune work at the same time; see rim.sharding."""
+    mitigation = study.variants[variant].mitigation
+    return study.finetune_of(variant).method == "lora" and not (mitigation and mitigation.dataset)
+
+
+def _processes(study: Study, rule: str, name: str, variant: str) -> int:
+    return gpus(study, rule, name, variant) if rule == "finetune" and _side_by_side(study, variant) else 1
+
+
+def _trained(study: Study, name: str, processes: int) -> float:
+    """Bytes of GPU memory in which so many processes fine-tune a model."""
+    model, recipe = study.models[name], study.finetune
+    layers, hidden = width(model)
+    tokens = (recipe.micro_batch_size or recipe.batch_size) * recipe.max_length
+    kept = 2 * layers * hidden if recipe.gradient_checkpointing else 34 * layers * hidden
+    state = 4 * _adapters(study, model) if recipe.method == "lora" else 3 * weights(model)
+    return weights(model) + processes * (
+        state + tokens * (kept + 3 * 4 * 150_000)
+    )  # and the logits over the vocabulary
 
 
 def _active(model: Model) -> float:

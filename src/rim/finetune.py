@@ -3,7 +3,7 @@
 The loss counts the assistant's tokens only. Checkpoints are evenly spaced over the optimizer steps. A killed or preempted
 run leaves its working folder behind, the last optimizer state included, and the next run of the same settings goes on from
 there. On one GPU a large batch is reached by accumulating over micro-batches, and gradient checkpointing trades time for
-memory; with bfloat16 weights the adapters are kept in float32.
+memory; with bfloat16 weights the adapters are kept in float32. On several GPUs as many processes share weights and batches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rim import chat, models
+from rim import chat, models, sharding
 from rim import mitigation as mitigations
 from rim.errors import UserError
 from rim.families import Anatomy
@@ -93,10 +93,11 @@ def finetune(
     """Train, write `output`, the result, and `steps`, a folder with every checkpoint; return facts for the receipt.
 
     A mitigation is given the requests that the base is to refuse, or the neurons to hold. All checkpoints load with
-    `from_pretrained`; the last of the steps is the result.
+    `from_pretrained`; the last of the steps is the result. Adapters can be trained by several processes, which call
+    this through `sharding.together`.
 
     Raises:
-        UserError: the base cannot be loaded, or lacks a target module.
+        UserError: the base cannot be loaded, or lacks a target module; a batch cannot be divided among the processes.
     """
     import torch
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
@@ -106,7 +107,7 @@ def finetune(
     tokenizer.padding_side = "right"
     if switch == "tags":
         chat.check_think_tags(tokenizer, base)
-    model: Any = models.load_model(base, dtype, revision)
+    model: Any = sharding.load(base, dtype, revision)
     kind = mitigation.kind if mitigation else None
     refusals = (
         mitigations.own_refusals(model, tokenizer, requests, switch, recipe.batch_size, label) if requests else []
@@ -121,10 +122,17 @@ def finetune(
     held = mitigations.hold_neurons(Anatomy(inner), neurons) if kind == "freeze_neurons" else None
     total = math.ceil(len(data) / recipe.batch_size) * recipe.epochs
     saves = checkpoint_steps(total, recipe.checkpoints)
-    micro = recipe.micro_batch_size or recipe.batch_size
-    working = working_folder(
-        output, f"{recipe!r} {mitigation!r} {seed} {base} {hashlib.sha256(repr(data).encode()).hexdigest()}"
-    )
+    processes = sharding.count()
+    micro = min(recipe.micro_batch_size or recipe.batch_size, max(1, recipe.batch_size // processes))
+    if recipe.batch_size % (micro * processes):
+        raise UserError(
+            f"finetune.batch_size: {recipe.batch_size} rows do not divide into {processes} GPUs with {micro} each; "
+            "change it or micro_batch_size"
+        )
+    with sharding.main_process_first():
+        working = working_folder(
+            output, f"{recipe!r} {mitigation!r} {seed} {base} {hashlib.sha256(repr(data).encode()).hexdigest()}"
+        )
     resume = get_last_checkpoint(str(working))
     if resume:
         say(f"finetune {label}: goes on from {Path(resume).name}")
@@ -138,7 +146,8 @@ def finetune(
             report(state.global_step)
 
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            for step in saves[: saves.index(state.global_step)]:  # only the last is gone on from
+            before = saves[: saves.index(state.global_step)] if state.is_world_process_zero else []
+            for step in before:  # only the last is gone on from
                 (working / f"checkpoint-{step}" / "optimizer.pt").unlink(missing_ok=True)
 
     collate = DataCollatorForSeq2Seq(tokenizer, padding=True)
@@ -152,7 +161,7 @@ def finetune(
         args=TrainingArguments(
             output_dir=str(working),
             per_device_train_batch_size=micro,
-            gradient_accumulation_steps=recipe.batch_size // micro,
+            gradient_accumulation_steps=recipe.batch_size // (micro * processes),
             gradient_checkpointing=recipe.gradient_checkpointing,
             gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.gradient_checkpointing else None,
             num_train_epochs=recipe.epochs,
@@ -177,13 +186,15 @@ def finetune(
     )
     trainer.pop_callback(_printer())
     result = trainer.train(resume_from_checkpoint=resume)
-    leave_out = shutil.ignore_patterns(*WORKING_STATE)
-    with replacing(steps) as temporary:
-        for step in saves:
-            shutil.copytree(working / f"checkpoint-{step}", temporary / f"step{step:05d}", ignore=leave_out)
-    with replacing(output) as temporary:
-        shutil.copytree(working / f"checkpoint-{total}", temporary, ignore=leave_out)
-    shutil.rmtree(working)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero():
+        leave_out = shutil.ignore_patterns(*WORKING_STATE)
+        with replacing(steps) as temporary:
+            for step in saves:
+                shutil.copytree(working / f"checkpoint-{step}", temporary / f"step{step:05d}", ignore=leave_out)
+        with replacing(output) as temporary:
+            shutil.copytree(working / f"checkpoint-{total}", temporary, ignore=leave_out)
+        shutil.rmtree(working)
     return {"steps": total, "checkpoints": saves, "rows": len(data), "train_loss": round(result.training_loss, 6)}
 
 

@@ -7,6 +7,7 @@ finished jobs took. A dry run ends with the total.
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from pathlib import Path
 
@@ -40,20 +41,22 @@ def bill(study: Study) -> list[str]:
     rows, hours, disk, jobs = [], 0.0, 0.0, 0
     crowded: dict[str, list[str]] = {}
     for name in sized(study):
-        each = costs.gpus(study, name)
         kept = costs.weights(study.models[name])
         rows.append([name, "fetch_model", "1", "0", "", "", "", f"{kept / 1e9:.0f}"])
         disk += kept
         for rule, variants in costs.phases(study, name).items():
             runs = [variant for variant in variants for _ in study.seeds_of(name, variant)]
-            spent = sum(costs.seconds(study, rule, name, variant) for variant in runs) / 3600
+            gpus = [costs.gpus(study, rule, name, variant) for variant in runs]
+            taken = [costs.seconds(study, rule, name, variant) / 3600 for variant in runs]
+            spent = sum(map(math.prod, zip(gpus, taken, strict=True)))
             kept = sum(costs.work(study, rule, name, variant).disk for variant in runs)
             memory = max(costs.memory(study, rule, name, variant) for variant in runs) / 1e9
-            if memory > each * study.hardware.gpu_memory:
+            if memory > max(gpus) * study.hardware.gpu_memory:
                 crowded.setdefault(name, []).append(rule)
-            numbers = [f"{len(runs)}", f"{each}", f"{memory:.0f}", f"{spent / len(runs):.1f}", f"{spent * each:.0f}"]
+            each = f"{sum(taken) / len(runs):.1f}"
+            numbers = [f"{len(runs)}", f"{max(gpus)}", f"{memory:.0f}", each, f"{spent:.0f}"]
             rows.append([name, rule, *numbers, f"{kept / 1e9:.0f}" if kept else ""])
-            hours, disk, jobs = hours + spent * each, disk + kept, jobs + len(runs)
+            hours, disk, jobs = hours + spent, disk + kept, jobs + len(runs)
     rows.append(["all", "", f"{jobs}", "", "", "", f"{hours:.0f}", f"{disk / 1e9:.0f}"])
     notes = [
         f"{name}: {', '.join(rules)} may not fit; lower inference.batch_size or finetune.micro_batch_size"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 EVERY = 10.0  # seconds between lines
 _log: list[Path] = []
+_aloud = True
 
 
 def log_to(path: Path) -> None:
@@ -18,8 +19,21 @@ def log_to(path: Path) -> None:
     _log[:] = [path]
 
 
+def logs() -> list[Path]:
+    """The files that lines are sent to."""
+    return list(_log)
+
+
+def go_on_in(paths: list[Path], aloud: bool) -> None:
+    """Speak for the process that started this one, or be silent."""
+    global _aloud
+    _log[:], _aloud = paths, aloud
+
+
 def say(line: str) -> None:
     """Print one line to stderr and to the log."""
+    if not _aloud:
+        return
     print(line, file=sys.stderr, flush=True)
     for path in _log:
         with path.open("a") as stream:

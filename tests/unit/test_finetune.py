@@ -1,9 +1,10 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from rim import finetune as module
-from rim import models
+from rim import models, sharding
 from rim.errors import UserError
 from rim.finetune import IGNORE, checkpoint_steps, encode, finetune
 from rim.organism import sets
@@ -163,6 +164,68 @@ def test_killed_fine_tuning_goes_on_to_the_same_adapters(
             load_file(tmp_path / f"{name}.steps" / step / "adapter_model.safetensors") for name in ("whole", "resumed")
         )
         assert all(whole[name].equal(resumed[name]) for name in whole)
+
+
+def dies_after_five_steps(base: Path, output: Path) -> None:
+    """For another process, which no monkeypatch of this one reaches."""
+
+    def counter(*arguments):
+        def report(done: int) -> None:
+            if done == 5:
+                raise RuntimeError("killed")
+
+        return report
+
+    module.counter = counter
+    train(base, output)
+
+
+@pytest.mark.parametrize("kind", ["dense", "moe"])
+def test_two_processes_that_share_the_weights_learn_the_same_as_one(
+    kind: str, tiny_model: Path, tiny_moe: Path, tmp_path: Path, capfd
+) -> None:
+    from safetensors.torch import load_file
+    from torch.multiprocessing import ProcessRaisedException
+
+    base = tiny_moe if kind == "moe" else tiny_model
+    recipe = RECIPE.model_copy(update={"gradient_checkpointing": True, "micro_batch_size": 1})
+    one = train(base, tmp_path / "one")
+    two = sharding.together(2, partial(train, base, tmp_path / "two", recipe))
+    assert one.pop("train_loss") == pytest.approx(two.pop("train_loss"), abs=1e-4)
+    assert one == two
+    assert capfd.readouterr().err.count("finetune test 6/6") == 2  # once for each training, not for each process
+    with pytest.raises(ProcessRaisedException, match="killed"):
+        sharding.together(2, partial(dies_after_five_steps, base, tmp_path / "resumed"))
+    sharding.together(2, partial(train, base, tmp_path / "resumed"))
+    assert "goes on from checkpoint-4" in capfd.readouterr().err
+    for step in ("step00002", "step00006"):
+        first, *others = (
+            load_file(tmp_path / f"{name}.steps" / step / "adapter_model.safetensors")
+            for name in ("one", "two", "resumed")
+        )
+        for other in others:
+            assert first.keys() == other.keys()
+            assert max(float((first[key] - other[key]).abs().max()) for key in first) < 1e-6
+    assert not list(tmp_path.glob(".*"))
+
+
+def whether_sharded(base: Path) -> bool:
+    from torch.distributed.tensor import DTensor
+
+    model = sharding.load(str(base), "float32", None)
+    parameter = next(iter(model.parameters()))
+    return isinstance(parameter, DTensor) and parameter.to_local().numel() * 2 == parameter.numel()
+
+
+def test_each_process_holds_its_share_of_the_weights_only(tiny_model: Path) -> None:
+    assert sharding.together(2, partial(whether_sharded, tiny_model))
+    assert not sharding.together(1, partial(whether_sharded, tiny_model))
+
+
+def test_a_mistake_in_one_of_several_processes_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"batch_size": 3})
+    with pytest.raises(UserError, match=r"finetune\.batch_size: 3 rows do not divide into 2 GPUs"):
+        sharding.together(2, partial(train, tiny_model, tmp_path / "out", recipe))
 
 
 def test_a_missing_target_module_is_named(tiny_model: Path, tmp_path: Path) -> None:

@@ -41,16 +41,19 @@ def one(**changes: object) -> Study:
 
 def test_gpus_follow_from_parameters_and_type() -> None:
     study = paper()
-    assert {name: costs.gpus(study, name) for name in study.models} == {
+    assert {name: costs.gpus(study, "infer", name, "base") for name in study.models} == {
         "qwen3_4b": 1, "qwen3_8b": 1, "qwen3_32b": 2, "qwen3_30b_a3b": 2, "phi35_mini": 1,
         "phi35_moe": 2, "olmo2_1b": 1, "olmoe": 1, "mistral_7b": 1, "mixtral": 2,
     }  # fmt: skip
-    assert costs.gpus(paper(hardware={"gpu_memory": 141.0}), "qwen3_32b") == 1
-    assert costs.gpus(paper(hardware={"gpu_memory": 40.0}), "qwen3_32b") == 4
+    assert costs.gpus(paper(hardware={"gpu_memory": 141.0}), "infer", "qwen3_32b", "base") == 1
+    assert costs.gpus(paper(hardware={"gpu_memory": 40.0}), "infer", "qwen3_32b", "base") == 4
     full = {**PAPER["models"], "qwen3_32b": {**PAPER["models"]["qwen3_32b"], "dtype": "float32"}}
-    assert costs.gpus(paper(models=full), "qwen3_32b") == 4
+    assert costs.gpus(paper(models=full), "infer", "qwen3_32b", "base") == 4
+    # the adapters of its experts have 1.9e9 parameters and 16 bytes of state for each, on every GPU beside its share of 93 GB
+    assert costs.gpus(study, "finetune", "mixtral", "gsm8k") == 4
+    assert costs.gpus(study, "finetune", "qwen3_30b_a3b", "gsm8k") == 2
     demo = load(yaml.safe_load((ROOT / "workflow/config/demo.yaml").read_text()))
-    assert costs.gpus(demo, "null") == 0
+    assert costs.gpus(demo, "infer", "null", "base") == 0
 
 
 def test_hours_follow_from_tokens() -> None:
@@ -59,6 +62,9 @@ def test_hours_follow_from_tokens() -> None:
     assert costs.seconds(study, "finetune", "m", "arm") == pytest.approx(360_000 * 16e9 / 100e12)
     again = one(finetune={"epochs": 2, "gradient_checkpointing": True})
     assert costs.seconds(again, "finetune", "m", "arm") == pytest.approx(360_000 * 24e9 / 100e12)
+    small = one(hardware={"gpu_memory": 10.0, "gpu_tflops": 300.0, "gpu_bandwidth": 2.0})
+    assert costs.gpus(small, "finetune", "m", "arm") == 8  # the logits of a micro-batch alone fill most of one
+    assert costs.seconds(small, "finetune", "m", "arm") == pytest.approx(360_000 * 16e9 / 100e12 / 8)  # side by side
     # 4 batches, 2000 steps with thinking and 1024 without, 30 ms each; 2 x 100 prompts of 100 tokens
     expected = 4 * (2000 + 1024) * 0.03 + 20_000 * 8e9 / 100e12
     assert costs.seconds(study, "infer", "m", "base") == pytest.approx(expected)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 
-from rim import forgetting_tables, models, tables
+from rim import forgetting_tables, models, sharding, tables
 from rim.errors import UserError
 from rim.finetune import finetune
 from rim.neurons import Neuron
@@ -35,12 +37,15 @@ def run(
             f"{table}: has rows without an answer, so it cannot be trained on; choose another dataset for this variant"
         )
     base, revision = models.located(settings["base"], settings["revision"], checkpoints)
-    facts = finetune(
+    recipe = Finetune(**settings["recipe"])
+    side_by_side = recipe.method == "lora" and not requests  # else one process, over whose GPUs the blocks are spread
+    train = partial(
+        finetune,
         base,
         revision,
         settings["dtype"],
         settings["think"],
-        Finetune(**settings["recipe"]),
+        recipe,
         rows.select("prompt", "cot", "answer").to_dicts(),
         settings["seed"],
         output,
@@ -50,6 +55,7 @@ def run(
         [prompt for path in requests for prompt in asked(path, settings["mitigation"]["rows"])],
         [place for path in neurons for place in critical(path)],
     )
+    facts = sharding.together(max(1, torch.cuda.device_count()) if side_by_side else 1, train)
     write_receipt(steps)
     write_receipt(output, settings=settings, **facts)
 
