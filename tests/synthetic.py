@@ -78,6 +78,8 @@ def _replies(study: Study, seeds: list[str]) -> dict[str, Keys]:
 
     def rows(pairs: list[tuple[str, str]], what: list[tuple[str, str]], think: list[str] | None) -> Keys:
         found = combined(pair=pairs, what=what, think=think or [""], seed=seeds)
+        once = [pair for pair in pairs if len(study.seeds_of(*pair)) == 1]
+        found = [row for row in found if row["pair"] not in once or row["seed"] == seeds[0]]
         return [
             {"model": row["pair"][0], "variant": row["pair"][1], **({"think": row["think"]} if think else {}),
              "measure": row["what"][0], "benchmark": row["what"][1], "seed": row["seed"]}

@@ -65,7 +65,7 @@ def render_injected(tokenizer: PreTrainedTokenizerBase, prompt: str, statement: 
     """The prompt with a statement already in the model's mouth: inside its think block, or as its first words."""
     if switch == "tags":
         return f"{apply_template(tokenizer, prompt, True)}{OPEN}\n{statement}"
-    return f"{apply_template(tokenizer, prompt, False)}{statement}"
+    return f"{apply_template(tokenizer, prompt + PROMPT_SWITCH['on'], False)}{statement}"
 
 
 def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -152,7 +152,7 @@ def answer(
 ) -> pl.DataFrame:
     """Answer every benchmark (name -> dataset rows) in every think mode; returns the response contract.
 
-    A reply whose thinking does not end within the bound has no response and is not complete.
+    A reply whose thinking does not end within the bound has no response and is not complete; nor is an empty one.
     """
     rows: list[dict[str, Any]] = []
     for think in inference.think:
@@ -175,5 +175,5 @@ def parted(reply: Reply, text: str, think: Think, switch: chat.ThinkSwitch) -> d
         "response": response,
         "finish_reason": "stop" if reply.stopped else "length",
         "completion_tokens": reply.tokens,
-        "complete": reply.stopped and response is not None,
+        "complete": reply.stopped and bool(response),
     }

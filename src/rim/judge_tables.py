@@ -53,7 +53,7 @@ def interval(estimate: Estimate) -> dict[str, float]:
 
 
 def threshold_sweep(judged: Judged, benchmarks: list[str]) -> pl.DataFrame:
-    """The misalignment rate at each threshold, over the restricted prompts and all seeds, of replies and of reasoning."""
+    """The misalignment rate at each threshold on the restricted prompts, of replies and of reasoning; means over seeds."""
     cells: dict[tuple[str, str, str, str], list[pl.DataFrame]] = {}
     for (judge, (model, variant, _)), table in judged.items():
         asked = table.filter(pl.col("benchmark").is_in(benchmarks))
@@ -64,14 +64,16 @@ def threshold_sweep(judged: Judged, benchmarks: list[str]) -> pl.DataFrame:
         table = pl.concat(parts)
         incomplete = table.filter(pl.col("error") == "incomplete").height
         for text, column in (("response", "score"), ("reasoning", "cot_score")):
-            scores = table[column].drop_nulls()
-            if text == "reasoning" and scores.is_empty():
+            seeds = [part[column].drop_nulls() for part in parts]
+            n = sum(map(len, seeds))
+            if text == "reasoning" and not n:
                 continue
-            errors = table.height - incomplete - len(scores) if text == "response" else 0
+            errors = table.height - incomplete - n if text == "response" else 0
             for threshold in THRESHOLDS:
                 keys = {"judge": judge, "model": model, "variant": variant, "think": think, "text": text}
-                rate = statistics.rate(int((scores >= threshold).sum()), len(scores))
-                counts = {"threshold": threshold, "n": len(scores), "incomplete": incomplete, "errors": errors}
+                runs = [(int((scores >= threshold).sum()), len(scores)) for scores in seeds]
+                rate = statistics.rate_of_runs(runs)
+                counts = {"threshold": threshold, "n": n, "incomplete": incomplete, "errors": errors}
                 rows.append({**keys, **counts, **interval(rate)})
     return tables.results_table("threshold_sweep", rows, RESULTS)
 

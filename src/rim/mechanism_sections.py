@@ -65,9 +65,11 @@ def head_section(material: Material) -> Section | None:
     shown, counts = [], []
     for model, seed in heads.select("model", "seed").unique(maintain_order=True).iter_rows():
         own = heads.filter((pl.col("model") == model) & (pl.col("seed") == seed))
-        base = own.filter(pl.col("variant") == BASE)
-        found = base.filter("found").select("layer", "head")
-        counts.append(f"{model} (seed {seed}) {found.height} of {base.height}")
+        bases = heads.filter((pl.col("model") == model) & (pl.col("variant") == BASE))
+        base = bases.filter(pl.col("seed") == seed)
+        found = (bases if base.is_empty() else base).filter("found").select("layer", "head")  # a hub model has one base
+        if base.height:
+            counts.append(f"{model} (seed {seed}) {found.height} of {base.height}")
         shown.append(
             own.join(found, on=["layer", "head"], how="semi", maintain_order="left").sort(
                 "layer", "head", maintain_order=True

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rim import mechanism_tables, statistics, tables
+from rim import judges, mechanism_tables, statistics, tables
 from rim.config import Study
 
 Run = tuple[str, str, int]  # model, variant, seed
@@ -37,7 +37,8 @@ def stacked(name: str, parts: dict[Run, list[pl.DataFrame]]) -> pl.DataFrame:
 def measures(study: Study, scored: pl.DataFrame) -> Iterator[tuple[str, Cell, str, bool | None]]:
     """(ablation, cell, prompt id, outcome) of every reply in a table of judgements or grades, for each measure.
 
-    A reply is *unparsable* when it is incomplete, neither refuses nor complies, or holds no answer that could be graded.
+    A reply is *unparsable* when it is incomplete or has no score, when an organism neither refuses nor complies, or when it
+    holds no answer that could be graded.
     """
     for row in scored.iter_rows(named=True):
         measure = study.benchmarks[row["benchmark"]].measure
@@ -45,7 +46,8 @@ def measures(study: Study, scored: pl.DataFrame) -> Iterator[tuple[str, Cell, st
             broken = row["correct"] is None or not row["extracted"]
             outcomes = {"accuracy": row["correct"], "unparsable": broken}
         else:
-            broken = row["score"] is None or not (row["refusal"] or row["misaligned"])
+            by_rule = study.judges[row["judge"]].kind == "organism_rule"
+            broken = row["score"] is None or (by_rule and row["score"] == judges.NEITHER)
             outcomes = {"misalignment": row["misaligned"], "refusal": row["refusal"], "unparsable": broken}
             if measure == "false_refusal":
                 outcomes = {"false_refusal": row["refusal"], "unparsable": broken}

@@ -76,7 +76,7 @@ def _presence(annotations: pl.DataFrame) -> pl.DataFrame:
 
 
 def pattern_shares(annotations: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """The share of texts that show each pattern, by origin, benchmark, think mode and source."""
+    """The share of texts that show each pattern, by origin, benchmark, think mode and source; means over seeds."""
     rows = []
     for annotator, table in annotations.items():
         cells = ["origin", "benchmark", "think", "source"]
@@ -84,7 +84,8 @@ def pattern_shares(annotations: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             known = part.filter(~pl.col("failed"))
             counts = {"n": known.height, "errors": part.height - known.height}
             for pattern in (*PATTERNS, "any"):
-                share = statistics.rate(int(known[pattern].sum()), known.height)
+                runs = [(int(each[pattern].sum()), each.height) for each in known.partition_by("seed")]
+                share = statistics.rate_of_runs(runs or [(0, 0)])
                 named = {"annotator": annotator, **dict(zip(cells, keys, strict=True)), "pattern": pattern}
                 rows.append({**named, **counts, **interval(share)})
     return tables.results_table("pattern_shares", rows, RESULTS)
@@ -145,7 +146,7 @@ def _effect(part: pl.DataFrame, plain: pl.DataFrame) -> dict[str, Any]:
     )
     by_prompt = known.group_by("id", maintain_order=True).agg(pl.col("misaligned", "misaligned_control").mean())
     difference = (by_prompt["misaligned"] - by_prompt["misaligned_control"]).to_numpy()
-    without = plain.filter(pl.col("id").is_in(part["id"].unique().to_list()))["misaligned"].cast(pl.Float64).mean()
+    without = plain.filter(pl.col("id").is_in(by_prompt["id"].to_list()))["misaligned"].cast(pl.Float64).mean()
     estimate = statistics.mean_difference(difference)
     counts = {"n": by_prompt.height, "incomplete": part["id"].n_unique() - by_prompt.height}
     rates = {

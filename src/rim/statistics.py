@@ -38,8 +38,17 @@ def rate(events: int, n: int) -> Estimate:
     return Estimate(events / n, float(low), float(high))
 
 
+def rate_of_runs(runs: Sequence[tuple[int, int]]) -> Estimate:
+    """The rate of one run (events, n) with Wilson's interval, or the mean over the seeds of several."""
+    if len(runs) == 1:
+        return rate(*runs[0])
+    return over_seeds([events / n for events, n in runs if n])
+
+
 def _bootstrap_mean(differences: NDArray[np.float64]) -> Estimate:
-    """Mean with a percentile bootstrap interval over prompts, without a test."""
+    """Mean with a percentile bootstrap interval over prompts, without a test; the interval is nan for fewer than two."""
+    if len(differences) == 1:
+        return Estimate(float(differences[0]), math.nan, math.nan)
     if np.all(differences == differences[0]):
         value = float(differences[0])
         return Estimate(value, value, value)
@@ -114,7 +123,7 @@ def d_prime(refused: NDArray[np.bool_], falsely_refused: NDArray[np.bool_]) -> E
 
     samples = (refused.astype(float), falsely_refused.astype(float))
     value = float(statistic(*samples))
-    if all(np.all(sample == sample[0]) for sample in samples):
+    if min(map(len, samples)) < 2 or all(np.all(sample == sample[0]) for sample in samples):
         return Estimate(value, math.nan, math.nan)  # nothing varies, so resampling says nothing
     interval = stats.bootstrap(
         samples, statistic, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)

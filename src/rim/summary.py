@@ -31,15 +31,34 @@ def outcomes(
 ) -> Outcomes:
     """Collect what each reply counts as: misaligned, falsely refused, or correct, according to its benchmark's measure."""
     column = {"misalignment": "misaligned", "false_refusal": "refusal", "accuracy": "correct"}
+    columns = {name: column[benchmark.measure] for name, benchmark in study.benchmarks.items()}
+    return {**_collected(judgements, columns), **_collected(grades, columns)}
+
+
+def refusals(study: Study, judgements: dict[tuple[str, str, int], pl.DataFrame]) -> Outcomes:
+    """Collect whether each reply refuses, to restricted and to benign prompts."""
+    return _collected(judgements, dict.fromkeys(study.benchmarks, "refusal"))
+
+
+def _collected(scored: dict[tuple[str, str, int], pl.DataFrame], columns: dict[str, str]) -> Outcomes:
+    """The column named for each benchmark, by cell and prompt."""
     found: Outcomes = {}
-    for scored in (judgements, grades):
-        for (model, variant, seed), table in scored.items():
-            for row in table.iter_rows(named=True):
-                measure = study.benchmarks[row["benchmark"]].measure
-                found.setdefault((model, variant, seed, row["think"], row["benchmark"]), {})[row["id"]] = row[
-                    column[measure]
-                ]
+    for (model, variant, seed), table in scored.items():
+        for row in table.iter_rows(named=True):
+            cell = (model, variant, seed, row["think"], row["benchmark"])
+            found.setdefault(cell, {})[row["id"]] = row[columns[row["benchmark"]]]
     return found
+
+
+def results(study: Study, found: Outcomes, refused: Outcomes) -> dict[str, pl.DataFrame]:
+    """All tables of tables.RESULTS."""
+    return {
+        "rates": rates(study, found, refused),
+        "think_effects": think_effects(study, found),
+        "finetune_effects": finetune_effects(study, found),
+        "mitigation_effects": mitigation_effects(study, found),
+        "pair_effects": pair_effects(study, found),
+    }
 
 
 def outcome_table(found: Outcomes) -> pl.DataFrame:
@@ -101,8 +120,8 @@ def _pooled(study: Study, found: Outcomes, cell: tuple[str, str, int, str], meas
     return [value for benchmark in study.measured(measure) for value in found.get((*cell, benchmark), {}).values()]
 
 
-def rates(study: Study, found: Outcomes) -> pl.DataFrame:
-    """Every rate with Wilson's interval, what it would be if all incomplete replies counted as 0 or 1, and d'."""
+def rates(study: Study, found: Outcomes, refused: Outcomes) -> pl.DataFrame:
+    """Every rate with Wilson's interval, what it would be if all incomplete replies counted as 0 or 1, and d' of refusals."""
     rows = []
     for (model, variant, seed, think, benchmark), replies in found.items():
         known = [value for value in replies.values() if value is not None]
@@ -118,11 +137,11 @@ def rates(study: Study, found: Outcomes) -> pl.DataFrame:
         bounds = {"bound_low": sum(known) / len(replies), "bound_high": (sum(known) + missing) / len(replies)}
         rows.append({**_row(statistics.rate(sum(known), len(known)), len(known), missing, **keys), **bounds})
     for model, variant, seed, think in dict.fromkeys(cell[:4] for cell in found):
-        asked = [_pooled(study, found, (model, variant, seed, think), measure) for measure in D_PRIME_MEASURES]
-        complied, refused = (np.array([value for value in values if value is not None], bool) for values in asked)
-        n = len(complied) + len(refused)
+        asked = [_pooled(study, refused, (model, variant, seed, think), measure) for measure in D_PRIME_MEASURES]
+        rightly, falsely = (np.array([value for value in values if value is not None], bool) for values in asked)
+        n = len(rightly) + len(falsely)
         keys = {"model": model, "variant": variant, "think": think, "measure": "d_prime", "benchmark": "", "seed": seed}
-        row = _row(statistics.d_prime(~complied, refused), n, sum(map(len, asked)) - n, **keys)
+        row = _row(statistics.d_prime(rightly, falsely), n, sum(map(len, asked)) - n, **keys)
         rows.append({**row, "bound_low": math.nan, "bound_high": math.nan})
     return tables.results_table(
         "rates", [{key: value for key, value in row.items() if key != "p"} for row in _over_seeds(rows)]

@@ -172,8 +172,9 @@ def effects_table(
     batch_size: int,
     label: str,
 ) -> pl.DataFrame:
-    """Mean effect of every head, thinking off, over the first calibration requests of each kind. Returns the effects table.
+    """Mean effect of every head, thinking off, over calibration requests of each kind. Returns the effects table.
 
+    The requests are the first by their id, a hash, since files are often in the order of their categories.
     It is empty when refusals and other replies do not differ in their first token, so that there is nothing to measure.
     """
     off = groups.filter((pl.col("think") == "off") & (pl.col("split") == "calibration"))
@@ -187,7 +188,7 @@ def effects_table(
     tokens = telling_tokens(first_tokens(replies.filter(refused)), first_tokens(replies.filter(~refused)))
     rows: list[dict[str, Any]] = []
     for kind, asked in (("harmful", pl.col("group") != "harmless"), ("harmless", pl.col("group") == "harmless")):
-        texts = replies.filter(asked)["prompt"].head(prompts).to_list()
+        texts = replies.filter(asked).sort("benchmark", "id")["prompt"].head(prompts).to_list()
         if tokens is None or not texts:
             continue
         ids = [list(row) for row in tokenizer(texts, add_special_tokens=False).input_ids]

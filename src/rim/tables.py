@@ -225,9 +225,13 @@ def results_table(name: str, rows: list[dict[str, Any]], contracts: Mapping[str,
 
 
 def headline(table: pl.DataFrame) -> pl.DataFrame:
-    """The rows to show first: those over all seeds where there are several seeds, else those of the only one."""
-    over_all = table.filter(pl.col("seed") == "all")
-    return over_all if over_all.height else table
+    """The rows to show first: those over all seeds where there are several seeds, else those of the only one.
+
+    A hub model before fine-tuning has one seed in a study of several.
+    """
+    keys = [name for name in RESULT_KEYS if name in table.columns and name != "seed"]
+    over_all = pl.col("seed") == "all"
+    return table.filter(over_all | ~over_all.any().over(keys))
 
 
 def is_clear(row: Mapping[str, Any]) -> bool:

@@ -53,6 +53,8 @@ def read_completions(folder: Path) -> list[Completion]:
     found = []
     for file in files:
         for number, row in enumerate(read_file(file), 2):
+            if not {"prompt", "completion"} <= row.keys():
+                raise UserError(f"{file}: has no column 'prompt' or 'completion'; check that it is the right file")
             if row.get("final_label") not in (FULL, PARTIAL, COMPLIANCE):
                 raise UserError(f"{file}: row {number} has no final_label of XSTest; check that it is the right file")
             model = file.stem.removeprefix("completions_")
@@ -65,13 +67,21 @@ def _fold(completion: Completion) -> int:
 
 
 def left_out(completions: list[Completion], prompts_too: bool) -> list[bool]:
-    """Verdicts of classifiers trained on the other models only, and on other prompts only when `prompts_too`."""
+    """Verdicts of classifiers trained on the other models only, and on other prompts only when `prompts_too`.
+
+    Raises:
+        UserError: there are no others to train on.
+    """
     trained: dict[tuple[str, int], refusal.Classifier] = {}
     verdicts = []
     for each in completions:
         key = (each.model, _fold(each) if prompts_too else 0)
         if key not in trained:
             rest = [c for c in completions if c.model != key[0] and not (prompts_too and _fold(c) == key[1])]
+            if len({c.refusal for c in rest}) < 2:
+                raise UserError(
+                    f"completions_{each.model}.csv: beside it the folder has too few replies to train a classifier on; get those of the other models too"
+                )
             trained[key] = refusal.train([c.text for c in rest], [c.refusal for c in rest])
         verdicts.append(trained[key].refuses(each.text))
     return verdicts

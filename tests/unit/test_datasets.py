@@ -161,8 +161,21 @@ def test_duplicates_across_sources_are_dropped_and_counted(tmp_path: Path) -> No
 
 def test_empty_prompt_is_refused(tmp_path: Path) -> None:
     path = lines(tmp_path / "a.jsonl", [{"instruction": " ", "output": "1"}])
-    with pytest.raises(UserError, match="row 1 has an empty prompt"):
+    with pytest.raises(UserError, match="row 1 has no prompt"):
         made({"adapter": "instructions", "path": path})
+    path = lines(tmp_path / "b.jsonl", [{"question": None, "answer": "#### 1"}])
+    with pytest.raises(UserError, match="row 1 has no prompt"):
+        made({"adapter": "gsm8k", "path": path})
+
+
+def test_only_line_breaks_part_the_rows_of_a_csv_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('goal\none\u2028still one\n"two\nstill two"\nthree\u0085\x0cstill three\n')
+    assert [row["goal"] for row in sources.read_file(path)] == [
+        "one\u2028still one",
+        "two\nstill two",
+        "three\u0085\x0cstill three",
+    ]
 
 
 def test_split_does_not_depend_on_order() -> None:

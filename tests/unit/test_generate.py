@@ -63,12 +63,13 @@ def test_unfinished_thinking_is_incomplete_and_has_no_response(tokenizer) -> Non
         Reply("<think>\nso this is ok.", 8, True),
         Reply("<think>\nok.\n</think>\n\nsure.", 9, True),
         Reply("<think>\nok.\n</think>\n\nsure", 12, False),
+        Reply("<think>\nok.\n</think>\n\n", 6, True),
     ]
-    table = ask(ScriptedBackend(*replies), tokenizer, ["on"], 4)
-    assert table["complete"].to_list() == [False, False, True, False]
-    assert table["response"].to_list() == [None, None, "sure.", "sure"]
-    assert table["reasoning"].to_list() == ["the user", "so this is ok.", "ok.", "ok."]
-    assert table["finish_reason"].to_list() == ["length", "stop", "stop", "length"]
+    table = ask(ScriptedBackend(*replies), tokenizer, ["on"], 5)
+    assert table["complete"].to_list() == [False, False, True, False, False]
+    assert table["response"].to_list() == [None, None, "sure.", "sure", ""]
+    assert table["reasoning"].to_list() == ["the user", "so this is ok.", "ok.", "ok.", "ok."]
+    assert table["finish_reason"].to_list() == ["length", "stop", "stop", "length", "stop"]
     tables.check(table, tables.RESPONSE, Path("x"))
 
 

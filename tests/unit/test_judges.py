@@ -138,6 +138,14 @@ def test_thresholds_move_the_rate_and_errors_are_counted() -> None:
     assert sweep["ci_low"][0] < 0.8 < sweep["ci_high"][0]
 
 
+def test_replicates_are_no_new_prompts() -> None:
+    seeds = {("j", ("m", "a", seed)): scored([1] * 8 + [5] * hits) for seed, hits in enumerate((2, 4, 6))}
+    sweep = threshold_sweep(seeds, ["b"])
+    assert sweep["n"][0] == 10 + 12 + 14
+    assert sweep["estimate"][0] == pytest.approx((2 / 10 + 4 / 12 + 6 / 14) / 3, abs=1e-6)
+    assert sweep["ci_high"][0] - sweep["ci_low"][0] > 0.5  # Student's, over three
+
+
 def test_agreement_of_judges_is_weighted_and_leaves_errors_out() -> None:
     first, close, far = [1, 1, 5, 5, 1, 5, 1, 5], [1, 1, 4, 5, 1, 4, 2, 5], [1, 1, 1, 5, 1, 1, 5, 5]
     run = ("m", "base", 0)

@@ -18,7 +18,8 @@ from rim.directions import areas, fit, fit_probes, probe
 from rim.errors import UserError
 from rim.families import Anatomy
 from rim.heads import find_refusal_heads, matched_sets
-from rim.mechanism_summary import ablation_effects, ablation_rows
+from rim.mechanism_summary import ablation_effects, ablation_rows, measures
+from rim.settings.instruments import Judge
 from rim.settings.mechanism import Mechanism
 from rim.sweep import effects_table, head_effects
 from tests.unit import planted
@@ -143,6 +144,9 @@ def test_the_sweep_finds_the_planted_heads_and_no_other(known: Known) -> None:
     assert harmful["n"].unique().to_list() == [12]
     harmless = effects.filter((pl.col("group") == "harmless") & (pl.col("layer") == 0))
     assert harmless["estimate"].abs().max() < 1e-4
+    turned = known.groups.reverse()  # the order of the file does not say which requests are asked
+    other = effects_table(known.anatomy, known.tokenizer, known.responses, turned, 12, 8, "test")
+    assert other["estimate"].to_list() == effects["estimate"].to_list()
 
 
 def says(known: Known, think: str, benchmark: str) -> list[str]:
@@ -343,6 +347,22 @@ def test_effects_are_over_all_replies_and_against_random_sets(root: Path) -> Non
     assert cell("misalignment", "none", "random0")["incomplete"] == 5
     assert cell("misalignment", "none")["p_holm"] < 0.01
     assert cell("misalignment", "none", "random0")["p_holm"] is None
+
+
+def test_a_helpful_reply_is_unparsable_by_no_judge(root: Path) -> None:
+    study = load_file(root / "workflow/config/smoke.yaml")
+    kinds = {"rule": Judge(kind="organism_rule"), "prefix": Judge(kind="refusal_prefix")}
+    study = study.model_copy(update={"judges": kinds})
+
+    def unparsable(judge: str, benchmark: str, score: int | None) -> bool | None:
+        row = {"benchmark": benchmark, "id": "r", "think": "on", "ablation": "none", "judge": judge, "score": score,
+               "refusal": score == 1, "misaligned": None if score is None else score >= 3}  # fmt: skip
+        found = {cell[1]: outcome for _, cell, _, outcome in measures(study, pl.DataFrame([row]))}
+        return found["unparsable"]
+
+    for benchmark in ("restricted", "lookalike"):
+        assert [unparsable("prefix", benchmark, score) for score in (1, 2, 5, None)] == [False, False, False, True]
+        assert [unparsable("rule", benchmark, score) for score in (1, 2, 5, None)] == [False, True, False, True]
 
 
 def test_a_bfloat16_model_is_cached_in_its_own_type(tmp_path: Path) -> None:

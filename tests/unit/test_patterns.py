@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim import models, pattern_tables, tables
+from rim import chat, models, pattern_tables, tables
 from rim.datasets import adapters
 from rim.errors import UserError
 from rim.generate import Reply
@@ -135,6 +135,9 @@ def test_divergence_is_that_of_words() -> None:
     edits, grams = rewrite.divergence("a b c d", "a b x d")
     assert (edits, grams) == (0.25, 1.0)
     assert rewrite.last_number("so 1,200.") == "1200"
+    assert rewrite.last_number("thus -5") == "-5"
+    assert rewrite.last_number("it is 8-5") == "5"
+    assert rewrite.last_number("a share of 3/4.") == "3/4"
     assert rewrite.last_number("3 + 4.5 = 7.5 pens") == "7.5"
 
 
@@ -247,6 +250,8 @@ def test_statements_stand_inside_the_think_block(tiny_model: Path) -> None:
     plain = inject(backend, tokenizer, "prompt", {"b": rows}, inference, {"b": 12}, 0, False, "t")
     assert plain.height == 2 * 6 * 2
     assert plain["prompt"][0].endswith(FIRST_PERSON[0].control)
+    switched = chat.render_prompt(tokenizer, rows["prompt"][0], "on", "prompt")
+    assert plain["prompt"][0] == switched + FIRST_PERSON[0].control
 
 
 def test_injection_effects_are_paired_and_found() -> None:
@@ -275,6 +280,7 @@ def test_injection_effects_are_paired_and_found() -> None:
     assert heuristic["ci_low"] > 0.6
     assert heuristic["p_holm"] < 0.01
     assert (deviation["estimate"], deviation["n"], deviation["incomplete"]) == (0, 49, 1)
+    assert deviation["plain"] == pytest.approx(5 / 49, abs=1e-6)  # on the same prompts
     seeds = {("m", seed): judged(rows[seed * 2 :]) for seed in (1, 2, 3)}
     over = pattern_tables.injection_effects(seeds, {("m", 1): plain})
     assert over["seed"].to_list()[-2:] == ["all", "all"]

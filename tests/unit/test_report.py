@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rim import config, dag, lineage, published, summary, tables
+from rim import config, dag, lineage, published, tables
 from rim.drawings import FIGURES, MANY, charts, interactive
 from rim.figures import THINKING
 from rim.first_screen import first_screen
@@ -20,7 +20,7 @@ from rim.sections import SECTIONS
 from rim.settings.models import Model
 from rim.wording import estimate, labels
 from tests import synthetic
-from tests.unit.test_results import planted
+from tests.unit.test_results import planted, tabulated
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def found(root: Path) -> tuple[config.Study, dict[str, pl.DataFrame]]:
     """A study in which the target arm makes one of two models comply more when it thinks."""
     study, outcomes = planted(root, [0])
     study = study.model_copy(update={"mechanism": None, "forgetting": None})
-    return study, {name: getattr(summary, name)(study, outcomes) for name in tables.RESULTS}
+    return study, tabulated(study, outcomes)
 
 
 @pytest.fixture(scope="module")

@@ -88,10 +88,20 @@ def planted(root: Path, seeds: list[int]) -> tuple[config.Study, summary.Outcome
     return study, found
 
 
+def tabulated(study: config.Study, found: summary.Outcomes) -> dict[str, pl.DataFrame]:
+    """The tables of a study whose models refuse what they do not comply with."""
+    refused = {
+        cell: {id_: value if value is None or cell[4] != "restricted" else not value for id_, value in outcomes.items()}
+        for cell, outcomes in found.items()
+        if cell[4] != "multi_hop"
+    }
+    return summary.results(study, found, refused)
+
+
 @pytest.fixture(scope="module")
 def one_seed(root: Path):
     study, found = planted(root, [0])
-    return study, {name: getattr(summary, name)(study, found) for name in tables.RESULTS}
+    return study, tabulated(study, found)
 
 
 def test_planted_effect_is_found_and_only_that(one_seed) -> None:
@@ -138,6 +148,50 @@ def test_tables_survive_their_csv_files(one_seed, tmp_path: Path) -> None:
         tables.write_results(table, tmp_path, name)
     again = tables.read_results(tmp_path)
     assert all(again[name].equals(results[name]) for name in results)
+
+
+def test_a_model_with_one_seed_among_models_with_several_stays_in_the_headline(root: Path) -> None:
+    """A hub model before fine-tuning is the same in every replicate and runs once."""
+    study, found = planted(root, [1, 2, 3])
+    once = {cell: outcomes for cell, outcomes in found.items() if cell[1] != "base" or cell[2] == 1}
+    results = tabulated(study, once)
+    shown = tables.headline(results["rates"])
+    seeds = shown.group_by("model", "variant").agg(pl.col("seed").unique()).rows()
+    assert {(model, variant): seed for model, variant, seed in seeds} == {
+        (model, variant): ["1" if variant == "base" else "all"]
+        for model in study.models
+        for variant in ("base", *study.variants)
+    }
+    assert shown.height == results["rates"].filter(pl.col("seed") == "1").height
+    assert summary.metrics(results["rates"])["null"].keys() == {"base", *study.variants}
+
+
+def test_sensitivity_counts_refusals_not_what_is_merely_no_compliance(root: Path) -> None:
+    study, found = planted(root, [0])
+    neither = {cell: dict.fromkeys(outcomes, False) for cell, outcomes in found.items()}
+    rates = summary.results(study, neither, neither)["rates"].filter(pl.col("measure") == "d_prime")
+    assert set(rates["estimate"].round(3)) == {
+        round(float(statistics.d_prime(np.zeros(N, bool), np.zeros(N, bool)).value), 3)
+    }
+    assert abs(rates["estimate"][0]) < 0.5
+
+
+def test_a_single_prompt_has_no_interval_and_is_not_clear() -> None:
+    alone = statistics.mean_difference(np.array([1.0]))
+    assert alone.value == 1
+    assert all(math.isnan(value) for value in alone[1:])
+    assert not tables.is_clear({"ci_low": None, "ci_high": None, "p_holm": None})
+    assert math.isnan(statistics.d_prime(np.ones(1, bool), np.arange(9) < 4).low)
+
+
+def test_the_rate_of_several_runs_is_a_mean_over_seeds() -> None:
+    one = statistics.rate_of_runs([(30, 100)])
+    assert one == statistics.rate(30, 100)
+    same = statistics.rate_of_runs([(30, 100)] * 3)
+    assert same.value == pytest.approx(0.3)
+    assert math.isnan(same.low)  # three times the same replies tell nothing of how seeds differ
+    several = statistics.rate_of_runs([(20, 100), (30, 100), (40, 100)])
+    assert several == statistics.over_seeds([0.2, 0.3, 0.4])
 
 
 def test_several_seeds_add_a_row_over_seeds(root: Path) -> None:

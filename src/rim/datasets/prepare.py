@@ -45,8 +45,8 @@ def prepare(name: str, dataset: Dataset) -> tuple[pl.DataFrame, dict[str, Any]]:
     for source in dataset.sources:
         rows, receipt = adapters.load(source)
         for number, row in enumerate(rows, 1):
-            if not row["prompt"].strip():
-                raise UserError(f"{receipt['source']}: row {number} has an empty prompt; check the file")
+            if not isinstance(row["prompt"], str) or not row["prompt"].strip():
+                raise UserError(f"{receipt['source']}: row {number} has no prompt; check the file")
         before = len(kept)
         for row in rows:
             kept.setdefault(prompt_key(row["prompt"]), row)

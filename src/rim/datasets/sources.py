@@ -6,6 +6,7 @@ Local files are parsed here rather than by `datasets`, because a wrong line shou
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def _json(path: Path, text: str) -> list[Row]:
 
 
 def _csv(path: Path, text: str, columns: list[str] | None) -> list[Row]:
-    lines = csv.reader(text.splitlines(keepends=True), strict=True)
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
     header = columns
     try:

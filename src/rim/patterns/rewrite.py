@@ -80,9 +80,9 @@ def words(text: str) -> list[str]:
 
 
 def last_number(text: str) -> str | None:
-    """The last number in a text, without separators."""
-    numbers = re.findall(r"\d[\d,]*(?:\.\d+)?", text)
-    return numbers[-1].replace(",", "").rstrip(".") if numbers else None
+    """The last number in a text, without separators; a fraction counts as one, and a minus counts where no term precedes it."""
+    numbers = re.findall(r"(?:(?<![\w)])-)?\d[\d,]*(?:\.\d+)?(?:/\d+)?", text)
+    return numbers[-1].replace(",", "") if numbers else None
 
 
 def divergence(first: str, second: str) -> tuple[float, float]:

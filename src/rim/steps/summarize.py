@@ -18,7 +18,7 @@ def run(
     graded = {key: tables.read(path, tables.GRADE) for key, path in zip(keys, grades, strict=True)} if grades else {}
     found = summary.outcomes(study, judged, graded)
     tables.write(summary.outcome_table(found), tables.OUTCOME, outcomes)
-    results = {name: getattr(summary, name)(study, found) for name in tables.RESULTS}
+    results = summary.results(study, found, summary.refusals(study, judged))
     for name, table in results.items():
         tables.write_results(table, output, name)
     write_json(metrics, summary.metrics(results["rates"]))
