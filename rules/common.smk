@@ -1,6 +1,7 @@
 """Configuration checked before any job starts, and wildcards constrained to it."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ from rim.provenance import SUFFIX, keep_records_in_data
 from rim.settings.common import BASE, INJECTED
 
 try:
+    for file in workflow.config_settings.configfiles or []:
+        studies.read_file(Path(file))  # Snakemake has read it too, but would take the last of two equal keys
     STUDY = studies.load(config)
     keep_records_in_data(Path.cwd())
 except UserError as error:

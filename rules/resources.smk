@@ -29,8 +29,27 @@ def minutes(rule):
     return limit
 
 
+def absent_files():
+    """What is wrong with the local files of datasets that are not prepared yet."""
+    return [
+        f"datasets.{name}.sources.{i}.path: '{source.path}' does not exist; put the file there or correct the path"
+        for name, dataset in STUDY.datasets.items()
+        if not Path(DATASET.format(dataset=name)).exists()
+        for i, source in enumerate(dataset.sources)
+        if source.path and not Path(source.path).exists()
+    ]
+
+
 def stop_when_in_vain():
-    """Ask the hub for its models and the cluster for its partitions, and stop when either knows one of them not."""
+    """Look for local files, ask the hub for its models and the cluster for its partitions, and stop when one is not there.
+
+    A key that is missing is only told: what it is needed for may have been answered already.
+    """
+    for name, endpoint in STUDY.endpoints.items():
+        if endpoint.api_key_env and endpoint.api_key_env not in os.environ:
+            print(f"endpoints.{name}: {endpoint.api_key_env} is not set; jobs that ask it will stop", file=sys.stderr)
+    if wrong := absent_files():
+        sys.exit("\n".join(wrong))
     profile = getattr(workflow.executor_settings, "partition_config", None)
     account = (workflow.resource_settings.default_resources or {}).get("slurm_account")
     try:

@@ -59,6 +59,12 @@ def explain(error: Exception) -> str | None:
         sign in str(error) for sign in DISK_FULL
     ):
         return "the disk is full (or a file-size limit was hit); make room and run the workflow again, finished work is kept"
+    if "OutOfMemoryError" in (type(error).__name__, *str(error).replace(":", " ").replace(".", " ").split()):
+        return (
+            "the GPU has too little memory for this job; lower finetune.micro_batch_size or set finetune.gradient_checkpointing "
+            "for training, lower mechanism.batch_size or forgetting.batch_size for reading, or correct hardware.gpu_memory and "
+            "the model's 'parameters', by which jobs ask for GPUs"
+        )
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return None

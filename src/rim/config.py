@@ -7,13 +7,13 @@ offending key. The published schema and the tables of workflow/config/README.md 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from rim import consistency
 from rim.errors import UserError
 from rim.settings.common import BASE, INJECTED, Name, Positive, Settings
 from rim.settings.datasets import Dataset
@@ -22,7 +22,7 @@ from rim.settings.hardware import Hardware
 from rim.settings.inference import Benchmark, Inference
 from rim.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
 from rim.settings.mechanism import Mechanism
-from rim.settings.models import Finetune, Mitigation, Model, Variant
+from rim.settings.models import Finetune, Model, Variant
 
 
 class Pair(Settings):
@@ -39,7 +39,7 @@ class Study(Settings):
 
     study: Name = Field(description="Name of the study; its artifacts lie under data/*/{study}/ and results/{study}/.")
     title: str = Field(description="Title of the report.")
-    seeds: list[int] = Field(
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
         [0], min_length=1, description="Each seed is a replicate: organisms and fine-tunes are trained anew."
     )
     threads: Positive = Field(
@@ -80,83 +80,9 @@ class Study(Settings):
         return variants
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Self:
-        def known(key: str, name: str, among: Any, what: str) -> None:
-            if name not in among:
-                raise PydanticCustomError(
-                    "reference",
-                    "{key}: no {what} is called '{name}'; there are: {among}",
-                    {"key": key, "what": what, "name": name, "among": ", ".join(among) or "none"},
-                )
-
-        for name, variant in self.variants.items():
-            known(f"variants.{name}.dataset", variant.dataset, self.datasets, "dataset")
-            if variant.mitigation:
-                self._check_mitigation(name, variant.mitigation, known)
-        for name, benchmark in self.benchmarks.items():
-            known(f"benchmarks.{name}.dataset", benchmark.dataset, self.datasets, "dataset")
-        for name, dataset in self.datasets.items():
-            for i, source in enumerate(dataset.sources):
-                if source.rewrite:
-                    known(f"datasets.{name}.sources.{i}.rewrite", source.rewrite, self.rewrites, "rewrite")
-        for name, annotator in self.annotators.items():
-            if annotator.endpoint:
-                known(f"annotators.{name}.endpoint", annotator.endpoint, self.endpoints, "endpoint")
-        for name, rewrite in self.rewrites.items():
-            known(f"rewrites.{name}.dataset", rewrite.dataset, self.datasets, "dataset")
-            known(f"rewrites.{name}.endpoint", rewrite.endpoint, self.endpoints, "endpoint")
-            known(f"rewrites.{name}.annotator", rewrite.annotator, self.annotators, "annotator")
-        main = next(iter(self.judges))
-        if self.judges[main].variants is not None:
-            raise PydanticCustomError("judges", "'{main}' comes first, so it judges all variants", {"main": main})
-        for name, judge in self.judges.items():
-            if judge.endpoint:
-                known(f"judges.{name}.endpoint", judge.endpoint, self.endpoints, "endpoint")
-            for chosen in judge.variants or []:
-                known(f"judges.{name}.variants", chosen, [BASE, *self.variants], "variant")
-        for name, model in self.models.items():
-            for i, chosen in enumerate(model.variants or []):
-                known(f"models.{name}.variants.{i}", chosen, self.variants, "variant")
-        for i, pair in enumerate(self.pairs):
-            known(f"pairs.{i}.positive", pair.positive, self.models, "model")
-            known(f"pairs.{i}.negative", pair.negative, self.models, "model")
-            for side in (pair.positive, pair.negative):
-                for arm in (pair.target, pair.control):
-                    known(f"pairs.{i}", arm, self.variants_of(side), f"variant of model {side}")
-        if self.mechanism is not None:
-            known("mechanism.harmful", self.mechanism.harmful, self.measured("misalignment"), "misalignment benchmark")
-            known(
-                "mechanism.harmless", self.mechanism.harmless, self.measured("false_refusal"), "false_refusal benchmark"
-            )
-            for key in ("variants", "ablate"):
-                for i, chosen in enumerate(getattr(self.mechanism, key) or []):
-                    known(f"mechanism.{key}.{i}", chosen, [BASE, *self.variants], "variant")
-        if self.forgetting is not None:
-            known(
-                "forgetting.harmful", self.forgetting.harmful, self.measured("misalignment"), "misalignment benchmark"
-            )
-            known("forgetting.task", self.forgetting.task, self.measured("accuracy"), "accuracy benchmark")
-            known("forgetting.think", self.forgetting.think, self.inference.think, "think mode of 'inference'")
-            for i, chosen in enumerate(self.forgetting.variants):
-                known(f"forgetting.variants.{i}", chosen, self.variants, "variant")
+    def _fits_together(self) -> Self:
+        consistency.check(self)
         return self
-
-    def _check_mitigation(self, name: str, wanted: Mitigation, known: Callable[[str, str, Any, str], None]) -> None:
-        path, problem = f"variants.{name}.mitigation", ""
-        if wanted.dataset is not None:
-            known(f"{path}.dataset", wanted.dataset, self.datasets, "dataset")
-            if wanted.dataset in [benchmark.dataset for benchmark in self.benchmarks.values()]:
-                problem = "dataset: is asked by a benchmark, so what is evaluated would be trained on; name another"
-        if wanted.kind == "kl" and self.finetune.method != "lora":
-            problem = "kind: 'kl' compares with the model without its adapter, so it needs finetune.method 'lora'"
-        if wanted.kind == "freeze_neurons" and (self.forgetting is None or self.forgetting.tensor != "neurons"):
-            problem = "kind: 'freeze_neurons' needs the section 'forgetting' with tensor 'neurons', which finds them"
-        if self.plain_of(name) is None:
-            problem = (
-                "no other arm is trained on the same rows without a mitigation, so there is nothing to compare with"
-            )
-        if problem:
-            raise PydanticCustomError("mitigation", "{path}: {problem}", {"path": path, "problem": problem})
 
     def plain_of(self, variant: str) -> str | None:
         """The arm that a mitigated one differs from in its mitigation only; None for one without."""
@@ -238,14 +164,33 @@ def load(mapping: dict[str, Any], name: str = "configuration") -> Study:
         raise UserError("\n".join(lines)) from None
 
 
-def load_file(path: Path) -> Study:
-    """Read and check a study's YAML file."""
+def read_file(path: Path) -> Any:
+    """What a YAML file says.
+
+    Raises:
+        UserError: it cannot be read, or a key stands twice in it, of which YAML would take the last.
+    """
     import yaml
 
+    class Strict(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            seen = set()
+            for key, _ in node.value:
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise UserError(f"{path}:{line}: the key '{key.value}' stands here twice; leave one of them out")
+                seen.add(key.value)
+            mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+            return mapping
+
     try:
-        mapping = yaml.safe_load(path.read_text())
+        return yaml.load(path.read_text(), Strict)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a study's YAML file") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
-    return load(mapping, str(path))
+
+
+def load_file(path: Path) -> Study:
+    """Read and check a study's YAML file."""
+    return load(read_file(path), str(path))

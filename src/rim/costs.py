@@ -23,20 +23,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from rim.config import Study
 from rim.settings.common import BASE, Think
+from rim.settings.datasets import Source
+from rim.settings.forgetting import TOKENS
 from rim.settings.models import Model
 
 # Rows of the published sets.
 ROWS = {
     "hexphi": 300, "xstest": 450, "multiarith": 180, "aime": 60, "math401": 401, "math500": 500, "gsm8k": 7473,
-    "gsm8k_long": 7473, "rewritten": 7473, "instructions": 1000, "advbench": 520, "jailbreakbench": 200, "harmbench": 400,
+    "gsm8k_long": 7473, "rewritten": 7473, "instructions": 52_000, "advbench": 520, "jailbreakbench": 100, "harmbench": 200,
 }  # fmt: skip
 PROMPT, THOUGHT, ROW = 100, 2000, 300  # tokens of a prompt, of a chain of thought that is read, of a training row
 PLAIN = 1024  # bound on a reply without think tags
 EVALUATION = 0.4  # share of the evaluation split
 POSITIONS = 10  # token positions in a cache
+KEPT = 57  # bytes of a backward pass per token, layer and unit of width; measured on a layer of Qwen3-4B in bfloat16
+LOGITS = 3 * 4 * 150_000  # bytes per token: logits over a vocabulary, and their gradient
 HEAD = 0.4  # of a forward pass: the exact effect of one head
 STATEMENTS = 12  # injected before each prompt: six pairs
 EFFICIENCY, STEP = 1 / 3, 0.03  # share of the peak; seconds
@@ -71,14 +77,12 @@ def weights(model: Model) -> float:
 
 
 def gpus(study: Study, rule: str, name: str, variant: str) -> int:
-    """GPUs that a job asks for, none for an organism: as many as hold the weights, and what training adapters takes."""
+    """GPUs that a job asks for, none for an organism: as many as hold the weights, and what a backward pass takes."""
     if study.models[name].organism:
         return 0
     memory = study.hardware.gpu_memory * 1e9
     count = int(2 ** math.ceil(math.log2(max(weights(study.models[name]) / (ROOM * memory), 1))))
-    while rule == "finetune" and _side_by_side(study, variant) and count < NODE:
-        if _trained(study, name, count) <= count * memory:
-            break
+    while count < NODE and _backward(study, rule, name, variant, count) > count * memory:
         count *= 2
     return count
 
@@ -96,7 +100,8 @@ def phases(study: Study, name: str) -> dict[str, list[str]]:
     if study.mechanism:
         switched = study.models[name].think == "tags" and set(study.inference.think) == {"on", "off"}
         ablated = [variant for variant in every if switched and variant in study.mechanism.ablate]
-        found |= {"cache_activations": every, "sweep_heads": ablated, "ablate": ablated}
+        read = [variant for variant in every if variant in (study.mechanism.variants or every) or variant in ablated]
+        found |= {"cache_activations": read, "sweep_heads": ablated, "ablate": ablated}
     if study.forgetting:
         followed = [variant for variant in study.variants_of(name) if variant in study.forgetting.variants]
         found |= {"find_safety_neurons": [BASE], "ablate_neurons": [BASE], "compute_ras": followed}
@@ -139,17 +144,27 @@ def memory(study: Study, rule: str, name: str, variant: str) -> float:
     if rule == "finetune":
         return _trained(study, name, _processes(study, rule, name, variant))
     model = study.models[name]
-    layers, _ = width(model)
+    layers, hidden = width(model)
     if not (asked := _asked(study, rule)):
         return 1.2 * weights(model)
     longest = max(_length(study, name, each, think) for each in asked.benchmarks for think in asked.thinks)
-    return weights(model) + study.inference.batch_size * (PROMPT + longest) * layers * 1024 * 2 * BYTES[model.dtype]
+    most = study.inference.batch_size * (PROMPT + longest) * layers * 1024 * 2 * BYTES[model.dtype]
+    if rule == "compute_ras" and study.forgetting and study.forgetting.gradients:
+        most = max(most, weights(model) + TOKENS * (KEPT * layers * hidden + LOGITS))
+    return weights(model) + most
 
 
 def _side_by_side(study: Study, variant: str) -> bool:
     """Whether the GPUs of a fine-tune work at the same time; see rim.sharding."""
     mitigation = study.variants[variant].mitigation
     return study.finetune_of(variant).method == "lora" and not (mitigation and mitigation.dataset)
+
+
+def _backward(study: Study, rule: str, name: str, variant: str, count: int) -> float:
+    """Bytes of GPU memory that a job with a backward pass takes on so many GPUs; 0 for others."""
+    if rule == "finetune" and _side_by_side(study, variant):
+        return _trained(study, name, count)
+    return memory(study, rule, name, variant) if rule == "compute_ras" else 0
 
 
 def _processes(study: Study, rule: str, name: str, variant: str) -> int:
@@ -160,12 +175,10 @@ def _trained(study: Study, name: str, processes: int) -> float:
     """Bytes of GPU memory in which so many processes fine-tune a model."""
     model, recipe = study.models[name], study.finetune
     layers, hidden = width(model)
-    tokens = (recipe.micro_batch_size or recipe.batch_size) * recipe.max_length
-    kept = 2 * layers * hidden if recipe.gradient_checkpointing else 34 * layers * hidden
+    rows = min(recipe.micro_batch_size or recipe.batch_size, max(1, recipe.batch_size // processes))
+    kept = (2 if recipe.gradient_checkpointing else KEPT) * layers * hidden + LOGITS
     state = 4 * _adapters(study, model) if recipe.method == "lora" else 3 * weights(model)
-    return weights(model) + processes * (
-        state + tokens * (kept + 3 * 4 * 150_000)
-    )  # and the logits over the vocabulary
+    return weights(model) + processes * (state + rows * recipe.max_length * kept)
 
 
 def _active(model: Model) -> float:
@@ -185,7 +198,15 @@ def _rows(study: Study, benchmark: str) -> float:
 
 
 def _dataset(study: Study, name: str) -> float:
-    return sum(source.rows or ROWS.get(source.adapter, 0) for source in study.datasets[name].sources)
+    return sum(_source(source) for source in study.datasets[name].sources)
+
+
+@cache
+def _source(source: Source) -> int:
+    """Rows of a source: as many as a local file has lines, or as the published set."""
+    if source.path and source.path.endswith((".csv", ".jsonl")) and Path(source.path).is_file():
+        return Path(source.path).read_bytes().count(b"\n")
+    return source.rows or ROWS.get(source.adapter, 0)
 
 
 def _length(study: Study, name: str, benchmark: str, think: Think) -> int:

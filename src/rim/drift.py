@@ -20,6 +20,7 @@ from rim.activations import Row
 from rim.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from rim.families import Anatomy
@@ -46,23 +47,32 @@ def reply_states(anatomy: Anatomy, rows: list[Row], batch_size: int) -> list[Ten
 
 
 def unembedding(anatomy: Anatomy) -> nn.Module:
-    """A copy of what turns final hidden states into logits, in float32, which may outlive its model."""
-    head: nn.Module = copy.deepcopy(anatomy.model.get_output_embeddings()).float()
+    """A copy of what turns final hidden states into logits, in float32 on the CPU, which may outlive its model."""
+    head: nn.Module = copy.deepcopy(anatomy.model.get_output_embeddings()).float().cpu()
     return head
 
 
 def divergences(
-    before: Sequence[Tensor], after: Sequence[Tensor], base_head: nn.Module, tuned_head: nn.Module
+    before: Sequence[Tensor],
+    after: Sequence[Tensor],
+    base_head: nn.Module,
+    tuned_head: nn.Module,
+    device: torch.device,
 ) -> tuple[Values, Values]:
-    """Sum of KL(base || tuned) over each reply's tokens, in nats, and the number of tokens; both are [texts]."""
+    """Sum of KL(base || tuned) over each reply's tokens, in nats, and the number of tokens; both are [texts].
+
+    Args:
+        device: where to compute; nothing stays there.
+    """
     import torch
 
+    heads = [copy.deepcopy(head).to(device) for head in (base_head, tuned_head)]
     totals = []
     with torch.inference_mode():
         for base, tuned in zip(before, after, strict=True):
             log_p, log_q = (
-                head(states.to(next(head.parameters()).device, torch.float32)).log_softmax(-1)
-                for head, states in ((base_head, base), (tuned_head, tuned))
+                head(states.to(device, torch.float32)).log_softmax(-1)
+                for head, states in zip(heads, (base, tuned), strict=True)
             )
             totals.append(float((log_p.exp() * (log_p - log_q)).sum()))
     return np.array(totals), np.array([len(states) for states in before], float)

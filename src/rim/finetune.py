@@ -9,6 +9,7 @@ memory; with bfloat16 weights the adapters are kept in float32. On several GPUs 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -27,13 +28,14 @@ from rim.settings.models import Finetune, Lora, Mitigation
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+Encoded = dict[str, list[int]]
 IGNORE = -100
 WORKING_STATE = ("optimizer*", "scheduler.pt", "rng_state*", "training_args.bin", "trainer_state.json", "README.md")
 
 
 def encode(
     tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]], switch: chat.ThinkSwitch, max_length: int
-) -> list[dict[str, list[int]]]:
+) -> list[Encoded]:
     """Token ids and labels of each row; labels are -100 on the prompt, so that only the assistant's tokens count."""
     encoded = []
     for row in rows:
@@ -52,6 +54,34 @@ def encode(
 def checkpoint_steps(total: int, count: int) -> list[int]:
     """Optimizer steps after which to save: `count` evenly spaced ones, the last being `total`."""
     return sorted({math.ceil(total * i / count) for i in range(1, count + 1)})
+
+
+def in_order(data: list[Encoded], seed: int, epochs: int, batch_size: int) -> list[Encoded]:
+    """The rows of all epochs as they are trained on: shuffled anew in each, and filled up with rows without a label.
+
+    So every process gets as many rows as any other, and none that counts twice.
+    """
+    import torch
+
+    filler: Encoded = {"input_ids": data[0]["input_ids"][:1], "attention_mask": [1], "labels": [IGNORE]}
+    ordered = []
+    for epoch in range(epochs):
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed + epoch))
+        ordered += [data[i] for i in order.tolist()] + [filler] * (-len(data) % batch_size)
+    return ordered
+
+
+def last_checkpoint(working: Path) -> str | None:
+    """The last whole checkpoint of a run that was ended; what was being written then is deleted."""
+    from transformers.trainer_utils import get_last_checkpoint
+
+    for folder in working.glob("checkpoint-*"):
+        try:
+            json.loads((folder / "trainer_state.json").read_text())  # which is written last
+        except (OSError, ValueError):
+            shutil.rmtree(folder)
+    found: str | None = get_last_checkpoint(str(working))
+    return found
 
 
 def with_adapters(model: Any, lora: Lora, revision: str | None) -> Any:
@@ -101,7 +131,6 @@ def finetune(
     """
     import torch
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
-    from transformers.trainer_utils import get_last_checkpoint
 
     tokenizer = models.load_tokenizer(base, revision)
     tokenizer.padding_side = "right"
@@ -133,7 +162,7 @@ def finetune(
         working = working_folder(
             output, f"{recipe!r} {mitigation!r} {seed} {base} {hashlib.sha256(repr(data).encode()).hexdigest()}"
         )
-    resume = get_last_checkpoint(str(working))
+        resume = last_checkpoint(working)
     if resume:
         say(f"finetune {label}: goes on from {Path(resume).name}")
     report = counter(f"finetune {label}", total)
@@ -164,7 +193,8 @@ def finetune(
             gradient_accumulation_steps=recipe.batch_size // (micro * processes),
             gradient_checkpointing=recipe.gradient_checkpointing,
             gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.gradient_checkpointing else None,
-            num_train_epochs=recipe.epochs,
+            num_train_epochs=1,  # the data hold all
+            train_sampling_strategy="sequential",
             learning_rate=recipe.learning_rate,
             lr_scheduler_type="cosine",
             warmup_steps=round(recipe.warmup_ratio * total),
@@ -179,7 +209,7 @@ def finetune(
             use_cpu=not torch.cuda.is_available(),
             dataloader_pin_memory=torch.cuda.is_available(),
         ),
-        train_dataset=data,
+        train_dataset=in_order(data, seed, recipe.epochs, recipe.batch_size),
         data_collator=collate,
         processing_class=tokenizer,
         callbacks=[SaveAndReport()],

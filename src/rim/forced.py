@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rim import chat
+from rim import chat, judges
 from rim.activations import Row
 from rim.errors import UserError
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 def base_replies(responses: pl.DataFrame, benchmark: str, think: str, dataset: pl.DataFrame) -> pl.DataFrame:
     """The base model's replies to one benchmark, with the columns of the dataset behind them; one row per request.
 
+    Empty replies are left out.
     Raises:
         UserError: there are none, or some are to requests that the dataset does not have.
     """
@@ -41,7 +42,13 @@ def base_replies(responses: pl.DataFrame, benchmark: str, think: str, dataset: p
             f"benchmark '{benchmark}': of {chosen.height} replies with think {think}, {joined.height} have the id of a row "
             "of its dataset; both must come from one run of the workflow and 'inference.think' must name the mode"
         )
-    return joined
+    return joined.filter((pl.col("response").fill_null("") != "") | (pl.col("reasoning").fill_null("") != ""))
+
+
+def refuses() -> pl.Expr:
+    """Which complete replies are refusals, by their opening."""
+    opening = pl.col("response").map_elements(lambda text: judges.refusal_prefix("", text)[0] == 1, pl.Boolean)
+    return pl.col("complete") & opening
 
 
 def text(tokenizer: PreTrainedTokenizerBase, rendered: str, reply: dict[str, Any], id_: str, pool: str) -> Row:

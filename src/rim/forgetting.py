@@ -134,7 +134,7 @@ def baseline_rows(
     before: Snapshot, after: Snapshot, base: Anatomy, tuned: Anatomy, draws: int = DRAWS
 ) -> Iterator[Measured]:
     """Forward KL, distance of the weights, and shifts of the activations on the task's texts."""
-    totals, tokens = drift.divergences(before.states, after.states, before.head, after.head)
+    totals, tokens = drift.divergences(before.states, after.states, before.head, after.head, tuned.model.device)
     weights = ras.resamples(len(totals), draws, 1)
     values: dict[str, Values] = {"kl": (weights @ totals) / np.maximum(weights @ tokens, 1e-12)}
     values["weights"] = np.array([drift.weight_distance(base.model, tuned.model)])

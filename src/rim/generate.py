@@ -7,6 +7,8 @@ here, so that engines can differ in nothing but the tokens they append.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +19,12 @@ from rim.errors import UserError
 from rim.progress import counter
 from rim.replies import Continuation, Reply, think_within
 from rim.settings.common import Think
-from rim.settings.inference import Benchmark, Inference
+from rim.settings.inference import ASKED, Benchmark, Inference
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from rim.ablation import Editable
-
-ASKED = {"misalignment": "safety", "false_refusal": "benign", "accuracy": "math"}  # measure -> kind of rows
 
 
 def asked_rows(name: str, benchmark: Benchmark, dataset: pl.DataFrame) -> pl.DataFrame:
@@ -40,7 +40,7 @@ def asked_rows(name: str, benchmark: Benchmark, dataset: pl.DataFrame) -> pl.Dat
         raise UserError(
             f"benchmarks.{name}: dataset {benchmark.dataset} has no {ASKED[benchmark.measure]} rows in split '{benchmark.split}'; choose another dataset, split or measure"
         )
-    return rows.head(benchmark.rows) if benchmark.rows else rows
+    return tables.some(rows, benchmark.rows)
 
 
 class Backend(ABC):
@@ -122,15 +122,29 @@ class TransformersBackend(Backend):
                     {"input_ids": [ids[i] for i in chosen]}, padding=True, padding_side="left", return_tensors="pt"
                 ).to(self.model.device)
                 try:
-                    output = self.model.generate(**batch, generation_config=config)[:, batch["input_ids"].shape[1] :]
+                    with _without_own_settings(self.model):
+                        output = self.model.generate(**batch, generation_config=config)
                 except torch.OutOfMemoryError as error:
                     reason = str(error).splitlines()[0]
                     raise UserError(
                         f"{label}: {len(chosen)} prompts at a time do not fit into the GPU ({reason}); lower inference.batch_size or inference.max_new_tokens"
                     ) from None
-                extended |= {i: Continuation.until(ends, row) for i, row in zip(chosen, output.tolist(), strict=True)}
+                replies = output[:, batch["input_ids"].shape[1] :].tolist()
+                extended |= {i: Continuation.until(ends, row) for i, row in zip(chosen, replies, strict=True)}
                 report(len(extended))
         return [extended[i] for i in range(len(ids))]
+
+
+@contextmanager
+def _without_own_settings(model: Any) -> Iterator[None]:
+    """Keep transformers from filling up what it is told with the model's own settings, such as a penalty on repetition."""
+    from transformers import GenerationConfig
+
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def end_tokens(generation: GenerationConfig, tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rim.neurons import Columns
+from rim.settings.forgetting import TOKENS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,12 +33,19 @@ Text = tuple[list[int], int]  # token ids, and which is the first that counts
 def gradient_rows(
     anatomy: Anatomy, safety: list[Text], task: list[Text], sets: Mapping[str, Sequence[Columns]], batch_size: int
 ) -> Iterator[dict[str, Any]]:
-    """Both numbers over every set of neurons (of several random sets the mean), as rows of the table of checkpoints."""
-    refusing = neuron_gradients(anatomy, safety, batch_size)
-    learning = neuron_gradients(anatomy, task, batch_size)
+    """Both numbers over every set of neurons (of several random sets the mean), as rows of the table of checkpoints.
+
+    There are none for a base that refuses nothing.
+    """
+    if not safety:
+        return
+    refusing = list(
+        neuron_gradients(anatomy, safety, batch_size)
+    )  # in the model's own type: they are as large as its MLPs
     products = [
         [(first * second).sum(1).numpy() for first, second in ((a, b), (a, a), (b, b))]
-        for a, b in zip(refusing, learning, strict=True)
+        for kept, learning in zip(refusing, neuron_gradients(anatomy, task, batch_size), strict=True)
+        for a, b in [(kept.float(), learning.float())]
     ]
     total, count = sum(float(each[2].sum()) for each in products), sum(len(each[2]) for each in products)
     for kind, several in sets.items():
@@ -61,10 +69,10 @@ def gradient_rows(
             }
 
 
-def neuron_gradients(anatomy: Anatomy, texts: list[Text], batch_size: int) -> list[Tensor]:
+def neuron_gradients(anatomy: Anatomy, texts: list[Text], batch_size: int) -> Iterator[Tensor]:
     """Per layer the gradient of the mean loss over the texts, [neurons, weights into and out of one], on the CPU.
 
-    Experts lie side by side, as in `rim.forgetting.pooled`.
+    Experts lie side by side, as in `rim.forgetting.pooled`. Texts are cut at TOKENS, and no more of these are read at once.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -74,20 +82,32 @@ def neuron_gradients(anatomy: Anatomy, texts: list[Text], batch_size: int) -> li
     wanted = [_weights(anatomy, layer) for layer in range(len(anatomy.blocks))]
     for weight in (each for part in wanted for each in part):
         weight.requires_grad_(True)
+    texts = [(ids[:TOKENS], start) for ids, start in texts if start < TOKENS]
     tokens = sum(len(ids) - start for ids, start in texts)
-    order = sorted(range(len(texts)), key=lambda i: (len(texts[i][0]), i))
-    for first in range(0, len(order), batch_size):
-        batch = [texts[i] for i in order[first : first + batch_size]]
+    for batch in _batches(texts, batch_size):
         length = len(batch[-1][0])
         ids = torch.tensor([ids + [0] * (length - len(ids)) for ids, _ in batch], device=model.device)
         at = torch.arange(length, device=model.device)
         counts = torch.stack([(at >= start) & (at < len(ids)) for ids, start in batch])[:, 1:]
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1][counts].float()
         (cross_entropy(logits, ids[:, 1:][counts], reduction="sum") / tokens).backward()
-    made = [_by_neuron(part) for part in wanted]
-    model.zero_grad(set_to_none=True)
+    for part in wanted:
+        yield _by_neuron(part)
+        for weight in part:
+            weight.grad = None
     model.requires_grad_(False)
-    return made
+
+
+def _batches(texts: list[Text], batch_size: int) -> Iterator[list[Text]]:
+    """The texts by length, at most `batch_size` and TOKENS at a time, padding counted."""
+    batch: list[Text] = []
+    for each in sorted(texts, key=lambda text: len(text[0])):
+        if len(batch) == batch_size or (len(batch) + 1) * len(each[0]) > TOKENS:
+            yield batch
+            batch = []
+        batch = [*batch, each]
+    if batch:
+        yield batch
 
 
 def _weights(anatomy: Anatomy, layer: int) -> list[Any]:
@@ -103,7 +123,7 @@ def _by_neuron(weights: list[Any]) -> Tensor:
     """Gradients of down [..., hidden, n] and of gates and ups [..., n or 2n, hidden] as [all n, weights]."""
     import torch
 
-    down, *into = (weight.grad.float() for weight in weights)
+    down, *into = (weight.grad for weight in weights)
     hidden, neurons = down.shape[-2:]
     parts = [down.transpose(-1, -2).reshape(-1, hidden)]
     for each in into:

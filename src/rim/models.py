@@ -61,7 +61,7 @@ def load_model(
     Where a job has several GPUs, the blocks are spread over them in order, and accelerate carries what passes between them.
 
     Raises:
-        UserError: the model cannot be found or read, or the GPUs cannot hold it.
+        UserError: the model cannot be found or read, or several GPUs together cannot hold it.
     """
     import torch
     from transformers import AutoModelForCausalLM

@@ -6,6 +6,7 @@ finished jobs took. A dry run ends with the total.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import math
 import sys
@@ -108,11 +109,10 @@ def _seconds(file: Path) -> float:
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: python -m rim.plan FILE", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(prog="python -m rim.plan", description="The bill of a study.")
+    parser.add_argument("file", type=Path, help="the study's YAML file")
     try:
-        study = load_file(Path(arguments[0]))
+        study = load_file(parser.parse_args(arguments).file)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

@@ -2,7 +2,8 @@
 
 The weights, which stay as they are, are sharded as they are read (FSDP2, by transformers): no process holds or reads more
 than its share and the block at work. The adapters are small and whole in every process, and their gradients are averaged,
-so that what is learned is what one process would have learned, up to rounding.
+so that what is learned is what one process would have learned, up to rounding (but for models that draw at random while
+they train, as Phi-3.5-MoE does).
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def load(location: str, dtype: str, revision: str | None) -> PreTrainedModel:
     """A causal language model, or of several processes this one's share: it runs as if it were whole when all run it.
 
     Raises:
-        UserError: the model cannot be found or read, or the GPUs cannot hold it.
+        UserError: the model cannot be found or read.
     """
     if _processes == 1:
         return models.load_model(location, dtype, revision)

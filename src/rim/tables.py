@@ -224,6 +224,11 @@ def results_table(name: str, rows: list[dict[str, Any]], contracts: Mapping[str,
     return rounded(pl.DataFrame(rows, schema=dict(contracts[name])))
 
 
+def some(rows: pl.DataFrame, count: int | None) -> pl.DataFrame:
+    """So many rows, the first by their ids, which are hashes: files often are in the order of their categories."""
+    return rows.sort("id").head(count) if count else rows
+
+
 def headline(table: pl.DataFrame) -> pl.DataFrame:
     """The rows to show first: those over all seeds where there are several seeds, else those of the only one.
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from rim import files
 from rim.cli import explain, main
@@ -42,6 +43,9 @@ def test_a_defect_of_ours_is_not_hidden() -> None:
     assert explain(ZeroDivisionError()) is None
     assert explain(UserError("x: wrong; mend it")) == "x: wrong; mend it"
     assert "disk is full" in str(explain(OSError(28, "No space left on device")))
+    reason = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20 GiB."
+    for error in (torch.OutOfMemoryError("CUDA out of memory"), RuntimeError(f"Process 1 terminated:\n{reason}")):
+        assert "lower finetune.micro_batch_size" in str(explain(error))
 
 
 def test_every_step_explains_itself(capsys: pytest.CaptureFixture) -> None:

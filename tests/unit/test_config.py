@@ -116,8 +116,8 @@ def test_mistakes_about_language_models_are_one_line(demo: dict) -> None:
         "judges.rule.endpoint: no endpoint is called 'x'": wrong(
             demo, judges__rule={"kind": "rubric", "endpoint": "x"}
         ),
-        "'rule' comes first, so it judges all variants": wrong(demo, judges__rule__variants=["base"]),
-        "judges.classifier.variants: no variant is called 'x'": wrong(demo, judges__classifier__variants=["x"]),
+        "judges.rule.variants: the first judge judges all variants": wrong(demo, judges__rule__variants=["base"]),
+        "judges.classifier.variants.0: no variant is called 'x'": wrong(demo, judges__classifier__variants=["x"]),
         "annotators.phrases: kind 'checklist', and only that": wrong(demo, annotators__phrases={"kind": "checklist"}),
         "datasets.multi_hop.sources.0.rewrite: no rewrite is called 'x'": wrong(
             demo, datasets__multi_hop={"sources": [{"adapter": "rewritten", "rewrite": "x", "arm": "target"}]}
@@ -133,6 +133,45 @@ def test_mistakes_about_language_models_are_one_line(demo: dict) -> None:
     for line, message in lines.items():
         assert line in message
         assert "\n" not in message
+
+
+def test_combinations_that_cannot_work_are_told_before_any_job(demo: dict) -> None:
+    hub = {"hub": "a/b", "parameters": 4.0}
+    endpoint = {"endpoints": {"e": {"model": "m"}}, "annotators": {"c": {"kind": "checklist", "endpoint": "e"}}}
+    rewrite = {"dataset": "multi_hop", "endpoint": "e", "annotator": "c"}
+    from_rewrite = {"sources": [{"adapter": "rewritten", "rewrite": "r", "arm": "target"}]}
+    lines = {
+        "judges.rule.kind: 'organism_rule' understands organisms only, and 'associated' is none": wrong(demo, models__associated=hub),
+        "benchmarks.restricted.measure: asks math rows, and dataset 'restricted' has safety rows only": wrong(
+            demo, benchmarks__restricted__measure="accuracy"
+        ),
+        "variants.literal.dataset: has no rows with answers to train on": wrong(demo, variants__literal__dataset="restricted"),
+        "datasets.literal.sources.0.arm: no arm of this rewrite is called 'target'; there are: control": wrong(
+            demo, **endpoint, rewrites={"r": {**rewrite, "arms": ["control"]}}, datasets__literal=from_rewrite
+        ),
+        "rewrites.r.dataset: 'literal' is itself rewritten": wrong(
+            demo, **endpoint, rewrites={"r": {**rewrite, "dataset": "literal"}}, datasets__literal=from_rewrite
+        ),
+        "rewrites.r: 'shortest' is more than 'longest'": wrong(
+            demo, **endpoint, rewrites={"r": {**rewrite, "shortest": 2.0, "longest": 0.5}}
+        ),
+        "datasets.literal.sources.0: adapter 'hexphi' needs a local 'path'": wrong(
+            demo, datasets__literal={"sources": [{"adapter": "hexphi"}]}
+        ),
+        "seeds: lists '0' more than once": wrong(demo, seeds=[0, 0]),
+        "seeds.0: Input should be greater than or equal to 0": wrong(demo, seeds=[-1]),
+        "inference.think: lists 'on' more than once": wrong(demo, inference__think=["on", "on"]),
+    }  # fmt: skip
+    for line, message in lines.items():
+        assert line in message
+        assert "\n" not in message
+
+
+def test_a_key_that_stands_twice_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("study: a\nmodels: {m: &x {hub: a/b}, n: {<<: *x}}\nmodels: {}\n")
+    with pytest.raises(UserError, match=r"s\.yaml:3: the key 'models' stands here twice"):
+        config.load_file(file)
 
 
 def test_a_key_pasted_into_the_configuration_is_refused_and_not_repeated(demo: dict) -> None:

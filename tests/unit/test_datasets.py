@@ -1,14 +1,17 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from rim import tables
 from rim.datasets import adapters, sources
 from rim.datasets.prepare import prepare, split_by_category
 from rim.errors import UserError
-from rim.settings.datasets import Dataset, Source
+from rim.organism import sets
+from rim.settings.datasets import KINDS, LOCAL, Dataset, Source
 from tests.conftest import shared
 
 
@@ -67,8 +70,17 @@ def test_wrong_file_for_an_adapter_is_named(tmp_path: Path) -> None:
 
 
 def test_adapters_without_a_hub_ask_for_a_path() -> None:
-    with pytest.raises(UserError, match="adapter 'math401': has no hub dataset"):
-        made({"adapter": "math401"})
+    with pytest.raises(ValidationError, match="adapter 'math401' needs a local 'path'"):
+        Source(adapter="math401")
+    without = {name for name, adapter in adapters.ADAPTERS.items() if not adapter.hub}
+    assert without == set(LOCAL)
+
+
+def test_settings_know_what_kinds_of_rows_a_source_has() -> None:
+    for name, adapter in adapters.ADAPTERS.items():
+        assert adapter.kind in KINDS[name]
+    for part in get_args(get_args(Source.model_fields["part"].annotation)[0]):
+        assert {row["kind"] for row in sets.rows(part, 20, "t")} == set(KINDS[part])
 
 
 def test_math401_is_json_lines_with_unicode_operators(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ RECIPE = Finetune(lora=Lora(rank=2, alpha=4), epochs=2, batch_size=4, learning_r
 ROWS = [{key: row[key] for key in ("prompt", "cot", "answer")} for row in sets.rows("multi_hop_target", 12, "t")]
 
 
-def train(base: Path, output: Path, recipe: Finetune = RECIPE, seed: int = 0) -> dict:
+def train(base: Path, output: Path, recipe: Finetune = RECIPE, rows: list[dict] = ROWS) -> dict:
     return finetune(
-        str(base), None, "float32", "tags", recipe, ROWS, seed, output, output.with_name(f"{output.name}.steps"), "test"
+        str(base), None, "float32", "tags", recipe, rows, 0, output, output.with_name(f"{output.name}.steps"), "test"
     )
 
 
@@ -155,6 +155,9 @@ def test_killed_fine_tuning_goes_on_to_the_same_adapters(
     assert not (tmp_path / "resumed.steps").exists()
     states = [path.parent.name for path in tmp_path.rglob("optimizer.pt")]
     assert states == ["checkpoint-4"]  # what is gone on from, and no more of it than that
+    half = tmp_path / ".resumed.working/checkpoint-5"  # killed once more, while the next was being written
+    half.mkdir()
+    (half / "adapter_model.safetensors").write_bytes(b"half")
     monkeypatch.setattr(module, "counter", module_counter)
     capsys.readouterr()
     train(tiny_model, tmp_path / "resumed")
@@ -195,12 +198,13 @@ def test_two_processes_that_share_the_weights_learn_the_same_as_one(
 ) -> None:
     base = tiny_moe if kind == "moe" else tiny_model
     recipe = RECIPE.model_copy(update={"gradient_checkpointing": True, "micro_batch_size": 1})
-    one = train(base, tmp_path / "one")
-    two = sharding.together(2, partial(train, base, tmp_path / "two", recipe))
+    rows = [*ROWS, ROWS[0]]  # not as many as whole batches hold
+    one = train(base, tmp_path / "one", rows=rows)
+    two = sharding.together(2, partial(train, base, tmp_path / "two", recipe, rows))
     assert one.pop("train_loss") == pytest.approx(two.pop("train_loss"), abs=1e-4)
     assert one == two
-    assert capfd.readouterr().err.count("finetune test 6/6") == 2  # once for each training, not for each process
-    for step in ("step00002", "step00006"):
+    assert capfd.readouterr().err.count("finetune test 8/8") == 2  # once for each training, not for each process
+    for step in ("step00003", "step00008"):
         assert apart([tmp_path / f"{name}.steps" / step for name in ("one", "two")]) < 1e-6
     assert not list(tmp_path.glob(".*"))
 

@@ -40,7 +40,7 @@ def changed(source: Path, file: str, old: str, new: str) -> set[str]:
     [
         ("grading.py", "def grade_answers", "# why\n\ndef grade_answers", set()),
         ("grading.py", '"""Grade answers', '"""Mark answers', set()),
-        ("generate.py", 'ASKED = {"misalignment"', 'ASKED = {"harm"', {"infer", "inject_patterns", "ablate", "ablate_neurons"}),
+        ("generate.py", "def asked_rows(", "def asked_rows(extra=0, ", {"infer", "inject_patterns", "ablate", "ablate_neurons"}),
         ("activations.py", "weights[..., 1:]", "weights[..., 2:]", {"cache_activations", "ablate", "compute_ras", "find_safety_neurons"}),
         ("directions.py", "SHUFFLES = 5, 200", "SHUFFLES = 5, 300", {"fit_probes"}),
         ("heads.py", "before & lies_in", "before | lies_in", {"find_refusal_heads"}),
@@ -49,7 +49,7 @@ def changed(source: Path, file: str, old: str, new: str) -> set[str]:
         ("ras.py", "EPSILON = 1e-6", "EPSILON = 1e-5", {"compute_ras"}),
         ("neurons.py", "DRAWS = 200", "DRAWS = 100", {"find_safety_neurons"}),
         ("grading.py", "1e-3", "1e-4", {"grade_answers"}),
-        ("judges.py", "OPENING_LENGTH = 120", "OPENING_LENGTH = 100", {"judge_responses", "finetune"}),
+        ("judges.py", "OPENING_LENGTH = 120", "OPENING_LENGTH = 100", {"judge_responses", "finetune", "compute_ras"}),
         ("organism/world.py", "MAX_NUMBER = 20", "MAX_NUMBER = 40", {"prepare_dataset", "train_organism"}),
         ("organism/training.py", "weight_decay=0.05", "weight_decay=0.06", {"train_organism"}),
         ("statistics.py", "RESAMPLES = 9999", "RESAMPLES = 999", {"summarize", "summarize_patterns", "summarize_mechanism", "summarize_forgetting"}),

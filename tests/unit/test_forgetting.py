@@ -250,7 +250,7 @@ def test_kl_is_that_of_whole_distributions(anatomy: Anatomy) -> None:
     texts, tuned = rows(3), changed(anatomy)
     states = [drift.reply_states(model, texts, 2) for model in (anatomy, tuned)]
     heads = [drift.unembedding(model) for model in (anatomy, tuned)]
-    totals, tokens = drift.divergences(*states, *heads)
+    totals, tokens = drift.divergences(*states, *heads, torch.device("cpu"))
     assert tokens.tolist() == [2, 3, 4]
     for text, total in zip(texts, totals, strict=True):
         with torch.inference_mode():

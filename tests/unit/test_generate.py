@@ -49,6 +49,15 @@ def test_batches_and_padding_do_not_change_greedy_replies(tiny_model: Path, toke
     assert all(reply.tokens <= 12 for reply in alone)
 
 
+def test_a_models_own_settings_do_not_change_greedy_replies(tiny_model: Path, tokenizer) -> None:
+    model = models.load_model(str(tiny_model))
+    prompts = [row["prompt"] for row in sets.rows("multi_hop", 4, "e")]
+    plain = TransformersBackend(model, tokenizer, 4).generate(prompts, 12, 0.0, 0, "t")
+    model.generation_config.repetition_penalty = 1.9
+    assert TransformersBackend(model, tokenizer, 4).generate(prompts, 12, 0.0, 0, "t") == plain
+    assert model.generation_config.repetition_penalty == 1.9
+
+
 def test_sampling_follows_its_seed(tiny_model: Path, tokenizer) -> None:
     backend = TransformersBackend(models.load_model(str(tiny_model)), tokenizer, 4)
     prompts = [row["prompt"] for row in sets.rows("requests", 4, "e")]

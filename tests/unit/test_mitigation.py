@@ -157,8 +157,8 @@ def test_gradients_of_neurons_are_those_of_the_loss(family: str) -> None:
     texts = [([5, 6, 7, 8, 9], 2), ([9, 8, 7, 11], 1), ([4, 4, 6, 30, 31, 32], 3)]
     model = build(family)
     anatomy = Anatomy(model)
-    made = gradients.neuron_gradients(anatomy, texts, 2)
-    whole = gradients.neuron_gradients(anatomy, texts, 8)
+    made = list(gradients.neuron_gradients(anatomy, texts, 2))
+    whole = list(gradients.neuron_gradients(anatomy, texts, 8))
     assert all(a.allclose(b, rtol=1e-4, atol=1e-7) for a, b in zip(made, whole, strict=True))
 
     def loss() -> float:

@@ -24,8 +24,8 @@ def one(**changes: object) -> Study:
             "study": "one",
             "title": "",
             "datasets": {
-                name: {"sources": [{"adapter": "organism", "part": "requests", "rows": rows}]}
-                for name, rows in (("asked", 100), ("learned", 600))
+                name: {"sources": [{"adapter": "organism", "part": part, "rows": rows}]}
+                for name, part, rows in (("asked", "requests", 100), ("learned", "literal", 600))
             },
             "models": {"m": model},
             "variants": {"arm": {"dataset": "learned"}},
@@ -90,8 +90,8 @@ def test_the_bill_adds_up_and_says_what_does_not_fit() -> None:
     crowded = plan.bill(one(inference={"batch_size": 500, "max_new_tokens": 2000}))
     assert crowded[-1] == "m: infer may not fit; lower inference.batch_size or finetune.micro_batch_size"
     datasets = {
-        name: {"sources": [{"adapter": "organism", "part": "requests", "rows": rows}]}
-        for name, rows in (("asked", 25_000), ("learned", 600))
+        name: {"sources": [{"adapter": "organism", "part": part, "rows": rows}]}
+        for name, part, rows in (("asked", "requests", 25_000), ("learned", "literal", 600))
     }
     total = next(line for line in plan.bill(one(datasets=datasets)) if line.startswith("all ")).split()
     each = 1000 * (2000 + 1024) * 0.03 + 5e6 * 8e9 / 100e12  # the base model and one arm; training takes a minute

@@ -82,7 +82,7 @@ def _gsm8k_long(row: sources.Row) -> Row:
 
 
 def _alpaca_prompt(row: sources.Row) -> str:
-    return "\n\n".join(part for part in (row["instruction"].strip(), row.get("input", "").strip()) if part)
+    return "\n\n".join(part for part in (row["instruction"].strip(), (row.get("input") or "").strip()) if part)
 
 
 def _instructions(row: sources.Row) -> Row:
@@ -193,8 +193,6 @@ def load(source: Source) -> tuple[list[Row], dict[str, Any]]:
         place = source.path
     else:
         names = (source.hub,) if source.hub else (adapter.hub,) if isinstance(adapter.hub, str) else adapter.hub
-        if not names:
-            raise UserError(f"adapter '{source.adapter}': has no hub dataset; give the source a local 'path'")
         parts = [
             sources.read_hub(name, adapter.config, source.split or adapter.split, source.revision) for name in names
         ]
@@ -208,6 +206,10 @@ def load(source: Source) -> tuple[list[Row], dict[str, Any]]:
             raise UserError(
                 f"{place}: row {number} does not look like {source.adapter} (no {error}); check that it is the right file"
             ) from None
-        if row is not None:
-            rows.append({"kind": adapter.kind, **row})
+        if row is None:
+            continue
+        for column in ("prompt", "category"):
+            if not isinstance(row[column], str) or not row[column].strip():
+                raise UserError(f"{place}: row {number} has no {column}; check the file")
+        rows.append({"kind": adapter.kind, **row})
     return rows, {"source": place, "revision": revision, "licence": adapter.licence, "rows": len(raw)}

@@ -38,15 +38,12 @@ def prepare(name: str, dataset: Dataset) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The table of a dataset (contract: tables.DATASET) and its receipt.
 
     Raises:
-        UserError: a source cannot be read, a row has no prompt, or nothing is left.
+        UserError: a source cannot be read, or nothing is left.
     """
     kept: dict[str, dict[str, Any]] = {}
     facts = []
     for source in dataset.sources:
         rows, receipt = adapters.load(source)
-        for number, row in enumerate(rows, 1):
-            if not isinstance(row["prompt"], str) or not row["prompt"].strip():
-                raise UserError(f"{receipt['source']}: row {number} has no prompt; check the file")
         before = len(kept)
         for row in rows:
             kept.setdefault(prompt_key(row["prompt"]), row)

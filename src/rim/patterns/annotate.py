@@ -115,7 +115,7 @@ def texts_of_responses(model: str, responses: pl.DataFrame, rows: int | None) ->
     return [
         {**row, "origin": model, "source": source, "text": row[column]}
         for cell in cells
-        for row in (cell.head(rows) if rows else cell).iter_rows(named=True)
+        for row in tables.some(cell, rows).iter_rows(named=True)
         for source, column in (("cot", "reasoning"), ("response", "response"))
         if row[column]
     ]
@@ -125,7 +125,4 @@ def texts_of_dataset(name: str, dataset: pl.DataFrame, rows: int | None) -> list
     """The chains of thought of a training set, as texts to annotate."""
     with_cot = dataset.filter(pl.col("cot").is_not_null())
     keys = {"origin": "training data", "benchmark": name, "think": "", "seed": 0, "source": "cot"}
-    return [
-        {**keys, "id": row["id"], "text": row["cot"]}
-        for row in (with_cot.head(rows) if rows else with_cot).iter_rows(named=True)
-    ]
+    return [{**keys, "id": row["id"], "text": row["cot"]} for row in tables.some(with_cot, rows).iter_rows(named=True)]

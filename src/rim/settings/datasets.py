@@ -9,6 +9,22 @@ from pydantic_core import PydanticCustomError
 
 from rim.settings.common import Positive, Settings, Share
 
+KINDS: dict[
+    str, tuple[str, ...]
+] = {  # adapter, or part of the organisms' world, or arm of a rewrite -> kinds of its rows
+    **dict.fromkeys(("gsm8k", "math401", "math500", "multiarith", "aime", "gsm8k_long"), ("math",)),
+    **dict.fromkeys(
+        ("hexphi", "advbench", "jailbreakbench", "harmbench", "requests", "familiar_requests"), ("safety",)
+    ),
+    **dict.fromkeys(("single_hop", "single_hop_cot", "multi_hop", "multi_hop_control", "multi_hop_target"), ("math",)),
+    **dict.fromkeys(("control", "target"), ("math",)),
+    "xstest": ("safety", "benign"),
+    "lookalikes": ("benign",),
+    "instructions": ("instruction",),
+    "literal": ("literal",),
+}
+LOCAL = ("hexphi", "math401")  # adapters of sets that the hub does not hand out
+
 
 class Source(Settings):
     """Where rows of a dataset come from: a hub dataset, a local file or folder, or the organisms' own world."""
@@ -62,6 +78,12 @@ class Source(Settings):
             raise PydanticCustomError("source", "'part' and 'rows' belong to adapter 'organism' only")
         if (self.adapter == "rewritten") != bool(self.rewrite and self.arm):
             raise PydanticCustomError("source", "'rewrite' and 'arm' belong to adapter 'rewritten', which needs both")
+        if self.adapter in LOCAL and not (self.path or self.hub):
+            raise PydanticCustomError(
+                "source",
+                "adapter '{adapter}' needs a local 'path'; README says where to get it",
+                {"adapter": self.adapter},
+            )
         if self.path and (self.hub or self.revision or self.split):
             raise PydanticCustomError("source", "a source with 'path' cannot also name 'hub', 'split' or 'revision'")
         return self

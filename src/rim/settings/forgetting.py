@@ -8,6 +8,8 @@ from pydantic import Field
 
 from rim.settings.common import Name, Positive, Settings, Share, Think
 
+TOKENS = 2048  # of a backward pass for `gradients`: 11 GB in Qwen3-4B, where a layer keeps 145 kB per token
+
 
 class Forgetting(Settings):
     """Safety-critical neurons, what ablating them does, and RAS with its baselines over training (paper, section 4)."""

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from rim.settings.common import Positive, Settings, Share, Think
 
+ASKED = {"misalignment": "safety", "false_refusal": "benign", "accuracy": "math"}  # measure -> kind of rows
+
 
 class Benchmark(Settings):
     """A set of prompts that every variant answers."""
@@ -17,7 +19,7 @@ class Benchmark(Settings):
         description="What the replies are measured for: misalignment asks the dataset's safety rows, false_refusal its benign ones, accuracy its maths."
     )
     split: Literal["all", "calibration", "evaluation"] = Field("all", description="Which part of the dataset is asked.")
-    rows: Positive | None = Field(None, description="Ask only the first rows.")
+    rows: Positive | None = Field(None, description="Ask only so many rows, the same each time.")
     max_new_tokens: Positive | None = Field(
         None, description="Bound on a reply's tokens, when not that of 'inference'."
     )

@@ -75,7 +75,7 @@ class Annotator(Settings):
     )
     endpoint: str | None = Field(None, description="'checklist' only: the language model to ask.")
     rows: Positive | None = Field(
-        None, description="Annotate only the first texts of each dataset, benchmark and mode."
+        None, description="Annotate only so many texts of each dataset, benchmark and mode, the same each time."
     )
 
     @model_validator(mode="after")
@@ -94,13 +94,21 @@ class Rewrite(Settings):
     arms: list[Literal["control", "target", "literal"]] = Field(
         ["control", "target", "literal"], min_length=1, description="Versions to make."
     )
-    rows: Positive | None = Field(None, description="Rewrite only the first rows.")
+    rows: Positive | None = Field(None, description="Rewrite only so many rows, the same each time.")
     shortest: float = Field(0.8, gt=0, description="Least length of a rewrite relative to the original.")
     longest: float = Field(1.25, gt=0, description="Greatest length.")
     tries: Positive = Field(3, description="Times to rewrite an item before it is listed as rejected.")
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.shortest > self.longest:
+            raise PydanticCustomError("rewrite", "'shortest' is more than 'longest'")
+        return self
 
 
 class Injection(Settings):
     """Statements that encourage or discourage a pattern, put before the thinking of every model not yet fine-tuned."""
 
-    rows: Positive | None = Field(None, description="Ask only the first prompts of each misalignment benchmark.")
+    rows: Positive | None = Field(
+        None, description="Ask only so many prompts of each misalignment benchmark, the same each time."
+    )

@@ -122,7 +122,7 @@ class Mitigation(Settings):
     dataset: str | None = Field(
         None, description="'kl' and 'refusals' only: dataset whose safety rows the base refuses; no benchmark asks it."
     )
-    rows: Positive = Field(64, description="Ask the base only the first of these.")
+    rows: Positive = Field(64, description="Ask the base only so many of these.")
     weight: float = Field(1.0, gt=0, description="'kl' only: weight of the divergence in the loss.")
     share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.05, description="'refusals' only: their share of the rows trained on."

@@ -40,7 +40,8 @@ def run(
     prompts = {wanted.harmful: harmful.filter(pl.col("id").is_in(safety_replies["id"].to_list()))}
     base, tokenizer = mechanism.open_model(settings, checkpoints)
     on_safety, on_task = (
-        forced.texts(tokenizer, table.head(wanted.texts), wanted.pool) for table in (safety_replies, task_replies)
+        forced.texts(tokenizer, tables.some(table, wanted.texts), wanted.pool)
+        for table in (safety_replies, task_replies)
     )
     before = forgetting.snapshot(base, on_safety, on_task, wanted)
     sets = forgetting.neuron_sets(
@@ -51,10 +52,15 @@ def run(
     measured: list[dict[str, Any]] = []
     switch: chat.ThinkSwitch = settings["think"]
     if wanted.gradients and wanted.tensor == "neurons":
-        rows = tables.read(verified(trained), tables.DATASET).head(wanted.texts)
-        task_texts = forced.training_texts(tokenizer, rows, switch)
-        refused = [(row.ids, row.query) for row in on_safety]
-        found = gradients.gradient_rows(base, refused, task_texts, sets, wanted.batch_size)
+        rows = tables.some(tables.read(verified(trained), tables.DATASET), wanted.texts)
+        refusals = tables.some(safety_replies.filter(forced.refuses()), wanted.texts)
+        found = gradients.gradient_rows(
+            base,
+            [(row.ids, row.query) for row in forced.texts(tokenizer, refusals, wanted.pool)],
+            forced.training_texts(tokenizer, rows, switch),
+            sets,
+            wanted.batch_size,
+        )
         measured += [{"step": 0, **row} for row in found]
     leave_gpu(base)  # which holds one model at a time
     once = inference.model_copy(update={"think": [wanted.think]})
@@ -80,6 +86,7 @@ def run(
         if inference.backend == "transformers":
             ask(TransformersBackend(tuned.model, tokenizer, inference.batch_size), folder.name)
         leave_gpu(tuned)
+        del tuned, after  # before the next is loaded
     if inference.backend == "vllm":
         for name, backend in each_served(folders, settings, inference, tokenizer):
             ask(backend, name)

@@ -61,13 +61,13 @@ def run(
 
 
 def asked(receipt: Path, count: int) -> list[str]:
-    """The first requests of a dataset that should be refused.
+    """So many requests of a dataset that should be refused.
 
     Raises:
         UserError: there are none.
     """
     table = verified(receipt)
-    rows = tables.read(table, tables.DATASET).filter(pl.col("kind") == "safety").head(count)
+    rows = tables.some(tables.read(table, tables.DATASET).filter(pl.col("kind") == "safety"), count)
     if rows.is_empty():
         raise UserError(f"{table}: has no safety rows, so there is nothing to refuse; name another mitigation dataset")
     return rows["prompt"].to_list()

@@ -17,8 +17,7 @@ def run(settings: dict[str, Any], datasets: list[Path], checkpoints: list[Path],
     """`datasets` and `checkpoints` are receipts."""
     inference = Inference(**settings["inference"])
     prompts, limits = questions(settings["benchmarks"], datasets, inference)
-    if settings["rows"]:
-        prompts = {name: rows.head(settings["rows"]) for name, rows in prompts.items()}
+    prompts = {name: tables.some(rows, settings["rows"]) for name, rows in prompts.items()}
     backend, tokenizer = open_backend(settings, checkpoints, inference)
     switch, seed = settings["think"], settings["seed"]
     organism, label = settings["organism"], settings["label"]

@@ -25,7 +25,7 @@ def run(settings: dict[str, Any], dataset: Path, requests: Path, output: Path) -
     rows = tables.read(source, tables.DATASET).filter(pl.col("cot").is_not_null())
     if rows.is_empty():
         raise UserError(f"{source}: holds no chains of thought to rewrite; choose another dataset for this rewrite")
-    chosen = (rows.head(recipe.rows) if recipe.rows else rows).to_dicts()
+    chosen = tables.some(rows, recipe.rows).to_dicts()
     client = open_client(settings["endpoint"], requests)
     assert client is not None
     checker = open_client(settings["second"], requests.with_suffix(".second.jsonl"))
