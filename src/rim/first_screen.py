@@ -192,8 +192,9 @@ def where(material: Material) -> list[str]:
         chosen = neurons.filter("chosen").group_by("model").agg(pl.col("neurons").max())
         enough = chosen.filter(pl.col("neurons") >= fewest).height
         effects = material.tables["neuron_effects"].filter(pl.col("draw") == "found")
+        either, both = neurons.filter("chosen").select(pl.col("neurons", "shared").sum()).row(0)
         lines.append(
-            f"Safety-critical neurons: found in {enough} of {chosen.height} models. "
+            f"Safety-critical neurons: found in {enough} of {chosen.height} models; a placebo raises {both} of these {either} too. "
             + _beyond(effects, "matched", "Zeroed")
         )
     return lines
@@ -236,7 +237,7 @@ def _reach(material: Material) -> list[str]:
     study = material.study
     judge, settings = next(iter(study.judges.items()))
     seeds = (
-        f"{len(study.seeds)} seeds; intervals are over seeds."
+        f"{len(study.seeds)} seeds; intervals are over seeds, or over prompts where a model was run once."
         if len(study.seeds) > 1
         else "One seed: intervals are over prompts and say nothing of another training run."
     )
@@ -245,8 +246,10 @@ def _reach(material: Material) -> list[str]:
     ]
     organisms = [name for name, model in study.models.items() if model.organism]
     if organisms:
+        planted = [name for name, model in study.models.items() if model.organism and model.organism.association]
         lines.append(
-            f"{', '.join(organisms)}: tiny model organisms trained here, some with a planted association. They test the method, "
-            "not real models, and are never compared with the paper's."
+            f"{', '.join(organisms)}: tiny model organisms trained here. The association of effort-minimizing thinking with "
+            f"going along was planted in {', '.join(planted) or 'none of them'}. They test the method, not real models, and are "
+            "never compared with the paper's."
         )
     return lines

@@ -181,7 +181,9 @@ def _over_runs(material: Material) -> Table:
         TableRow([metric_name(row["metric"], row["neurons"] or ""), interval(row, signed=True), str(row["runs"]), str(row["n"])], is_clear(row))
         for row in material.tables["correlations_over_runs"].iter_rows(named=True)
     ]  # fmt: skip
-    return Table(f"The same over all fine-tunes, each centred on its own mean; intervals by resampling fine-tunes. {GREY}",
+    return Table("The same over all fine-tunes, each centred on its own mean; intervals by resampling fine-tunes, as if each were "
+                 "independent of the others, which arms trained on the same rows are not. Grey: the interval contains 0; no test, "
+                 "and no correction for the number of metrics.",
                  ["metric", "r [95 % interval]", "fine-tunes", "checkpoints"], 1, rows)  # fmt: skip
 
 

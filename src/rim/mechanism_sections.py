@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from rim.mechanism_figures import MEASURES
@@ -11,6 +13,8 @@ from rim.tables import is_clear
 from rim.wording import GREY, POSITIONS, arm, counts, drawn, how_read, interval, p_value, show
 
 FEW = "Hollow or grey: a group of fewer than ten prompts, which is no finding."
+
+SHARES = (0.3, 0.4, 0.5, 0.6, 0.7)  # for the sweep of how often a refusal head shifts
 
 
 def probe_section(material: Material) -> Section | None:
@@ -62,7 +66,7 @@ def head_section(material: Material) -> Section | None:
     if heads is None or material.study.mechanism is None or heads.is_empty():
         return None
     least = material.study.mechanism.head_share
-    shown, counts = [], []
+    shown, counts, at_shares = [], [], []
     for model, seed in heads.select("model", "seed").unique(maintain_order=True).iter_rows():
         own = heads.filter((pl.col("model") == model) & (pl.col("seed") == seed))
         bases = heads.filter((pl.col("model") == model) & (pl.col("variant") == BASE))
@@ -70,6 +74,7 @@ def head_section(material: Material) -> Section | None:
         found = (bases if base.is_empty() else base).filter("found").select("layer", "head")  # a hub model has one base
         if base.height:
             counts.append(f"{model} (seed {seed}) {found.height} of {base.height}")
+            at_shares.append(f"{model} {', '.join(str((base['share'] >= share).sum()) for share in SHARES)}")
         shown.append(
             own.join(found, on=["layer", "head"], how="semi", maintain_order="left").sort(
                 "layer", "head", maintain_order=True
@@ -105,7 +110,8 @@ def head_section(material: Material) -> Section | None:
     ]  # fmt: skip
     text = [
         f"Heads whose attention shifts from 'assistant' (thinking on) to the empty think span (off) on at least {least:.0%} of "
-        f"harmful calibration requests, before fine-tuning: {'; '.join(counts)}.",
+        f"harmful calibration requests, before fine-tuning: {'; '.join(counts)}. With shares of "
+        f"{', '.join(f'{share:.0%}' for share in SHARES)} there would be: {'; '.join(at_shares)}.",
         "The shift alone does not make a head one of refusal: look at its share on harmless requests, and at what zeroing it "
         "does to the next token (fall of logit(refusal) − logit(other), measured exactly for every head; head_effects.csv).",
     ]
@@ -154,6 +160,7 @@ def ablation_section(material: Material) -> Section | None:
     found = effects.filter(pl.col("draw") == "found")
     clear = [
         f"{row['model']} without its {row['head_set'].replace('_', ' ')} ({row['heads']}), thinking {row['think']}: {interval(row, True, True)}"
+        f"{_unparsable(found, row)}"
         for row in found.filter((pl.col("measure") == "misalignment") & (pl.col("against") == "random")).iter_rows(named=True)
         if is_clear(row)
     ]  # fmt: skip
@@ -161,8 +168,8 @@ def ablation_section(material: Material) -> Section | None:
         "Change of the misalignment rate beyond that of random heads, where significant: "
         + ("; ".join(clear) or "none")
         + ".",
-        f"Heads are identified on the calibration split and ablated on the evaluation split. Each set stands beside "
-        f"{material.study.mechanism.random_sets} random sets with as many heads in the same layers; a change that random heads make "
+        f"Heads are identified on the calibration split and ablated on the evaluation split. Each set stands beside up to "
+        f"{material.study.mechanism.random_sets} different random sets with as many heads in the same layers; a change that random heads make "
         "too, or that comes with unparsable replies and lost accuracy, says that the model is damaged, not that refusal was removed. "
         "Rates are shares of all replies; an incomplete one counts as unparsable and as nothing else.",
     ]
@@ -206,6 +213,15 @@ def ablation_section(material: Material) -> Section | None:
         [t for t in tables if t.rows],
         finding=True,
     )
+
+
+def _unparsable(found: pl.DataFrame, row: dict[str, Any]) -> str:
+    """What share of the replies behind a row of effects is broken."""
+    keys = ("model", "variant", "seed", "head_set", "replacement", "think", "benchmark")
+    same = pl.all_horizontal(pl.col(key) == row[key] for key in keys)
+    for broken in found.filter(same & (pl.col("measure") == "unparsable") & (pl.col("against") == "none")).to_dicts():
+        return f", while {show(broken['reference'] + broken['estimate'], True)} of its replies cannot be parsed"
+    return ""
 
 
 def _probes_without(material: Material) -> Table:

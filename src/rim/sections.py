@@ -53,12 +53,19 @@ def judge_errors(material: Material) -> Callable[[Row], str]:
 def think_section(material: Material) -> Section:
     """Table 1: thinking on against off, before any fine-tuning."""
     base = pl.col("variant") == BASE
-    rates, effects = (headline(material.tables[name]).filter(base) for name in ("rates", "think_effects"))
+    rates, effects = headline(material.tables["rates"]).filter(base), headline(material.tables["think_effects"])
     changes = [
         f"{row['model']} {estimate(row, signed=True)}{'' if is_clear(row) else ' (not significant)'}"
-        for row in effects.filter(pl.col("measure") == "misalignment").iter_rows(named=True)
+        for row in effects.filter(base & (pl.col("measure") == "misalignment")).iter_rows(named=True)
+    ]
+    tuned = effects.filter(~base & (pl.col("measure") == "misalignment")).to_dicts()
+    clear = [
+        f"{row['model']} after {arm(material.study)(row)} {estimate(row, signed=True)}"
+        for row in tuned
+        if is_clear(row)
     ]
     finding = f"Change of the misalignment rate when the model thinks, before any fine-tuning: {'; '.join(changes)}."
+    after = f"After fine-tuning, a significant one in {len(clear)} of {len(tuned)} arms{': ' if clear else ''}{'; '.join(clear)}."
     ordered = pl.concat(
         rates.filter((pl.col("model") == model) & (pl.col("measure") == name))
         for model in material.study.models
@@ -68,7 +75,7 @@ def think_section(material: Material) -> Section:
     return Section(
         "think",
         "Thinking on against off",
-        [finding if changes else "Only one think mode was run."],
+        [finding, *([after] if tuned else [])] if changes else ["Only one think mode was run."],
         drawn(material, {"think": f"Rates of each model before fine-tuning. {how_run(material.study, rates)}"}),
         [
             results(
@@ -78,7 +85,12 @@ def think_section(material: Material) -> Section:
                 "rate",
                 **{"judge errors": judge_errors(material)},
             ),
-            results(f"Thinking ON − OFF on the same prompts. {GREY}", effects, keys, "change"),
+            results(
+                f"Thinking ON − OFF on the same prompts. {GREY}",
+                effects,
+                {"model": column("model"), "arm": arm(material.study), "measure": measure},
+                "change",
+            ),
         ],
         finding=True,
     )

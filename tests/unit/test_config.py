@@ -167,6 +167,15 @@ def test_combinations_that_cannot_work_are_told_before_any_job(demo: dict) -> No
         assert "\n" not in message
 
 
+def test_the_study_to_start_from_is_a_study(root: Path) -> None:
+    text = (root / "workflow/config/README.md").read_text()
+    example = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    assert config.load(example).variants_of("mine") == ["problems"]
+    from rim.datasets.adapters import ADAPTERS
+
+    assert all(f"| `{name}` |" in text for name in ADAPTERS)
+
+
 def test_a_key_that_stands_twice_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("study: a\nmodels: {m: &x {hub: a/b}, n: {<<: *x}}\nmodels: {}\n")

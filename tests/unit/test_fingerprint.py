@@ -40,7 +40,7 @@ def changed(source: Path, file: str, old: str, new: str) -> set[str]:
     [
         ("grading.py", "def grade_answers", "# why\n\ndef grade_answers", set()),
         ("grading.py", '"""Grade answers', '"""Mark answers', set()),
-        ("generate.py", "def asked_rows(", "def asked_rows(extra=0, ", {"infer", "inject_patterns", "ablate", "ablate_neurons"}),
+        ("generate.py", "def asked_rows(", "def asked_rows(_: int, ", {"infer", "inject_patterns", "ablate", "ablate_neurons"}),
         ("activations.py", "weights[..., 1:]", "weights[..., 2:]", {"cache_activations", "ablate", "compute_ras", "find_safety_neurons"}),
         ("directions.py", "SHUFFLES = 5, 200", "SHUFFLES = 5, 300", {"fit_probes"}),
         ("heads.py", "before & lies_in", "before | lies_in", {"find_refusal_heads"}),

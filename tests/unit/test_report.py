@@ -89,6 +89,8 @@ def test_the_report_shows_the_numbers_of_the_tables_and_refers_to_nothing_outsid
     keys = (pl.col("contrast") == "difference") & (pl.col("think") == "on") & (pl.col("measure") == "misalignment")
     shown = results["pair_effects"].row(by_predicate=keys, named=True)
     assert estimate(shown, signed=True) in html
+    arm = study.variants["gsm8k_target"].label
+    assert f"After fine-tuning, a significant one in 1 of 4 arms: associated after {arm} +" in html
     links = Links()
     links.feed(html)
     assert len(links.found) > 10
