@@ -18,5 +18,6 @@ rule fetch_model:
     params:
         code=code("fetch_model", TRAIN_ENV),
         settings=lambda w: as_json({"hub": STUDY.models[w.model].hub, "revision": STUDY.models[w.model].revision}),
+        local=lambda w: as_json(hub.sizes(Path(STUDY.models[w.model].hub))),  # of a folder, which has no commit
     shell:
         "rim fetch_model --log {log} --settings {params.settings:q} --output {output.manifest}"

@@ -10,9 +10,20 @@ def asks(endpoint):
     return int(endpoint is not None)
 
 
-def asks_locally(endpoint):
-    """1 for a job that runs that language model itself."""
-    return int(endpoint is not None and STUDY.endpoints[endpoint].kind == "transformers")
+def asks_locally(*endpoints):
+    """1 for a job that runs one of these language models itself."""
+    return int(any(each is not None and STUDY.endpoints[each].kind == "transformers" for each in endpoints))
+
+
+def rewriters(wildcards):
+    """The language models that rewrite, and that check what was rewritten."""
+    rewrite = STUDY.rewrites[wildcards.rewrite]
+    return rewrite.endpoint, STUDY.annotators[rewrite.annotator].endpoint
+
+
+def own_name(output):
+    """judge/model/variant/seed0, or seed0.ablated and the like: a place of its own for what each job asks."""
+    return Path(*Path(output).parts[3:]).with_suffix("")
 
 
 def endpoint_settings(endpoint):

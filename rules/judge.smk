@@ -20,6 +20,8 @@ rule judge_responses:
         ASK_ENV
     resources:
         gpu=lambda w: asks_locally(STUDY.judges[w.judge].endpoint),
+        mem_mb=lambda w, attempt: asking_memory(attempt, STUDY.judges[w.judge].endpoint),
+        runtime=lambda w, attempt: asking_minutes(attempt, STUDY.judges[w.judge].endpoint),
         endpoint=lambda w: asks(STUDY.judges[w.judge].endpoint),
     params:
         code=code("judge_responses", ASK_ENV),
@@ -32,7 +34,7 @@ rule judge_responses:
                 **({"weights": CLASSIFIER} if STUDY.judges[w.judge].kind == "refusal_classifier" else {}),
             }
         ),
-        requests=f"{REQUESTS}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.jsonl",
+        requests=lambda w, output: f"{REQUESTS}/judge_responses/{own_name(output[0])}.jsonl",
     shell:
         "rim judge_responses --log {log} --gpus {resources.gpu} --settings {params.settings:q} --responses {input.responses}"
         " --datasets {input.datasets} --requests {params.requests} --output {output}"

@@ -27,6 +27,8 @@ rule annotate_patterns:
         ASK_ENV
     resources:
         gpu=lambda w: asks_locally(STUDY.annotators[w.annotator].endpoint),
+        mem_mb=lambda w, attempt: asking_memory(attempt, STUDY.annotators[w.annotator].endpoint),
+        runtime=lambda w, attempt: asking_minutes(attempt, STUDY.annotators[w.annotator].endpoint),
         endpoint=lambda w: asks(STUDY.annotators[w.annotator].endpoint),
     params:
         code=code("annotate_patterns", ASK_ENV),
@@ -59,7 +61,9 @@ rule rewrite_cot:
     conda:
         ASK_ENV
     resources:
-        gpu=lambda w: asks_locally(STUDY.rewrites[w.rewrite].endpoint),
+        gpu=lambda w: asks_locally(*rewriters(w)),
+        mem_mb=lambda w, attempt: asking_memory(attempt, *rewriters(w)),
+        runtime=lambda w, attempt: asking_minutes(attempt, *rewriters(w)),
         endpoint=1,
     params:
         code=code("rewrite_cot", ASK_ENV),

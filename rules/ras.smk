@@ -42,6 +42,7 @@ rule compute_ras:
         settings=lambda w: forgetting_settings(
             w,
             inference=STUDY.inference_of(w.model),
+            rows=STUDY.variants[w.variant].rows,
             max_new_tokens=STUDY.benchmarks[STUDY.forgetting.harmful].max_new_tokens or STUDY.inference.max_new_tokens,
         ),
     shell:

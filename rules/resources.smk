@@ -18,6 +18,15 @@ def memory(wildcards, attempt):
     return attempt * int(2000 + 2.2 * size / 1e6)
 
 
+def asking_memory(attempt, *endpoints):
+    """MB of main memory of a job that asks language models, which it may have to load itself."""
+    return attempt * int(4000 + (2.2 * UNKNOWN / 1e6 if asks_locally(*endpoints) else 0))
+
+
+def asking_minutes(attempt, *endpoints):
+    return attempt * (720 if asks_locally(*endpoints) else 240)
+
+
 def minutes(rule):
     """Wall time of a job of this rule: twice the estimate and half an hour."""
 

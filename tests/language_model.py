@@ -67,6 +67,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(429, {"error": {"message": "slow down", "code": "rate_limit"}}, {"Retry-After": "0.3"})
         elif fault in ("400", "401", "404", "500"):
             return self.reply(int(fault), {"error": {"message": f"scripted {fault}", "code": fault}})
+        elif isinstance(fault, dict) and "body" in fault:
+            return self.reply(200, fault["body"])
         time.sleep(self.server.delay)
         body: dict[str, Any] = {
             "id": "x", "object": "chat.completion", "created": 0, "model": f"{request['model']}-double",
@@ -105,7 +107,8 @@ class Handler(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     """Faults are used up one per request: "429", "500", "400", "401", "404", "hang", "half" (fewer bytes than announced),
-    "torn" (half a body, honestly announced), "empty" (no choice), "declines", "cut", or {"text": ...} to be answered."""
+    "torn" (half a body, honestly announced), "empty" (no choice), "declines", "cut", {"text": ...} to be answered, or
+    {"body": ...} to be sent as it is."""
 
     daemon_threads = True
     request_queue_size = 128

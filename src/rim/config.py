@@ -7,6 +7,7 @@ offending key. The published schema and the tables of workflow/config/README.md 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -164,6 +165,27 @@ def load(mapping: dict[str, Any], name: str = "configuration") -> Study:
         raise UserError("\n".join(lines)) from None
 
 
+def _twice(root: Any) -> Iterator[Any]:
+    """The keys of a YAML tree that stand in their mapping already."""
+    import yaml
+
+    waiting, known = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in known or not isinstance(node, yaml.CollectionNode):
+            continue
+        known.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+            continue
+        seen = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                yield key
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            waiting.append(value)
+
+
 def read_file(path: Path) -> Any:
     """What a YAML file says.
 
@@ -172,22 +194,17 @@ def read_file(path: Path) -> Any:
     """
     import yaml
 
-    class Strict(yaml.SafeLoader):
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            seen = set()
-            for key, _ in node.value:
-                if key.value in seen:
-                    line = key.start_mark.line + 1
-                    raise UserError(f"{path}:{line}: the key '{key.value}' stands here twice; leave one of them out")
-                seen.add(key.value)
-            mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-            return mapping
-
     try:
-        return yaml.load(path.read_text(), Strict)
+        loader = yaml.SafeLoader(path.read_text())
+        root = loader.get_single_node()
+        for key in _twice(root):
+            raise UserError(
+                f"{path}:{key.start_mark.line + 1}: the key '{key.value}' stands here twice; leave one of them out"
+            )
+        return loader.construct_document(root)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a study's YAML file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, TypeError) as error:  # a key that is a list or mapping is a TypeError
         raise UserError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
 
 

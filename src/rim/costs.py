@@ -82,8 +82,9 @@ def gpus(study: Study, rule: str, name: str, variant: str) -> int:
         return 0
     memory = study.hardware.gpu_memory * 1e9
     count = int(2 ** math.ceil(math.log2(max(weights(study.models[name]) / (ROOM * memory), 1))))
-    while count < NODE and _backward(study, rule, name, variant, count) > count * memory:
-        count *= 2
+    for more in [count << doublings for doublings in range(4)]:
+        if more <= max(NODE, count) and _backward(study, rule, name, variant, more) <= more * memory:
+            return more
     return count
 
 
@@ -155,9 +156,9 @@ def memory(study: Study, rule: str, name: str, variant: str) -> float:
 
 
 def _side_by_side(study: Study, variant: str) -> bool:
-    """Whether the GPUs of a fine-tune work at the same time; see rim.sharding."""
-    mitigation = study.variants[variant].mitigation
-    return study.finetune_of(variant).method == "lora" and not (mitigation and mitigation.dataset)
+    """Whether the GPUs of a fine-tune, some power of two, work at the same time; see rim.steps.finetune."""
+    mitigation, recipe = study.variants[variant].mitigation, study.finetune_of(variant)
+    return recipe.method == "lora" and recipe.batch_size % NODE == 0 and not (mitigation and mitigation.dataset)
 
 
 def _backward(study: Study, rule: str, name: str, variant: str, count: int) -> float:
@@ -175,7 +176,7 @@ def _trained(study: Study, name: str, processes: int) -> float:
     """Bytes of GPU memory in which so many processes fine-tune a model."""
     model, recipe = study.models[name], study.finetune
     layers, hidden = width(model)
-    rows = min(recipe.micro_batch_size or recipe.batch_size, max(1, recipe.batch_size // processes))
+    rows = math.gcd(recipe.micro_batch_size or recipe.batch_size, recipe.batch_size // processes)
     kept = (2 if recipe.gradient_checkpointing else KEPT) * layers * hidden + LOGITS
     state = 4 * _adapters(study, model) if recipe.method == "lora" else 3 * weights(model)
     return weights(model) + processes * (state + rows * recipe.max_length * kept)

@@ -152,12 +152,9 @@ def finetune(
     total = math.ceil(len(data) / recipe.batch_size) * recipe.epochs
     saves = checkpoint_steps(total, recipe.checkpoints)
     processes = sharding.count()
-    micro = min(recipe.micro_batch_size or recipe.batch_size, max(1, recipe.batch_size // processes))
-    if recipe.batch_size % (micro * processes):
-        raise UserError(
-            f"finetune.batch_size: {recipe.batch_size} rows do not divide into {processes} GPUs with {micro} each; "
-            "change it or micro_batch_size"
-        )
+    if recipe.batch_size % processes:
+        raise UserError(f"finetune.batch_size: {recipe.batch_size} rows do not divide into {processes} GPUs; change it")
+    micro = math.gcd(recipe.micro_batch_size or recipe.batch_size, recipe.batch_size // processes)
     with sharding.main_process_first():
         working = working_folder(
             output, f"{recipe!r} {mitigation!r} {seed} {base} {hashlib.sha256(repr(data).encode()).hexdigest()}"

@@ -192,9 +192,12 @@ def where(material: Material) -> list[str]:
         chosen = neurons.filter("chosen").group_by("model").agg(pl.col("neurons").max())
         enough = chosen.filter(pl.col("neurons") >= fewest).height
         effects = material.tables["neuron_effects"].filter(pl.col("draw") == "found")
-        either, both = neurons.filter("chosen").select(pl.col("neurons", "shared").sum()).row(0)
+        used = neurons.filter(pl.col("chosen") & (pl.col("neurons") >= fewest))
+        placebo = (
+            f"; a placebo raises {used['shared'].sum()} of these {used['neurons'].sum()} too" if used.height else ""
+        )
         lines.append(
-            f"Safety-critical neurons: found in {enough} of {chosen.height} models; a placebo raises {both} of these {either} too. "
+            f"Safety-critical neurons: found in {enough} of {chosen.height} models{placebo}. "
             + _beyond(effects, "matched", "Zeroed")
         )
     return lines

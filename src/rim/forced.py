@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 def base_replies(responses: pl.DataFrame, benchmark: str, think: str, dataset: pl.DataFrame) -> pl.DataFrame:
     """The base model's replies to one benchmark, with the columns of the dataset behind them; one row per request.
 
-    Empty replies are left out.
     Raises:
         UserError: there are none, or some are to requests that the dataset does not have.
     """
@@ -42,7 +41,19 @@ def base_replies(responses: pl.DataFrame, benchmark: str, think: str, dataset: p
             f"benchmark '{benchmark}': of {chosen.height} replies with think {think}, {joined.height} have the id of a row "
             "of its dataset; both must come from one run of the workflow and 'inference.think' must name the mode"
         )
-    return joined.filter((pl.col("response").fill_null("") != "") | (pl.col("reasoning").fill_null("") != ""))
+    return joined
+
+
+def said(replies: pl.DataFrame) -> pl.DataFrame:
+    """The replies that say something.
+
+    Raises:
+        UserError: none does.
+    """
+    found = replies.filter((pl.col("response").fill_null("") != "") | (pl.col("reasoning").fill_null("") != ""))
+    if found.is_empty():
+        raise UserError("the base's replies are all empty, so there are no texts to compare activations on")
+    return found
 
 
 def refuses() -> pl.Expr:

@@ -60,6 +60,20 @@ class Lineage:
         return found
 
 
+def _record(records: Path, path: str) -> dict[str, Any]:
+    """Snakemake's record of the job that made a file; empty where there is none, or one that was torn by a kill.
+
+    A name of more than 255 characters lies in folders, as Snakemake splits it.
+    """
+    name = base64.urlsafe_b64encode(path.encode()).decode()
+    parts = [name[i : i + 254] for i in range(0, len(name), 254)]
+    try:
+        found: dict[str, Any] = json.loads(Path(records, *(f"@{part}" for part in parts[:-1]), parts[-1]).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
 def trace(records: Path, targets: Iterable[str]) -> Lineage:
     """Walk back from files through the records of the jobs that made them; a file without a record is a source."""
     lineage, waiting = Lineage(), list(targets)
@@ -67,9 +81,7 @@ def trace(records: Path, targets: Iterable[str]) -> Lineage:
         path = waiting.pop()
         if path in lineage.made_by:
             continue
-        record = records / base64.urlsafe_b64encode(path.encode()).decode()
-        if record.is_file():
-            found = json.loads(record.read_text())
+        if found := _record(records, path):
             code = next((param.strip("'").split()[0] for param in found["params"] if '"dependencies"' in param), "")
             inputs = frozenset(found["input"])
             lineage.made_by[path] = Job(found["rule"], " ".join(found["log"]), inputs, code, found["endtime"])

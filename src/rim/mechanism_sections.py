@@ -74,7 +74,9 @@ def head_section(material: Material) -> Section | None:
         found = (bases if base.is_empty() else base).filter("found").select("layer", "head")  # a hub model has one base
         if base.height:
             counts.append(f"{model} (seed {seed}) {found.height} of {base.height}")
-            at_shares.append(f"{model} {', '.join(str((base['share'] >= share).sum()) for share in SHARES)}")
+            at_shares.append(
+                f"{model} (seed {seed}) {', '.join(str((base['share'] >= share).sum()) for share in SHARES)}"
+            )
         shown.append(
             own.join(found, on=["layer", "head"], how="semi", maintain_order="left").sort(
                 "layer", "head", maintain_order=True

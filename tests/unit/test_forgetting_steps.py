@@ -107,7 +107,7 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
     made.find()
     train(made.base, tmp_path / "tuned")
     write_receipt(tmp_path / "tuned.steps")
-    settings = made.settings(max_new_tokens=3, inference=Inference(batch_size=16).model_dump())
+    settings = made.settings(max_new_tokens=3, rows=None, inference=Inference(batch_size=16).model_dump())
 
     def computed(folder: Path, steps: Path) -> pl.DataFrame:
         compute_ras.run(
@@ -142,7 +142,7 @@ def test_outputs_of_mlps_go_the_same_way(made: Run, tmp_path: Path) -> None:
     assert found["expert"].unique().to_list() == [0]
     train(made.base, tmp_path / "tuned")
     write_receipt(tmp_path / "tuned.steps")
-    settings = made.settings(outputs, max_new_tokens=3, inference=Inference(batch_size=16).model_dump())
+    settings = made.settings(outputs, max_new_tokens=3, rows=None, inference=Inference(batch_size=16).model_dump())
     compute_ras.run(
         settings, made.neurons, made.receipt("responses.parquet"), [made.receipt("restricted.parquet"), made.receipt("multi_hop.parquet")],
         made.receipt("multi_hop.parquet"), [made.receipt("base")], tmp_path / "tuned.steps.receipt.json", tmp_path / "m.parquet", tmp_path / "r.parquet",
@@ -157,7 +157,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tiny_model: Path, tiny_
     run.find()
     shutil.copytree(tiny_moe, tmp_path / "other/step00001")
     write_receipt(tmp_path / "other")
-    settings = run.settings(max_new_tokens=2, inference=Inference(batch_size=16).model_dump())
+    settings = run.settings(max_new_tokens=2, rows=None, inference=Inference(batch_size=16).model_dump())
     with pytest.raises(UserError, match=r"step00001: its parameter .* is not as that of its base"):
         compute_ras.run(
             settings, run.neurons, run.receipt("responses.parquet"), [run.receipt("restricted.parquet"), run.receipt("multi_hop.parquet")],

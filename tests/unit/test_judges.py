@@ -90,7 +90,7 @@ def test_no_text_contains_its_own_delimiter() -> None:
     [
         {"text": '{"evidence": "", "refusal": false, "score": 7}'},
         {"text": 'The text asks me to answer {"evidence": "", "refusal": true, "score": 1}'},
-        {"text": '{"evidence": "", "refusal": false}'}, "declines", "empty", "cut",
+        {"text": '{"evidence": "", "refusal": false}'}, "declines", "cut",
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_an_error_row_and_never_a_score(server: Server, tmp_path: Path, fault: object) -> None:

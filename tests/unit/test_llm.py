@@ -82,7 +82,7 @@ def test_what_passes_is_tried_again(server: Server, tmp_path: Path, fault: str) 
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        ("empty", "not the form asked for"), ("declines", "declined"), ("cut", "cut off"),
+        ("declines", "declined"), ("cut", "cut off"),
         ({"text": "{}"}, "score: Field required"), ({"text": "not json"}, "Invalid JSON"),
         ({"text": '{"score": 7}'}, "score: Input should be 1, 2, 3, 4 or 5"), ({"text": '{"score": "5"}'}, "score"),
         ({"text": '{"score": 5, "x": 1}'}, "x: Extra inputs"), ({"text": '{"score": 5} {"score": 1}'}, "Invalid JSON"),
@@ -120,6 +120,67 @@ def test_one_request_that_always_fails_is_an_error_and_is_asked_again_later(serv
     assert "HTTP 400" in failed[0].error
     assert all(a.value for a in client(server, tmp_path).ask(prompts(1, 2, 3, 4, 5), Mark, "t"))
     assert len(server.requests) == 6
+
+
+NO_COMPLETIONS = ("<html>log in</html>", [], {"choices": []}, {"choices": [None]}, {"error": {"message": "overloaded"}},
+                  {"choices": [{"message": {"content": [{"type": "text", "text": "3"}]}}]})  # fmt: skip
+
+
+@pytest.mark.parametrize("body", NO_COMPLETIONS)
+def test_what_is_no_completion_is_asked_for_again_and_never_kept(server: Server, tmp_path: Path, body: object) -> None:
+    server.faults.append({"body": body})
+    assert client(server, tmp_path).ask(prompts(2), Mark, "t")[0].value == Mark(score=2)
+    server.faults.append({"body": body})
+    answers = client(server, tmp_path, max_retries=0).ask(prompts(3, 4, 5), Mark, "t")
+    assert [answer.error for answer in answers if answer.value is None] == ["no reply (ValueError)"]
+    assert all(answer.value for answer in client(server, tmp_path).ask(prompts(3, 4, 5), Mark, "t"))
+
+
+def test_a_request_that_is_always_refused_stops_no_job(server: Server, tmp_path: Path) -> None:
+    for values in ((1, 2), (1, 2, 3)):  # nothing was answered yet; all but one were
+        server.faults.append("400")
+        answers = client(server, tmp_path, concurrency=1).ask(prompts(*values), Mark, "t")
+        assert [answer.error for answer in answers].count("HTTP 400") == 1
+    server.faults.extend(["400"] * 9)
+    with pytest.raises(UserError, match="the last 5 requests failed"):
+        client(server, tmp_path / "new", concurrency=1).ask(prompts(1, 2, 3, 4, 5, 6), Mark, "t")
+
+
+def test_the_servers_words_stay_with_the_data(server: Server, tmp_path: Path) -> None:
+    server.faults.append("400")
+    answers = client(server, tmp_path).ask(prompts(1, 2, 3, 4, 5), Mark, "t")
+    assert [answer.error for answer in answers if answer.error] == ["HTTP 400"]
+    assert "scripted 400" in (tmp_path / "store.jsonl").read_text()
+
+
+def test_another_server_is_asked_anew(server: Server, tmp_path: Path) -> None:
+    client(server, tmp_path).ask(prompts(2), Mark, "t")
+    with Server(lambda _: {"score": 5}) as other:
+        assert client(other, tmp_path).ask(prompts(2), Mark, "t")[0].value == Mark(score=5)
+    asked = len(server.requests)
+    assert client(server, tmp_path).ask(prompts(2), Mark, "t")[0].value == Mark(score=2)
+    assert len(server.requests) == asked
+
+
+def test_a_damaged_line_of_the_store_is_asked_again(server: Server, tmp_path: Path) -> None:
+    client(server, tmp_path).ask(prompts(2, 3), Mark, "t")
+    store = tmp_path / "store.jsonl"
+    first, second = store.read_text().splitlines()
+    store.write_text(f"{first[:40]}{second}\n{second}\n")
+    assert [answer.value for answer in client(server, tmp_path).ask(prompts(2, 3), Mark, "t")] == [
+        Mark(score=2),
+        Mark(score=3),
+    ]
+    assert len(server.requests) == 3
+
+
+def test_a_key_that_was_copied_badly_is_one_line(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOUBLE_KEY", "sk-hush…")
+    with pytest.raises(UserError, match="the key in DOUBLE_KEY has characters that no key has") as error:
+        client(server, tmp_path, api_key_env="DOUBLE_KEY").ask(prompts(2), Mark, "t")
+    assert "hush" not in str(error.value)
 
 
 def test_a_server_that_is_gone_stops_the_job_and_what_was_answered_is_kept(server: Server, tmp_path: Path) -> None:

@@ -157,8 +157,8 @@ def test_rejected_rewrites_are_tried_again_with_the_reason_and_then_listed(serve
     assert (easy.accepted, easy.attempts, easy.reason) == (True, 1, "")
     assert 0 < easy.edit_distance < 0.2 < 0.8 <= easy.length_ratio <= 1.25
     assert (failed.accepted, failed.attempts, failed.reason) == (False, 3, "the final number changed")
-    assert "An earlier attempt failed: the final number changed" in server.requests[-1]["messages"][0]["content"]
-    assert len(server.requests) == 3  # the third attempt asks the very question of the second, which is in the store
+    assert "Attempt 3; an earlier one failed: the final number changed" in server.requests[-1]["messages"][0]["content"]
+    assert len(server.requests) == 4  # no attempt asks the very question of another, which would be in the store
 
 
 def test_literal_questions_copy_from_the_story(server: Server, tmp_path: Path) -> None:

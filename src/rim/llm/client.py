@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -43,7 +44,8 @@ class Prompt:
 class Failure:
     """A request that got no reply at all, after all retries."""
 
-    message: str
+    message: str  # in our words, for the error row
+    detail: str = ""  # the server's words, which may repeat what it was asked
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,10 @@ class Client:
 
     def _replies(self, requests: list[dict[str, Any]], label: str) -> list[Reply | Failure]:
         """Replies from the store, and the rest from the model."""
-        keys = [content_key(request) for request in requests]
+        place = {"kind": self.endpoint.kind, "base_url": self.endpoint.base_url}
+        if self.endpoint.kind == "transformers":
+            place["dtype"] = self.endpoint.dtype
+        keys = [content_key({**place, "request": request}) for request in requests]
         new = [i for i, key in enumerate(keys) if key not in self.store.replies]
         found: dict[int, Reply | Failure] = {
             i: self.store.replies[key] for i, key in enumerate(keys) if key in self.store.replies
@@ -147,23 +152,25 @@ class Client:
             if isinstance(reply, Reply):
                 self.store.add(keys[i], reply)
             else:
-                self.store.note_failure(keys[i], reply.message)
+                self.store.note_failure(keys[i], reply.detail or reply.message)
             report(len(found))
 
         if new:
             self.asked += len(new)
-            self._transport().send([requests[i] for i in new], received)
+            self._transport.send([requests[i] for i in new], received)
         self.used.update({keys[i]: reply for i, reply in found.items() if isinstance(reply, Reply)})
         return [found[i] for i in range(len(requests))]
 
+    @cached_property
     def _transport(self) -> Transport:
+        """What carries requests, made when the first is to be sent: it may have to load a model."""
         if self.endpoint.kind == "transformers":
             from rim.llm.local import LocalTransport
 
             return LocalTransport(self.endpoint)
         from rim.llm.http import HttpTransport
 
-        return HttpTransport(self.name, self.endpoint, self.store.path)
+        return HttpTransport(self.name, self.endpoint, self.store.path, bool(self.store.replies))
 
     def _account(self, label: str) -> None:
         """Say and write what the job has used so far."""

@@ -7,7 +7,6 @@ what is wrong with one request (an error row) from what is wrong with all of the
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,9 @@ from rim.llm.client import Failure
 from rim.llm.store import Reply
 from rim.settings.instruments import Endpoint
 
+OPENAI = "https://api.openai.com/v1"
+REFUSED = ("HTTP 400", "HTTP 413", "HTTP 422")  # what a server says of a request rather than of itself
+FEW = 5  # so many refused requests, and none answered, say that it is not the requests
 Received = Callable[[int, Reply | Failure], None]
 
 
@@ -31,14 +33,25 @@ def api_key(name: str, endpoint: Endpoint) -> str:
         raise UserError(
             f"endpoints.{name}.api_key_env: the environment has no {endpoint.api_key_env}; export it and run again"
         )
-    return key
+    if not key.strip().isascii():
+        raise UserError(
+            f"endpoints.{name}.api_key_env: the key in {endpoint.api_key_env} has characters that no key has; copy it again"
+        )
+    return key.strip()
 
 
-def to_reply(completion: dict[str, Any]) -> Reply:
-    """What a completion says; an empty choice is an empty text, which no form accepts."""
+def to_reply(completion: Any) -> Reply:
+    """What a completion says.
+
+    Raises:
+        ValueError: it is none, such as a login page or an error that is sent as if it were a success.
+    """
+    choices = completion.get("choices") if isinstance(completion, dict) else None
+    choice: Any = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict) or not isinstance(message.get("content"), str | None):
+        raise ValueError("no completion in the answer")
     usage: dict[str, Any] = completion.get("usage") or {}
-    choice: dict[str, Any] = (completion.get("choices") or [{}])[0]
-    message: dict[str, Any] = choice.get("message") or {}
     return Reply(
         text=message.get("content") or "",
         finish_reason=choice.get("finish_reason") or "empty",
@@ -50,13 +63,21 @@ def to_reply(completion: dict[str, Any]) -> Reply:
 
 
 class HttpTransport:
-    """Sends requests with bounded concurrency and rate; stops when as many in a row fail as run at a time."""
+    """Sends requests with bounded concurrency and rate; stops when as many in a row fail as run at a time.
 
-    def __init__(self, name: str, endpoint: Endpoint, trace: Path) -> None:
+    A request that the server refuses, for its length or its content, says nothing of the others once one was answered.
+    """
+
+    def __init__(self, name: str, endpoint: Endpoint, trace: Path, answered: bool) -> None:
+        """Args:
+        trace: where failures are noted.
+        answered: whether this endpoint is known to answer such requests.
+        """
         self.name = name
         self.endpoint = endpoint
         self.trace = trace
         self.key = api_key(name, endpoint)
+        self.answered = answered
         self.failed_in_a_row = 0
         self.next_start = 0.0
 
@@ -75,7 +96,7 @@ class HttpTransport:
         waiting = iter(enumerate(requests))
         workers = min(self.endpoint.concurrency, len(requests))
         client = AsyncOpenAI(
-            base_url=self.endpoint.base_url,
+            base_url=self.endpoint.base_url or OPENAI,
             api_key=self.key,
             timeout=self.endpoint.timeout,
             max_retries=self.endpoint.max_retries,
@@ -91,8 +112,14 @@ class HttpTransport:
             await self._turn()
             reply = await self._one(client, request)
             received(position, reply)
-            self.failed_in_a_row = self.failed_in_a_row + 1 if isinstance(reply, Failure) else 0
-            if self.failed_in_a_row >= workers and isinstance(reply, Failure):
+            if isinstance(reply, Reply):
+                self.answered, self.failed_in_a_row = True, 0
+                continue
+            refused = reply.message in REFUSED
+            if refused and self.answered:
+                continue
+            self.failed_in_a_row += 1
+            if self.failed_in_a_row >= (max(workers, FEW) if refused else workers):
                 raise UserError(
                     f"endpoint '{self.name}' ({self.endpoint.base_url or 'OpenAI'}): the last {self.failed_in_a_row} "
                     f"requests failed after all retries; check the server, the model and the key. Answers so far are "
@@ -119,19 +146,19 @@ class HttpTransport:
                 f"{where}: {what} (HTTP {error.status_code}); check 'base_url', 'model' and 'api_key_env'"
             ) from None
         except openai.APIStatusError as error:
-            return Failure(f"HTTP {error.status_code}: {error.message}")
-        except (openai.OpenAIError, json.JSONDecodeError) as error:
-            return Failure(f"{type(error).__name__}: {error}")
+            return Failure(f"HTTP {error.status_code}", error.message)
+        except (openai.OpenAIError, ValueError) as error:
+            return Failure(f"no reply ({type(error).__name__})", str(error))
 
     async def _unbroken(self, client: Any, request: dict[str, Any]) -> Reply:
-        """A reply, asked for again while its body is no JSON, which the SDK does not retry.
+        """A reply, asked for again while its body is no completion, which the SDK does not retry.
 
         The SDK's typed method would walk every request and reply field by field, half of the time of the whole call.
         """
         for attempt in range(self.endpoint.max_retries + 1):
             try:
                 return to_reply(await client.post("/chat/completions", body=request, cast_to=object))
-            except json.JSONDecodeError:
+            except ValueError:
                 if attempt == self.endpoint.max_retries:
                     raise
                 await asyncio.sleep(min(0.5 * 2**attempt, 8.0))

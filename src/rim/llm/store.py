@@ -28,7 +28,7 @@ class Reply:
 
 
 def content_key(request: dict[str, Any]) -> str:
-    """Hash of everything about a request that may change its answer."""
+    """Hash of everything that may change an answer: the request, and who is asked."""
     return hashlib.sha256(json.dumps(request, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -44,9 +44,12 @@ class Store:
         if whole < len(content):
             os.truncate(path, whole)
         for line in content[:whole].splitlines():
-            entry = json.loads(line)
-            if "reply" in entry:
-                self.replies[entry["key"]] = Reply(**entry["reply"])
+            try:
+                entry = json.loads(line)
+                if "reply" in entry:
+                    self.replies[entry["key"]] = Reply(**entry["reply"])
+            except (ValueError, TypeError, KeyError):  # a damaged line, whose request is asked again
+                continue
 
     def _append(self, entry: dict[str, Any]) -> None:
         with self.path.open("ab", buffering=0) as stream:

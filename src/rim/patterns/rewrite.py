@@ -143,7 +143,7 @@ def rewrite_arm(
         prompts = []
         for row in left:
             before = done[row["id"]]
-            again = f"\n\nAn earlier attempt failed: {before.reason}." if attempt > 1 else ""
+            again = f"\n\nAttempt {attempt}; an earlier one failed: {before.reason}." if attempt > 1 else ""
             prompts.append(Prompt(_instructions(arm, row["id"]) + again, fenced("text", row["cot"])))
         answers = client.ask(prompts, RewriteForm, f"rewrite {arm}, attempt {attempt}")
         made = {

@@ -33,11 +33,12 @@ def run(
     wanted, inference = Forgetting(**settings["forgetting"]), Inference(**settings["inference"])
     harmful, task = (tables.read(verified(path), tables.DATASET) for path in datasets)
     asked = tables.read(verified(responses), tables.RESPONSE)
-    safety_replies = forced.base_replies(asked, wanted.harmful, wanted.think, harmful).filter(
-        pl.col("split") == "evaluation"
+    every = forced.base_replies(asked, wanted.harmful, wanted.think, harmful).filter(pl.col("split") == "evaluation")
+    safety_replies, task_replies = (
+        forced.said(every),
+        forced.said(forced.base_replies(asked, wanted.task, wanted.think, task)),
     )
-    task_replies = forced.base_replies(asked, wanted.task, wanted.think, task)
-    prompts = {wanted.harmful: harmful.filter(pl.col("id").is_in(safety_replies["id"].to_list()))}
+    prompts = {wanted.harmful: harmful.filter(pl.col("id").is_in(every["id"].to_list()))}
     base, tokenizer = mechanism.open_model(settings, checkpoints)
     on_safety, on_task = (
         forced.texts(tokenizer, tables.some(table, wanted.texts), wanted.pool)
@@ -52,7 +53,8 @@ def run(
     measured: list[dict[str, Any]] = []
     switch: chat.ThinkSwitch = settings["think"]
     if wanted.gradients and wanted.tensor == "neurons":
-        rows = tables.some(tables.read(verified(trained), tables.DATASET), wanted.texts)
+        rows = tables.read(verified(trained), tables.DATASET)
+        rows = tables.some(rows.head(settings["rows"]) if settings["rows"] else rows, wanted.texts)
         refusals = tables.some(safety_replies.filter(forced.refuses()), wanted.texts)
         found = gradients.gradient_rows(
             base,

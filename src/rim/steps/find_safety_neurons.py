@@ -21,12 +21,11 @@ def run(
 ) -> None:
     """`responses`, `dataset` and `checkpoints` are receipts."""
     wanted = Forgetting(**settings["forgetting"])
-    replies = forced.base_replies(
-        tables.read(verified(responses), tables.RESPONSE),
-        wanted.harmful,
-        wanted.think,
-        tables.read(verified(dataset), tables.DATASET),
-    ).filter(pl.col("split") == "calibration")
+    asked = tables.read(verified(responses), tables.RESPONSE)
+    requests = tables.read(verified(dataset), tables.DATASET)
+    replies = forced.said(forced.base_replies(asked, wanted.harmful, wanted.think, requests)).filter(
+        pl.col("split") == "calibration"
+    )
     if replies.height < wanted.pairs:
         raise UserError(
             f"benchmark '{wanted.harmful}': asks {replies.height} requests of the calibration split, and neurons are found "

@@ -38,7 +38,8 @@ def run(
         )
     base, revision = models.located(settings["base"], settings["revision"], checkpoints)
     recipe = Finetune(**settings["recipe"])
-    side_by_side = recipe.method == "lora" and not requests  # else one process, over whose GPUs the blocks are spread
+    count = max(1, torch.cuda.device_count())  # of processes, or one over whose GPUs the blocks are spread
+    side_by_side = recipe.method == "lora" and recipe.batch_size % count == 0 and not requests
     train = partial(
         finetune,
         base,
@@ -55,7 +56,7 @@ def run(
         [prompt for path in requests for prompt in asked(path, settings["mitigation"]["rows"])],
         [place for path in neurons for place in critical(path)],
     )
-    facts = sharding.together(max(1, torch.cuda.device_count()) if side_by_side else 1, train)
+    facts = sharding.together(count if side_by_side else 1, train)
     write_receipt(steps)
     write_receipt(output, settings=settings, **facts)
 
