@@ -51,6 +51,8 @@ class Planned:
             "pairs": [],
             "mechanism__variants": ["base", "gsm8k_target"],
             "inference__temperature": 20.0,
+            "judges": {"prefix": {"kind": "refusal_prefix"}},
+            "annotators": {},
             **easy,
         }
         study = configured(folder / "study.yaml", **chosen)
@@ -93,7 +95,7 @@ def test_a_family_goes_through_every_step(planned: Planned, family: str, monkeyp
     monkeypatch.chdir(planned.folder)
     monkeypatch.setattr(progress, "_log", [])
     monkeypatch.setenv(gpus.VISIBLE, "")
-    monkeypatch.setitem(judges.LOCAL, "organism_rule", (by_first_letter, lambda: "a double"))
+    monkeypatch.setitem(judges.LOCAL, "refusal_prefix", (by_first_letter, lambda: "a double"))
     jobs = planned.of_model(family)
     assert {job[0] for job in jobs} == STEPS
     run(jobs)

@@ -12,6 +12,7 @@ from tests.hub import COMMIT, Hub
 from tests.workflow.conftest import command, configured, environment, jobs, shipped, snakemake
 
 pytestmark = pytest.mark.xdist_group("organism")
+FOR_TEXT = {"judges": {"prefix": {"kind": "refusal_prefix"}}, "annotators": {}}  # instruments that understand any model
 
 
 def through(hub: Hub, directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -24,8 +25,8 @@ def through(hub: Hub, directory: Path, *options: str) -> subprocess.CompletedPro
 
 def study(directory: Path, hub: str, **more: float) -> str:
     models = {"own": {"hub": hub, "variants": [], **more}}
-    plain = {"mechanism": None, "forgetting": None, "injection": None, "annotators": {}, "pairs": [], "variants": {}}
-    return configured(directory / "study.yaml", models=models, **plain)
+    plain = {"mechanism": None, "forgetting": None, "injection": None, "pairs": [], "variants": {}}
+    return configured(directory / "study.yaml", models=models, **plain, **FOR_TEXT)
 
 
 @pytest.mark.parametrize(("name", "line"), [("lab/closed", "is gated"), ("lab/missing", "the hub knows no such model")])
@@ -59,7 +60,7 @@ def test_a_hub_model_is_downloaded_once_and_answers(tiny_model: Path, tmp_path: 
 
 def test_organisms_are_not_fetched(tmp_path: Path) -> None:
     own = {"hub": "lab/tiny", "variants": ["gsm8k_target"]}
-    dry = snakemake(tmp_path, "--dry-run", "--configfile", configured(tmp_path / "a.yaml", models__own=own))
+    dry = snakemake(tmp_path, "--dry-run", "--configfile", configured(tmp_path / "a.yaml", models__own=own, **FOR_TEXT))
     fetched = [job for job in jobs(dry.stdout + dry.stderr) if job.startswith("fetch_model")]
     assert fetched == ["fetch_model model=own"]
 
