@@ -12,9 +12,10 @@ A third of the peak is taken to be reached (EFFICIENCY), and 30 ms to be what la
 A batch steps until its longest reply ends: the bound on new tokens for a model that thinks in tags, at most 1024 for others.
 
 Memory is weights plus, for generation, the keys and values of a full batch at that length; for adapters, on each GPU, their
-16 bytes of state per parameter and the activations of a micro-batch. Widths are those of a typical transformer of size A:
-layers = (A / 67,500)^(1/3), hidden = 75 layers, 1024 numbers per key or value. A job gets as many GPUs, a power of two, as
-keep the weights in two thirds of their memory, and to train adapters as hold what that takes, up to 8. On disk: the weights once, adapters of 0.05 % of P per rank (0.13 % in a
+16 bytes of state per parameter and the activations of a micro-batch; for gradients of neurons those of TOKENS tokens. Widths
+are those of a typical transformer of size A: layers = (A / 67,500)^(1/3), hidden = 75 layers, 1024 numbers per key or value. A
+job gets as many GPUs, a power of two, as keep the weights in two thirds of their memory, and for a backward pass the next
+count up to 8 that holds what it takes, if one does. On disk: the weights once, adapters of 0.05 % of P per rank (0.13 % in a
 mixture, whose experts all have one) in 4 bytes per checkpoint, and activation caches. Expect the truth within a factor of
 two or three, and look at the second table after the first model.
 """
