@@ -250,9 +250,9 @@ def _reach(material: Material) -> list[str]:
     organisms = [name for name, model in study.models.items() if model.organism]
     if organisms:
         planted = [name for name, model in study.models.items() if model.organism and model.organism.association]
+        who = "All models" if len(organisms) == len(study.models) else ", ".join(organisms)
         lines.append(
-            f"{', '.join(organisms)}: tiny model organisms trained here. The association of effort-minimizing thinking with "
-            f"going along was planted in {', '.join(planted) or 'none of them'}. They test the method, not real models, and are "
-            "never compared with the paper's."
+            f"{who}: tiny model organisms trained here, with an association planted in {', '.join(planted) or 'none'}. They test "
+            "the method, not real models, and are never compared with the paper's."
         )
     return lines
