@@ -39,9 +39,8 @@ def gradient_rows(
     """
     if not safety:
         return
-    refusing = list(
-        neuron_gradients(anatomy, safety, batch_size)
-    )  # in the model's own type: they are as large as its MLPs
+    # kept in the model's own type: they are as large as its MLPs
+    refusing = list(neuron_gradients(anatomy, safety, batch_size))
     products = [
         [(first * second).sum(1).numpy() for first, second in ((a, b), (a, a), (b, b))]
         for kept, learning in zip(refusing, neuron_gradients(anatomy, task, batch_size), strict=True)

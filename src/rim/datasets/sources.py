@@ -113,9 +113,8 @@ def read_hub(name: str, config: str | None, split: str, revision: str | None) ->
         commit = revision or "unknown"
     try:
         table = datasets.load_dataset(name, config, split=split, revision=None if commit == "unknown" else commit)
-    except (
-        Exception
-    ) as error:  # of the hub's client, of datasets, or of what carries them, which are not OSErrors alike
+    # of the hub's client, of datasets, or of what carries them: their errors have no type in common
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"hub dataset '{name}': cannot be loaded ({reason}); check the name and the network, log in with `hf auth login` if it is gated, or give the source a local 'path'"
