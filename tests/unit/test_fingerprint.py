@@ -1,37 +1,46 @@
+"""Fingerprints: refactoring of any kind changes none, a change of what is computed changes that of every step it reaches."""
+
+import ast
+import random
+import re
 import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from rim import fingerprint as module
+from rim.fingerprint import Reference, fingerprint
 
 STEPS = sorted(path.stem for path in (module.SOURCE / "steps").glob("[a-z]*.py"))
+REAL = module.SOURCE
 
 
 @pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the package that fingerprints are taken over."""
     copy = tmp_path / "rim"
-    shutil.copytree(module.SOURCE, copy)
+    shutil.copytree(module.SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(module, "SOURCE", copy)
-    return copy
+    module.forget()
+    yield copy
+    module.forget()
+
+
+def all_of_them() -> dict[str, str]:
+    module.forget()
+    return {step: fingerprint(step) for step in STEPS}
 
 
 def changed(source: Path, file: str, old: str, new: str) -> set[str]:
     """The steps whose fingerprint changes with an edit."""
-
-    def all_of_them() -> dict[str, str]:
-        module._module.cache_clear()
-        module.fingerprint.cache_clear()
-        return {step: module.fingerprint(step) for step in STEPS}
-
     before = all_of_them()
     text = (source / file).read_text()
     assert old in text
     (source / file).write_text(text.replace(old, new))
     after = all_of_them()
-    module._module.cache_clear()
-    module.fingerprint.cache_clear()
     return {step for step in STEPS if before[step] != after[step]}
 
 
@@ -58,9 +67,398 @@ def changed(source: Path, file: str, old: str, new: str) -> set[str]:
         ("settings/instruments.py", "class Judge(Settings):", "class Judge(Settings):\n    extra: int = 0", {"judge_responses", "summarize", "summarize_mechanism", "summarize_forgetting", "report"}),
         ("config.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):", set()),
         ("cli.py", "DISK_FULL", "NO_SPACE", set()),
+        ("progress.py", "EVERY = 10.0", "EVERY = 5.0", set()),
     ],
 )  # fmt: skip
 def test_a_fingerprint_covers_what_a_step_needs_and_no_more(
     source: Path, file: str, old: str, new: str, steps: set[str]
 ) -> None:
     assert changed(source, file, old, new) == steps
+
+
+# --- one small package, where each rule of the scheme is seen alone -------------------------------------------------
+
+PLAIN = """
+    from rim.tools import double
+    RATE = 0.5
+    def run(output):
+        rows = [double(each) for each in range(3)]
+        return sum(rows) * RATE
+"""
+TOOLS = "def double(x):\n    return 2 * x\n"
+SAME: dict[str, tuple[str, str]] = {
+    "a comment, a docstring, the layout": (PLAIN.replace("rows =", '"""Words."""\n\n        rows  =').replace("return", "# why\n        return"), TOOLS),
+    "annotations": (PLAIN.replace("run(output)", "run(output: int) -> float").replace("RATE =", "RATE: float =").replace("rows =", "rows: list[int] ="), "def double(x: int) -> int:\n    y: int\n    return 2 * x\n"),
+    "a local variable renamed": (PLAIN.replace("rows", "found").replace("each", "one"), TOOLS),
+    "a definition renamed": (PLAIN.replace("RATE", "SPEED"), TOOLS),
+    "the order of definitions": (PLAIN.replace("    RATE = 0.5\n", "") + "\n    RATE = 0.5\n", TOOLS),
+    "imported with its module": (PLAIN.replace("from rim.tools import double", "import rim.tools").replace("double(", "rim.tools.double("), TOOLS),
+    "imported with its module under another name": (PLAIN.replace("from rim.tools import double", "import rim.tools as t").replace("double(", "t.double("), TOOLS),
+    "imported relatively": (PLAIN.replace("from rim.tools", "from ..tools"), TOOLS),
+    "imported inside the function": (PLAIN.replace("from rim.tools import double", "").replace("rows =", "from rim import tools\n        rows =").replace("double(", "tools.double("), TOOLS),
+    "handed on by another module": (PLAIN.replace("rim.tools", "rim.other"), TOOLS),
+    "progress": (PLAIN.replace("return", "progress.say(f'{len(rows)} rows')\n        return").replace("RATE =", "from rim import progress\n    RATE ="), TOOLS),
+}  # fmt: skip
+OTHER: dict[str, tuple[str, str]] = {
+    "a value": (PLAIN.replace("0.5", "0.25"), TOOLS),
+    "the kind of a number": (PLAIN.replace("range(3)", "range(3.0)"), TOOLS),
+    "a value far away": (PLAIN, TOOLS.replace("2", "3")),
+    "an operator": (PLAIN.replace("* RATE", "+ RATE"), TOOLS),
+    "a keyword": (PLAIN.replace("sum(rows)", "sum(rows, start=1)"), TOOLS),
+    "the name of a parameter": (PLAIN, TOOLS.replace("x", "y")),
+    "another variable of the same kind": (PLAIN.replace("double(each)", "double(output)"), TOOLS),
+    "a definition hidden by a local variable": (PLAIN.replace("rows =", "RATE = output\n        rows ="), TOOLS),
+    "an attribute": (PLAIN.replace("sum(rows)", "sum(rows).real"), TOOLS),
+    "another definition of the same name": (PLAIN.replace("rim.tools", "rim.more"), TOOLS),
+}  # fmt: skip
+
+
+@pytest.fixture
+def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+    """The fingerprint of `rim.steps.one` in a package of these files."""
+
+    def fingerprint_of(one: str, **files: str) -> str:
+        shutil.rmtree(tmp_path / "small", ignore_errors=True)
+        for name, text in {"steps/one": one, **files}.items():
+            path = (tmp_path / "small" / name).with_suffix(".py")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(dedent(text))
+        module.forget()
+        return fingerprint("one")
+
+    monkeypatch.setattr(module, "SOURCE", tmp_path / "small")
+    yield fingerprint_of
+    module.forget()
+
+
+FILES = {
+    "other": "from rim.tools import double\n",
+    "more": "def double(x):\n    return x + x\n",
+    "progress": "def say(line):\n    print(line)\n",
+    "__init__": "",
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_refactoring_changes_nothing(case: str, take: Callable[..., str]) -> None:
+    one, tools = SAME[case]
+    assert (one, tools) != (PLAIN, TOOLS)
+    assert take(one, tools=tools, **FILES) == take(PLAIN, tools=TOOLS, **FILES)
+
+
+@pytest.mark.parametrize("case", OTHER)
+def test_a_change_of_what_is_computed_counts(case: str, take: Callable[..., str]) -> None:
+    one, tools = OTHER[case]
+    assert (one, tools) != (PLAIN, TOOLS)
+    assert take(one, tools=tools, **FILES) != take(PLAIN, tools=TOOLS, **FILES)
+
+
+def test_words_of_errors_and_descriptions_change_nothing_but_their_kind_does(take: Callable[..., str]) -> None:
+    text = """
+        from pydantic import BaseModel, Field
+        class UserError(Exception): pass
+        class Settings(BaseModel):
+            rate: float = Field(0.1, gt=0, description="how fast")
+        def run(settings: Settings):
+            assert settings.rate, "a rate is needed"
+            if settings.rate > 1:
+                raise UserError(f"{settings.rate}: is too much")
+            if settings.rate > 0.9:
+                raise ValueError("nearly" + " too much")
+    """
+    before = take(text)
+    for old, new in (("how fast", "speed"), ("is too much", "is too high"), ("a rate", "some rate"), ("nearly", "much"), ("f\"{settings.rate}: is too much\"", "'no'")):  # fmt: skip
+        assert take(text.replace(old, new)) == before, old
+    for old, new in (("gt=0", "gt=1"), ("ValueError", "KeyError"), ("raise UserError", "return UserError"), ("rate: float", "rate: int"), ("rate", "pace")):  # fmt: skip
+        assert take(text.replace(old, new)) != before, old
+
+
+def test_functions_that_call_each_other_are_hashed_together(take: Callable[..., str]) -> None:
+    even = "def even(n):\n    return n == 0 or odd(n - 1)\n"
+    odd = "def odd(n):\n    return n != 0 and even(n - 1)\n"
+    step = "from rim.tools import even\ndef run(output):\n    return even(output)\n"
+    before = take(step, tools=even + odd)
+    assert take(step, tools=odd + even) == before
+    renamed = (even + odd).replace("odd", "uneven")
+    assert take(step, tools=renamed) == before
+    apart = {"tools": "from rim.more import odd\n" + even, "more": "from rim.tools import even\n" + odd}
+    assert take(step, **apart) == before
+    assert take(step, tools=even + odd.replace("n - 1", "n - 2")) != before
+    assert take(step, tools=even.replace("odd(", "even(") + odd) != before
+    swapped = step.replace("import even", "import odd").replace("return even", "return odd")
+    assert take(swapped, tools=even + odd) != before
+
+
+def test_a_parameter_that_callers_name_is_part_of_the_code(take: Callable[..., str]) -> None:
+    """Swapping the names of two parameters, in signature and body alike, swaps what callers give by name."""
+    step = "from rim.tools import less\ndef run(output):\n    return less(a=1, b=2)\n"
+    assert take(step, tools="def less(a, b):\n    return a - b\n") != take(
+        step, tools="def less(b, a):\n    return b - a\n"
+    )
+
+
+def test_names_are_looked_up_where_python_looks_them_up(take: Callable[..., str]) -> None:
+    """A name may be a local variable in one function and a definition in the next, and classes hide nothing from methods."""
+    nested = """
+        def pick(x): return x
+        def run(output):
+            def inner(pick): return pick + 1
+            return pick(output) + inner(output)
+    """
+    assert take(nested) != take(nested.replace("return x", "return -x"))  # the outer `pick` is the definition
+    member = """
+        size = 3
+        class Box:
+            size = 4
+            def volume(self): return size ** 3
+        def run(output): return Box().volume()
+    """
+    assert take(member) != take(member.replace("size = 3", "size = 5"))
+    comprehension = """
+        x = 3
+        def run(output): return [x for x in output] + [x]
+    """
+    assert take(comprehension) != take(comprehension.replace("x = 3", "x = 4"))
+    walrus = "def run(output):\n    return [y := f for f in output] and y\n"
+    assert take(walrus) == take(walrus.replace("y", "z").replace(":= f for f", ":= g for g"))
+    first, second = "A, B = 1, 2\ndef run(output):\n    return A\n", "A, B = 1, 2\ndef run(output):\n    return B\n"
+    assert take(first) != take(second)
+
+
+def test_what_a_step_is_handed_is_part_of_it(take: Callable[..., str]) -> None:
+    """The settings object is made before `run` is called, so its class is known from the annotation only."""
+    step = "from rim.tools import Job\ndef run(job: Job):\n    return job.twice()\n"
+    tools = "class Job:\n    def twice(self):\n        return helper(2)\ndef helper(n):\n    return n\n"
+    assert take(step, tools=tools) != take(step, tools=tools.replace("return n", "return -n"))
+
+
+def test_a_module_that_does_something_when_imported_is_refused(take: Callable[..., str]) -> None:
+    with pytest.raises(ValueError, match=r"one.py:1: a module has definitions and imports only"):
+        take("print('hello')\ndef run(output): pass\n")
+
+
+# --- random refactorings and random changes of the real package -----------------------------------------------------
+
+
+def trees(source: Path) -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text()) for path in sorted(source.rglob("*.py"))}
+
+
+def write(path: Path, tree: ast.AST) -> None:
+    path.write_text(ast.unparse(ast.fix_missing_locations(tree)) + "\n")
+
+
+def dotted(source: Path, path: Path) -> str:
+    return ".".join(["rim", *path.relative_to(source).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def rename_a_definition(source: Path, rng: random.Random) -> str:
+    """Rename a definition everywhere, one whose name is used for nothing else."""
+    all_trees = trees(source)
+    nodes = [node for tree in all_trees.values() for node in ast.walk(tree)]
+    defined = [each for tree in all_trees.values() for statement in tree.body for each in module._defined(statement)]
+    other = {node.arg for node in nodes if isinstance(node, ast.arg | ast.keyword)}
+    other |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    other |= {word for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str) for word in re.findall(r"\w+", node.value)}  # fmt: skip
+    other |= {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    name = rng.choice([each for each in defined if defined.count(each) == 1 and each not in other])
+    for path in all_trees:
+        path.write_text(re.sub(rf"\b{name}\b", f"renamed_{name.strip('_')}", path.read_text()))
+    return name
+
+
+def rename_a_module(source: Path, rng: random.Random) -> str:
+    """Move a module into a new folder under a new name, and mend every import of it."""
+    path = rng.choice([each for each in trees(source) if each.parent == source and each.stem not in ("__init__", "progress", "cli", "fingerprint")])  # fmt: skip
+    (source / "rooms").mkdir()
+    (source / "rooms/__init__.py").write_text("")
+    path.rename(source / f"rooms/moved_{path.name}")
+    for file, tree in trees(source).items():
+        for node in ast.walk(tree):
+            for body in (value for _, value in ast.iter_fields(node) if isinstance(value, list)):
+                for statement in [each for each in body if isinstance(each, ast.ImportFrom)]:
+                    if statement.module == f"rim.{path.stem}":
+                        statement.module = f"rim.rooms.moved_{path.stem}"
+                    for alias in [each for each in statement.names if statement.module == "rim" and each.name == path.stem]:  # fmt: skip
+                        statement.names.remove(alias)
+                        moved = ast.alias(f"moved_{path.stem}", alias.asname or alias.name)
+                        body.insert(0, ast.ImportFrom("rim.rooms", [moved], 0))
+                    if not statement.names:
+                        body.remove(statement)
+        write(file, tree)
+    return path.stem
+
+
+def move_a_definition(source: Path, rng: random.Random) -> str:
+    """Move a definition into a module of its own, which takes the names it needs from where it was."""
+    path, tree = rng.choice([(path, tree) for path, tree in trees(source).items() if "steps" not in path.parts and path.stem not in ("__init__", "progress")])  # fmt: skip
+    movable = [each for each in tree.body if isinstance(each, ast.FunctionDef | ast.ClassDef)]
+    if not movable:
+        return move_a_definition(source, rng)
+    chosen = rng.choice(movable)
+    names = [name for each in tree.body for name in module._defined(each)]
+    names += module._Module(dotted(source, path)).imports
+    taken = sorted({node.id for node in ast.walk(chosen) if isinstance(node, ast.Name)} & set(names) - {chosen.name})
+    home = ast.ImportFrom(dotted(source, path), [ast.alias(name) for name in taken], 0)
+    write(source / "apart.py", ast.Module([*([home] if taken else []), chosen], []))
+    tree.body[tree.body.index(chosen)] = ast.ImportFrom("rim.apart", [ast.alias(chosen.name)], 0)
+    write(path, tree)
+    return f"{path.stem}.{chosen.name}"
+
+
+def rename_local_variables(source: Path, rng: random.Random) -> str:
+    """Rename the variables of half of all functions."""
+    for path, tree in trees(source).items():
+        functions = [each for each in tree.body if isinstance(each, ast.FunctionDef)]
+        functions += [each for cls in tree.body if isinstance(cls, ast.ClassDef) for each in cls.body if isinstance(each, ast.FunctionDef)]  # fmt: skip
+        for function in functions:
+            inside = list(ast.walk(function))
+            parameters = {node.arg for node in inside if isinstance(node, ast.arg)}
+            foreign = {name for node in inside if isinstance(node, ast.Global) for name in node.names}
+            bound = {node.id for node in inside if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+            bound -= parameters | foreign | {node.name for node in inside if isinstance(node, ast.FunctionDef)}
+            if rng.random() < 0.5:
+                for node in inside:
+                    if isinstance(node, ast.Name) and node.id in bound:
+                        node.id = f"v_{node.id}"
+                    elif isinstance(node, ast.Nonlocal):
+                        node.names = [f"v_{name}" if name in bound else name for name in node.names]
+                    elif isinstance(node, ast.MatchAs | ast.MatchStar | ast.ExceptHandler) and node.name in bound:
+                        node.name = f"v_{node.name}"
+        write(path, tree)
+    return ""
+
+
+def annotate(source: Path, rng: random.Random) -> str:
+    """Give half of all functions another return type, and half of all simple assignments in functions an annotation."""
+
+    class Annotate(ast.NodeTransformer):
+        def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+            node.body = [self.visit(each) if isinstance(each, ast.FunctionDef) else each for each in node.body]
+            return node
+
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+            if rng.random() < 0.5:
+                node.returns = ast.Name("object", ast.Load())
+            self.generic_visit(node)
+            return node
+
+        def visit_Assign(self, node: ast.Assign) -> ast.stmt:
+            if len(node.targets) == 1 and isinstance(node.targets[0], ast.Name) and rng.random() < 0.5:
+                return ast.AnnAssign(node.targets[0], ast.Name("object", ast.Load()), node.value, 1)
+            return node
+
+    for path, tree in trees(source).items():
+        write(path, Annotate().visit(tree))
+    return ""
+
+
+def reorder(source: Path, rng: random.Random) -> str:
+    """Shuffle the definitions of every module and the methods of every class."""
+    for path, tree in trees(source).items():
+        imports = [each for each in tree.body if isinstance(each, ast.ImportFrom | ast.Import)]
+        rest = [each for each in tree.body if each not in imports]
+        rng.shuffle(rest)
+        tree.body = imports + rest
+        for node in rest:
+            if isinstance(node, ast.ClassDef):
+                methods = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+                if len({each.name for each in methods}) == len(methods):
+                    fields = [each for each in node.body if each not in methods]
+                    rng.shuffle(methods)
+                    node.body = fields + methods
+        write(path, tree)
+    return ""
+
+
+def reword(source: Path, rng: random.Random) -> str:
+    """Other docstrings, other words of errors, assertions, progress and descriptions."""
+
+    class Reword(ast.NodeTransformer):
+        def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+            return ast.Constant(node.value + " indeed") if isinstance(node.value, str) else node
+
+        def visit_Dict(self, node: ast.Dict) -> ast.Dict:
+            return node  # values that go with the words
+
+    def is_for_people(node: ast.AST) -> bool:
+        text = ast.unparse(node) if isinstance(node, ast.Raise | ast.Expr | ast.Assert) else ""
+        return bool(re.match(r"raise \w+\((?:f?['\"])|progress\.say\(|say\(|['\"]", text))
+
+    for path, tree in trees(source).items():
+        for node in ast.walk(tree):
+            if is_for_people(node):
+                Reword().visit(node)
+            elif isinstance(node, ast.Call):
+                for keyword in node.keywords:
+                    if keyword.arg == "description":
+                        Reword().visit(keyword)
+        write(path, tree)
+    return ""
+
+
+def reimport(source: Path, rng: random.Random) -> str:
+    """Make imports relative, in half of all modules."""
+    for path, tree in trees(source).items():
+        depth = len(dotted(source, path).split(".")) - (path.name != "__init__.py")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rim" and rng.random() < 0.5:
+                node.module, node.level = node.module.partition(".")[2] or None, depth
+        write(path, tree)
+    return ""
+
+
+REFACTORINGS = (rename_a_definition, rename_a_module, move_a_definition, rename_local_variables, annotate, reorder, reword, reimport)  # fmt: skip
+
+
+@pytest.mark.parametrize("refactor", REFACTORINGS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("seed", range(3))
+def test_random_refactorings_of_the_package_change_nothing(
+    refactor: Callable[[Path, random.Random], str], seed: int, source: Path
+) -> None:
+    before = all_of_them()
+    what = refactor(source, random.Random(seed))
+    assert any(path.read_text() != (REAL / path.relative_to(source)).read_text() for path in trees(source) if (REAL / path.relative_to(source)).exists())  # fmt: skip
+    after = all_of_them()
+    assert {step for step in STEPS if before[step] != after[step]} == set(), what
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_random_number_changed_changes_every_step_that_reaches_it(seed: int, source: Path) -> None:
+    """Which steps reach a definition is asked of the graph of references; that the number is in the hash is what is tested."""
+    rng = random.Random(seed)
+    before = all_of_them()
+    reached: dict[Reference, set[str]] = {}
+    for step in STEPS:
+        module.forget()
+        fingerprint(step)
+        for reference in module._hashes:
+            reached.setdefault(reference, set()).add(step)
+    reference = rng.choice(sorted((each for each in reached if each.name), key=str))
+    path = module._file(reference.module)
+    tree = ast.parse(path.read_text())
+    for definition in (each for each in tree.body if reference.name in module._defined(each)):
+        for_people = [node for node in ast.walk(definition) if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr)]
+        for_people += [node for node in ast.walk(definition) if isinstance(node, ast.Expr) and "say(" in ast.unparse(node)]  # fmt: skip
+        for_people += [node.annotation for node in ast.walk(definition) if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation]  # fmt: skip
+        hidden = {id(inner) for node in for_people for inner in ast.walk(node)}
+        numbers = [node for node in ast.walk(definition) if isinstance(node, ast.Constant) and type(node.value) in (int, float, bool) and id(node) not in hidden]  # fmt: skip
+        if numbers:
+            rng.choice(numbers).value = 123456
+            break
+    else:
+        definition.body.insert(0, ast.parse("spare = 1").body[0]) if isinstance(definition, ast.FunctionDef | ast.ClassDef) else setattr(definition, "value", ast.Constant(123456))  # fmt: skip
+    write(path, tree)
+    after = all_of_them()
+    assert {step for step in STEPS if before[step] != after[step]} == reached[reference], reference
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_every_python_takes_the_same_fingerprints(version: str) -> None:
+    python = shutil.which(f"python{version}")
+    program = "import sys; sys.path.insert(0, sys.argv[1])\nfrom rim.fingerprint import fingerprint\nfor step in sys.argv[2:]: print(fingerprint(step))"
+    line = [python or "", "-c", program, str(REAL.parent), *STEPS]
+    done = subprocess.run(line, capture_output=True, text=True, check=False) if python else None
+    if done is None or done.returncode:
+        pytest.skip(f"there is no Python {version} here")
+    assert done.stdout.split() == list(all_of_them().values())
