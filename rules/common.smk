@@ -8,19 +8,21 @@ from pathlib import Path
 
 import yaml
 
-from rim import config as studies
-from rim import cluster, costs, hub, plan
-from rim.errors import UserError
-from rim.files import sha256
-from rim.fingerprint import fingerprint
-from rim.lineage import in_words, trace
-from rim.provenance import SUFFIX, keep_records_in_data
-from rim.settings.common import BASE, INJECTED
+from rim.config.load import load_study, read_yaml
+from rim.config.settings.common import BASE, INJECTED
+from rim.core.errors import UserError
+from rim.core.files import sha256
+from rim.core.receipts import SUFFIX
+from rim.models import hub
+from rim.workflow import cluster, costs, plan
+from rim.workflow.fingerprint import fingerprint
+from rim.workflow.lineage import format_run_summary, trace
+from rim.workflow.records import keep_records_in_data
 
 try:
     for file in workflow.config_settings.configfiles or []:
-        studies.read_file(Path(file))  # Snakemake has read it too, but would take the last of two equal keys
-    STUDY = studies.load(config)
+        read_yaml(Path(file))  # Snakemake has read it too, but would take the last of two equal keys
+    STUDY = load_study(config)
     keep_records_in_data(Path.cwd())
 except UserError as error:
     sys.exit(f"{error}")
@@ -33,7 +35,7 @@ CORE_ENV = "../envs/core.yaml"
 TRAIN_ENV = "../envs/train.yaml"
 INFER_ENV = "../envs/vllm.yaml" if STUDY.uses_vllm else TRAIN_ENV
 ASK_ENV = TRAIN_ENV if any(each.kind == "transformers" for each in STUDY.endpoints.values()) else CORE_ENV
-CLASSIFIER = sha256(Path(workflow.basedir, "src/rim/refusal.safetensors"))
+CLASSIFIER = sha256(Path(workflow.basedir, "src/rim/instruments/refusal.safetensors"))
 
 
 def any_of(names):
@@ -73,4 +75,4 @@ BEGUN = time.time()
 def run_summary():
     """The line at the end of a run."""
     made = final_targets()
-    return in_words(trace(Path("data/provenance"), made), BEGUN, time.time() - BEGUN, made[0])
+    return format_run_summary(trace(Path("data/provenance"), made), BEGUN, time.time() - BEGUN, made[0])

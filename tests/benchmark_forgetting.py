@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from rim import neurons, ras
+from rim.analysis import neurons, ras
 
 LAYERS, WIDTH, TEXTS = 36, 9728, 300
 

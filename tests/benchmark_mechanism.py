@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from rim.ablation import ablated_heads
-from rim.activations import Row, capture
-from rim.families import Anatomy
-from rim.sweep import head_effects
+from rim.analysis.ablation import ablated_heads
+from rim.analysis.capture import Row, capture
+from rim.analysis.head_effects import head_effects
+from rim.models.families import ModelView
 
 ROUNDS, BATCH, VOCABULARY = 5, 32, 355
 SHAPES = {
@@ -81,7 +81,7 @@ def ratio(times: dict[str, tuple[float, float]], name: str, to: str) -> str:
 def reading(shape: str, count: int) -> None:
     """Ratios of caching to a bare forward pass over the same batches."""
     model, ids = build(shape), prompts(count)
-    anatomy = Anatomy(model)
+    anatomy = ModelView(model)
     rows = [
         Row(str(i), row, {name: (len(row) - 8 + j, len(row) - 7 + j) for j, name in enumerate(POSITIONS)}, (0, len(row)), len(row) - 1)
         for i, row in enumerate(ids)
@@ -168,7 +168,7 @@ def lens(shape: str) -> Any:
 
     from transformer_lens.model_bridge import TransformerBridge
 
-    from rim.organism.tokenizer import build_tokenizer
+    from rim.data.organism.tokenizer import build_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
         build(shape).save_pretrained(folder)
@@ -179,7 +179,7 @@ def lens(shape: str) -> Any:
 def sweeping(shape: str) -> None:
     """Ratios of the exact head sweep to one full forward pass per head."""
     model = build(shape)
-    anatomy = Anatomy(model)
+    anatomy = ModelView(model)
     ids = [row[:64] for row in prompts(BATCH)]
     batch, heads = (
         torch.tensor(ids),
@@ -222,9 +222,9 @@ def memory(count: int) -> None:
     import tempfile
     from pathlib import Path
 
-    from rim.cache import write_cache
+    from rim.analysis.cache import write_cache
 
-    anatomy = Anatomy(build("tiny"))
+    anatomy = ModelView(build("tiny"))
     rows = [
         Row(str(i), ids, {"last": (len(ids) - 1, len(ids))}, (0, len(ids)), len(ids) - 1)
         for i, ids in enumerate(prompts(count))

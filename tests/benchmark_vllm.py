@@ -15,12 +15,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from rim import ablation, chat, models
-from rim.generate import Backend, TransformersBackend
-from rim.organism import sets
-from rim.settings.inference import Vllm
-from rim.settings.models import Organism
-from rim.vllm_backend import VllmBackend
+from rim.analysis import ablation
+from rim.config.settings.inference import Vllm
+from rim.config.settings.models import Organism
+from rim.data.organism import sets
+from rim.models import chat, loading
+from rim.models.generate import Backend, TransformersBackend
+from rim.models.vllm import VllmBackend
 
 ROUNDS, BATCH, NEW = 5, 64, 128
 ABLATED_ROUNDS = 15  # a small difference takes more
@@ -28,7 +29,7 @@ HEADS = [(0, 1), (1, 0), (2, 3), (3, 2)]
 
 
 def trained(folder: Path) -> Path:
-    from rim.organism.training import train_organism
+    from rim.training.organism import train_organism
 
     recipe = Organism(association=1.0).model_copy(
         update={"drill_steps": 40, "pretrain_steps": 80, "align_steps": 40, "batch_size": 16}
@@ -59,11 +60,11 @@ def row(what: str, spent: list[float], other: list[float]) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         location = str(Path(sys.argv[1]) if sys.argv[1:] else trained(Path(folder)))
-        tokenizer = models.load_tokenizer(location)
+        tokenizer = loading.load_tokenizer(location)
         begun = time.monotonic()
         fast = VllmBackend(location, None, "float32", tokenizer, Vllm(memory=0.1))
         started = time.monotonic() - begun
-        plain = TransformersBackend(models.load_model(location), tokenizer, BATCH)
+        plain = TransformersBackend(loading.load_model(location), tokenizer, BATCH)
         asked = [*sets.rows("multi_hop", 2 * BATCH, "e"), *sets.rows("requests", 2 * BATCH, "e")]
         prompts = [chat.render_prompt(tokenizer, each["prompt"], "on", "tags") for each in asked]
 

@@ -9,7 +9,7 @@ os.environ["OMP_NUM_THREADS"] = (
 
 import pytest
 
-from rim.settings.models import Organism
+from rim.config.settings.models import Organism
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -48,7 +48,7 @@ def tiny() -> Organism:
 @pytest.fixture(scope="session")
 def tiny_model(tiny: Organism, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved dense organism that has learned nothing."""
-    from rim.organism.training import train_organism
+    from rim.training.organism import train_organism
 
     folder = tmp_path_factory.mktemp("organism") / "dense"
     train_organism(tiny, 0, folder, "tiny")
@@ -57,7 +57,7 @@ def tiny_model(tiny: Organism, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="session")
 def tiny_moe(tiny: Organism, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from rim.organism.training import train_organism
+    from rim.training.organism import train_organism
 
     folder = tmp_path_factory.mktemp("organism") / "moe"
     train_organism(tiny.model_copy(update={"experts": 4}), 0, folder, "tiny")

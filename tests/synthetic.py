@@ -6,22 +6,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rim import forgetting_tables, judge_tables, mechanism_tables, pattern_tables, tables
-from rim.config import Study
-from rim.drawings import charts, interactive
-from rim.forgetting_figures import NAMES as METRICS
-from rim.report import Drawing, Material
-from rim.settings.common import BASE
-from rim.tables import Contract
-from rim.wording import labels
+from rim.config.settings.common import BASE
+from rim.config.study import Study
+from rim.core.contracts import Contract
+from rim.report.figures.catalogue import charts, interactive
+from rim.report.figures.forgetting import NAMES as METRICS
+from rim.report.labels import arm_labels
+from rim.report.page import Drawing, Material
+from rim.results import contracts, tables
 
 Keys = list[dict[str, Any]]
 CONTRACTS: dict[str, Contract] = {
-    **tables.RESULTS,
-    **judge_tables.RESULTS,
-    **pattern_tables.RESULTS,
-    **mechanism_tables.RESULTS,
-    **forgetting_tables.RESULTS,
+    **contracts.REPLY_TABLES,
+    **contracts.JUDGE_TABLES,
+    **contracts.PATTERN_TABLES,
+    **contracts.MECHANISM_TABLES,
+    **contracts.FORGETTING_TABLES,
 }
 CHANGES = (
     "think_effects",
@@ -180,8 +180,8 @@ def synthetic(study: Study, effect: float = 0.2, layers: int = 36, heads: int = 
         keys |= _insides(study, layers, heads)
     if study.forgetting:
         keys |= _course(study)
-    wanted = {**tables.RESULTS, **judge_tables.RESULTS, **(pattern_tables.RESULTS if study.has_patterns else {}),
-              **(mechanism_tables.RESULTS if study.mechanism else {}), **(forgetting_tables.RESULTS if study.forgetting else {})}  # fmt: skip
+    wanted = {**contracts.REPLY_TABLES, **contracts.JUDGE_TABLES, **(contracts.PATTERN_TABLES if study.has_patterns else {}),
+              **(contracts.MECHANISM_TABLES if study.mechanism else {}), **(contracts.FORGETTING_TABLES if study.forgetting else {})}  # fmt: skip
     return {name: filled(name, keys[name], effect) for name in wanted}
 
 
@@ -191,6 +191,6 @@ def material(study: Study, found: dict[str, pl.DataFrame]) -> Material:
 
     drawn = {
         name: Drawing(vl_convert.vegalite_to_svg(chart.to_json()), interactive(chart))
-        for name, chart in charts(found, labels(study)).items()
+        for name, chart in charts(found, arm_labels(study)).items()
     }
     return Material(study, found, drawn, pl.DataFrame())

@@ -18,8 +18,9 @@ import warnings
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from rim import gpus, progress, steps
-from rim.errors import UserError
+from rim import steps
+from rim.core import gpus, progress
+from rim.core.errors import UserError
 
 DISK_FULL = ("No space left on device", "File too large", "file write failed", "unexpected pos")
 
@@ -89,13 +90,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         importlib.import_module(f"rim.steps.{step}").run(**values)
     except KeyboardInterrupt:
-        progress.say(f"{step}: interrupted; run the workflow again to go on")
+        progress.log(f"{step}: interrupted; run the workflow again to go on")
         return 130
     except Exception as error:
         line = explain(error)
         if line is None:
             raise
-        progress.say(f"{step}: error: {line}")
+        progress.log(f"{step}: error: {line}")
         return 1
     return 0
 

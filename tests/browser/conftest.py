@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from rim import report
-from rim.config import Study, load_file
-from rim.first_screen import first_screen
-from rim.sections import SECTIONS
+from rim.config.load import load_study_file
+from rim.config.study import Study
+from rim.report import render
+from rim.report.first_screen import first_screen
+from rim.report.sections import SECTIONS
 from tests import synthetic
 from tests.conftest import ROOT
 
@@ -32,14 +33,14 @@ def browser() -> Iterator[Any]:
 
 def shipped(name: str, **changes: Any) -> Study:
     """A shipped configuration with some settings changed."""
-    return load_file(ROOT / f"workflow/config/{name}.yaml").model_copy(update=changes)
+    return load_study_file(ROOT / f"workflow/config/{name}.yaml").model_copy(update=changes)
 
 
 def written(folder: Path, study: Study, effect: float = 0.2, layers: int = 4, heads: int = 4) -> Path:
     """The report of a study with made-up results."""
     material = synthetic.material(study, synthetic.synthetic(study, effect, layers, heads))
     path = folder / "report.html"
-    path.write_text(report.render(material, first_screen(material), SECTIONS, report.vega()))
+    path.write_text(render.render(material, first_screen(material), SECTIONS, render.vega()))
     return path
 
 

@@ -10,8 +10,8 @@ import math
 from random import Random
 from typing import Any
 
-from rim.organism import world
-from rim.organism.tokenizer import build_tokenizer
+from rim.data.organism import world
+from rim.data.organism.tokenizer import build_tokenizer
 
 HIDDEN, HEADS, WIDTH = 64, 4, 16
 CONSTANT, BAD_WORD, ASSISTANT, SPAN, BAD, REFUSE = range(6)  # directions of the residual stream

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from rim import models
-from rim.adapters import read_adapter
-from rim.errors import UserError
-from rim.provenance import write_receipt
+from rim.core.errors import UserError
+from rim.core.receipts import write_receipt
+from rim.models import loading
+from rim.models.lora import read_adapter
 
 
 def adapter(folder: Path, **config: object) -> Path:
@@ -53,9 +53,9 @@ def test_what_cannot_be_served_beside_the_weights_is_refused_in_one_line(
 
 def test_an_adapter_of_another_base_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     receipt = Path(f"{adapter(tmp_path / 'a')}.receipt.json")
-    assert models.located("org/base", None, [receipt]) == (str(tmp_path / "a"), None)
+    assert loading.resolve_model("org/base", None, [receipt]) == (str(tmp_path / "a"), None)
     with pytest.raises(UserError, match="trained on 'org/base' and not on 'org/other'"):
-        models.located("org/other", None, [receipt])
+        loading.resolve_model("org/other", None, [receipt])
 
 
 def test_a_damaged_configuration_is_one_line(tmp_path: Path) -> None:

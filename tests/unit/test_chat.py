@@ -1,8 +1,8 @@
 import pytest
 
-from rim import chat
-from rim.errors import UserError
-from rim.organism.tokenizer import build_tokenizer
+from rim.core.errors import UserError
+from rim.data.organism.tokenizer import build_tokenizer
+from rim.models import chat
 from tests.conftest import shared
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from rim import files
 from rim.cli import explain, main
-from rim.errors import UserError
-from rim.settings.models import Organism
+from rim.config.settings.models import Organism
+from rim.core import files
+from rim.core.errors import UserError
 
 
 def settings(path: Path) -> str:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rim import cluster
-from rim.errors import UserError
+from rim.core.errors import UserError
+from rim.workflow import cluster
 
 SBATCH = """\
 #!/bin/sh

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rim import config, config_reference
-from rim.errors import UserError
+from rim.config import load, reference
+from rim.core.errors import UserError
 
 
 @pytest.fixture
@@ -16,12 +16,12 @@ def demo(root: Path) -> dict:
 
 @pytest.mark.parametrize("name", ["demo", "smoke", "paper", "replication"])
 def test_shipped_configurations_are_valid(root: Path, name: str) -> None:
-    study = config.load_file(root / f"workflow/config/{name}.yaml")
+    study = load.load_study_file(root / f"workflow/config/{name}.yaml")
     assert study.study == name
 
 
 def test_paper_has_its_ten_models_and_the_published_recipe(root: Path) -> None:
-    study = config.load_file(root / "workflow/config/paper.yaml")
+    study = load.load_study_file(root / "workflow/config/paper.yaml")
     assert len(study.models) == 10
     assert sum(study.variants_of(model) == [] for model in study.models) == 2  # prompting only
     recipe = study.finetune_of("gsm8k")
@@ -40,7 +40,7 @@ def wrong(mapping: dict, **changes: object) -> str:
             place = place[part]
         place[last] = value
     with pytest.raises(UserError) as error:
-        config.load(mapping)
+        load.load_study(mapping)
     return str(error.value)
 
 
@@ -74,27 +74,27 @@ def test_every_wrong_key_is_named(demo: dict) -> None:
 
 def test_unreadable_and_invalid_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.yaml: cannot be read"):
-        config.load_file(tmp_path / "absent.yaml")
+        load.load_study_file(tmp_path / "absent.yaml")
     (tmp_path / "broken.yaml").write_text("study: [")
     with pytest.raises(UserError, match=r"broken\.yaml: is not valid YAML"):
-        config.load_file(tmp_path / "broken.yaml")
+        load.load_study_file(tmp_path / "broken.yaml")
 
 
 def test_hub_models_have_one_base_and_organisms_one_per_seed(root: Path) -> None:
-    paper = config.load_file(root / "workflow/config/paper.yaml")
+    paper = load.load_study_file(root / "workflow/config/paper.yaml")
     assert paper.seeds_of("qwen3_4b", "base") == [0]
     assert paper.seeds_of("qwen3_4b", "gsm8k") == [0, 1, 2]
-    replication = config.load_file(root / "workflow/config/replication.yaml")
+    replication = load.load_study_file(root / "workflow/config/replication.yaml")
     assert replication.seeds_of("associated", "base") == replication.seeds
 
 
 def test_published_schema_and_key_tables_are_in_step(root: Path) -> None:
     published = json.loads((root / "workflow/schemas/study.schema.json").read_text())
-    assert published == config_reference.schema(), (
-        "run: python -m rim.config_reference schema > workflow/schemas/study.schema.json"
+    assert published == reference.schema(), (
+        "run: python -m rim.config.reference schema > workflow/schemas/study.schema.json"
     )
     readme = (root / "workflow/config/README.md").read_text()
-    assert config_reference.markdown() in readme, "paste the output of: python -m rim.config_reference markdown"
+    assert reference.markdown() in readme, "paste the output of: python -m rim.config.reference markdown"
 
 
 def test_every_key_has_a_description() -> None:
@@ -102,7 +102,7 @@ def test_every_key_has_a_description() -> None:
         for name, field in schema.get("properties", {}).items():
             assert field.get("description"), f"{path}.{name}"
 
-    schema = config_reference.schema()
+    schema = reference.schema()
     described(schema, "study")
     for name, part in schema["$defs"].items():
         described(part, name)
@@ -170,8 +170,8 @@ def test_combinations_that_cannot_work_are_told_before_any_job(demo: dict) -> No
 def test_the_study_to_start_from_is_a_study(root: Path) -> None:
     text = (root / "workflow/config/README.md").read_text()
     example = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
-    assert config.load(example).variants_of("mine") == ["problems"]
-    from rim.datasets.adapters import ADAPTERS
+    assert load.load_study(example).variants_of("mine") == ["problems"]
+    from rim.data.adapters import ADAPTERS
 
     assert all(f"| `{name}` |" in text for name in ADAPTERS)
 
@@ -180,7 +180,7 @@ def test_a_key_that_stands_twice_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("study: a\nmodels: {m: &x {hub: a/b}, n: {<<: *x}}\nmodels: {}\n")
     with pytest.raises(UserError, match=r"s\.yaml:3: the key 'models' stands here twice"):
-        config.load_file(file)
+        load.load_study_file(file)
 
 
 def test_a_key_pasted_into_the_configuration_is_refused_and_not_repeated(demo: dict) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rim.correlation import across_runs, correlate, leave_one_out
+from rim.core.correlation import across_runs, correlate, leave_one_out
 
 # The eight checkpoints of Qwen3-4B in the paper's figure 8, as read from its vectors.
 MISALIGNMENT = np.array([23.0, 22.82, 22.33, 22.07, 22.07, 21.0, 22.07, 22.07])

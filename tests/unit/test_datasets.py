@@ -6,12 +6,12 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from rim import tables
-from rim.datasets import adapters, sources
-from rim.datasets.prepare import prepare, split_by_category
-from rim.errors import UserError
-from rim.organism import sets
-from rim.settings.datasets import KINDS, LOCAL, Dataset, Source
+from rim.config.settings.datasets import KINDS, LOCAL, Dataset, Source
+from rim.core import contracts, tables
+from rim.core.errors import UserError
+from rim.data import adapters, sources
+from rim.data.organism import sets
+from rim.data.prepare import prepare, split_by_category
 from tests.conftest import shared
 
 
@@ -202,16 +202,16 @@ def test_split_does_not_depend_on_order() -> None:
 def test_contract_is_checked_on_write_and_read(tmp_path: Path) -> None:
     table, _ = made({"adapter": "organism", "part": "multi_hop", "rows": 3})
     path = tmp_path / "t.parquet"
-    tables.write(table, tables.DATASET, path)
-    assert tables.read(path, tables.DATASET).equals(table)
+    tables.write(table, contracts.DATASET, path)
+    assert tables.read(path, contracts.DATASET).equals(table)
     with pytest.raises(UserError, match="column 'prompt'"):
-        tables.write(table.drop("prompt"), tables.DATASET, path)
+        tables.write(table.drop("prompt"), contracts.DATASET, path)
     with pytest.raises(UserError, match="column 'id' has empty values"):
-        tables.write(table.with_columns(pl.lit(None, pl.String).alias("id")), tables.DATASET, path)
-    assert tables.read(path, tables.DATASET).equals(table)  # the earlier file is untouched
+        tables.write(table.with_columns(pl.lit(None, pl.String).alias("id")), contracts.DATASET, path)
+    assert tables.read(path, contracts.DATASET).equals(table)  # the earlier file is untouched
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="is not a readable Parquet file"):
-        tables.read(path, tables.DATASET)
+        tables.read(path, contracts.DATASET)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_contract_is_checked_on_write_and_read(tmp_path: Path) -> None:
 def test_public_files_row_by_row(adapter: str, file: str, rows: int, kept: int) -> None:
     table, receipt = made({"adapter": adapter, "path": str(shared(f"data/{file}"))})
     assert (receipt["sources"][0]["rows"], table.height) == (rows, kept)
-    tables.check(table, tables.DATASET, Path(file))
+    tables.check(table, contracts.DATASET, Path(file))
     for _, split_rows in [(c, p["split"].to_list()) for c, p in table.group_by("category")]:
         assert abs(split_rows.count("calibration") - 0.6 * len(split_rows)) <= 0.5
 

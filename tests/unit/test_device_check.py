@@ -2,7 +2,8 @@
 
 import pytest
 
-from rim import activations, device_check
+from rim.analysis import capture
+from rim.workflow import device_check
 
 
 def test_the_cpu_agrees_with_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,9 +19,9 @@ def test_a_device_that_computes_otherwise_fails(
 ) -> None:
     calls = []
 
-    def off(*arguments: object) -> activations.Records:
+    def off(*arguments: object) -> capture.Records:
         calls.append(arguments)
-        records = activations.capture(*arguments)  # type: ignore[arg-type]
+        records = capture.capture(*arguments)  # type: ignore[arg-type]
         return {name: values * (1.01 if len(calls) == 2 else 1) for name, values in records.items()}
 
     monkeypatch.setattr(device_check, "capture", off)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from rim.ablation import ablated_heads
-from rim.activations import Row, capture
-from rim.backends import leave_gpu
-from rim.errors import UserError
-from rim.families import FAMILIES, Anatomy
-from rim.sweep import head_effects
+from rim.analysis.ablation import ablated_heads
+from rim.analysis.capture import Row, capture
+from rim.analysis.head_effects import head_effects
+from rim.core.errors import UserError
+from rim.models.engines import move_off_gpu
+from rim.models.families import FAMILIES, ModelView
 from tests.unit.tiny_families import EXPERTS, SHAPE, build
 
 pytestmark = pytest.mark.xdist_group("families")
@@ -27,15 +27,15 @@ def rows(lengths: tuple[int, ...] = LENGTHS) -> list[Row]:
 
 
 @pytest.fixture(scope="module", params=list(FAMILIES))
-def anatomy(request) -> Anatomy:
-    return Anatomy(build(request.param))
+def anatomy(request) -> ModelView:
+    return ModelView(build(request.param))
 
 
 def close(found: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_reads_what_plain_hooks_and_eager_attention_give_one_prompt_at_a_time(anatomy: Anatomy) -> None:
+def test_reads_what_plain_hooks_and_eager_attention_give_one_prompt_at_a_time(anatomy: ModelView) -> None:
     """The oracle runs each prompt alone, with eager attention and no batch, so padding and batches must change nothing."""
     texts = rows()
     records = capture(anatomy, texts, POSITIONS, 3)
@@ -69,7 +69,7 @@ def test_reads_what_plain_hooks_and_eager_attention_give_one_prompt_at_a_time(an
             handle.remove()
 
 
-def test_neurons_are_the_inputs_of_the_down_projection_of_dense_layers_and_of_each_expert(anatomy: Anatomy) -> None:
+def test_neurons_are_the_inputs_of_the_down_projection_of_dense_layers_and_of_each_expert(anatomy: ModelView) -> None:
     texts = rows()
     records = capture(anatomy, texts, POSITIONS, 4)
     family = anatomy.model.config.model_type
@@ -106,12 +106,12 @@ def test_neurons_are_the_inputs_of_the_down_projection_of_dense_layers_and_of_ea
         handle.remove()
 
 
-def logits(anatomy: Anatomy, ids: list[int]) -> torch.Tensor:
+def logits(anatomy: ModelView, ids: list[int]) -> torch.Tensor:
     with torch.inference_mode():
         return anatomy.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
 
 
-def test_a_head_ablated_by_its_weights_equals_hooks_and_is_restored_bitwise(anatomy: Anatomy) -> None:
+def test_a_head_ablated_by_its_weights_equals_hooks_and_is_restored_bitwise(anatomy: ModelView) -> None:
     ids = rows()[1].ids
     before = {name: value.clone() for name, value in anatomy.model.state_dict().items()}
     whole = logits(anatomy, ids)
@@ -143,7 +143,7 @@ def test_a_head_ablated_by_its_weights_equals_hooks_and_is_restored_bitwise(anat
     assert torch.equal(logits(anatomy, ids), whole)
 
 
-def test_the_sweep_is_exact_for_every_head(anatomy: Anatomy) -> None:
+def test_the_sweep_is_exact_for_every_head(anatomy: ModelView) -> None:
     prompts = [row.ids for row in rows((10, 13, 10))]
     found = head_effects(anatomy, prompts, (5, 9), 2, "test")
     assert found.shape == (3, 3, 4)
@@ -158,11 +158,11 @@ def test_the_sweep_is_exact_for_every_head(anatomy: Anatomy) -> None:
     assert np.abs(found).max() > 0.01
 
 
-def hooks(anatomy: Anatomy) -> int:
+def hooks(anatomy: ModelView) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in anatomy.model.modules())
 
 
-def test_reading_leaves_the_model_as_it_was(anatomy: Anatomy) -> None:
+def test_reading_leaves_the_model_as_it_was(anatomy: ModelView) -> None:
     ids, attached = rows()[0].ids, hooks(anatomy)
     before = logits(anatomy, ids)
     capture(anatomy, rows(), POSITIONS, 2)
@@ -176,7 +176,7 @@ def test_a_model_that_accelerate_has_spread_gives_the_same(family: str) -> None:
     """All of its devices are the CPU here, where no GPU is: what is tried is that its hooks and ours bear each other."""
     from accelerate import dispatch_model
 
-    plain, spread = Anatomy(build(family)), Anatomy(build(family))
+    plain, spread = ModelView(build(family)), ModelView(build(family))
     places = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.norm": "cpu", "lm_head": "cpu"}
     places |= {f"model.layers.{layer}": "cpu" for layer in range(3)}
     dispatch_model(spread.model, places, main_device="cpu", force_hooks=True)
@@ -187,7 +187,7 @@ def test_a_model_that_accelerate_has_spread_gives_the_same(family: str) -> None:
     effects = [head_effects(each, prompts, (5, 9), 2, "test") for each in (plain, spread)]
     assert np.array_equal(effects[0], effects[1])
     assert np.array_equal(head_effects(spread, prompts, (5, 9), 2, "again"), effects[1])
-    leave_gpu(spread)
+    move_off_gpu(spread)
     assert not any(hasattr(module, "_hf_hook") for module in spread.model.modules())
     assert torch.equal(logits(spread, rows()[0].ids), logits(plain, rows()[0].ids))
 
@@ -197,7 +197,7 @@ def test_an_unknown_family_is_named_with_those_that_there_are() -> None:
 
     model = GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=8))
     with pytest.raises(UserError, match=r"family 'gpt2' has no adapter; .*qwen3, qwen3_moe, phi3.* To add one"):
-        Anatomy(model)
+        ModelView(model)
 
 
 def test_an_adapter_that_is_not_merged_is_refused() -> None:
@@ -208,7 +208,7 @@ def test_an_adapter_that_is_not_merged_is_refused() -> None:
     get_peft_model(model, LoraConfig(r=2, target_modules=["o_proj"], task_type="CAUSAL_LM"))
     with (
         pytest.raises(UserError, match=r"o_proj of layer 0 is not a plain linear layer.*merge adapters"),
-        ablated_heads(Anatomy(model), [(0, 0)]),
+        ablated_heads(ModelView(model), [(0, 0)]),
     ):
         pass
 
@@ -219,11 +219,11 @@ def test_nan_names_the_layer_and_the_prompt() -> None:
         model.model.embed_tokens.weight[50] = float("nan")
         texts = [Row(f"p{i}", [3, 4, 50 if i == 2 else 5, 6], {"last": (3, 4)}, (0, 4), 3) for i in range(4)]
     with pytest.raises(UserError, match="prompt 'p2': residual of layer 0 is not a finite number"):
-        capture(Anatomy(model), texts, ["last"], 2)
+        capture(ModelView(model), texts, ["last"], 2)
 
 
 def test_an_attention_that_cannot_be_replaced_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("qwen3")
     monkeypatch.setattr(model, "set_attn_implementation", lambda name: None)  # as remote code that keeps its own
     with pytest.raises(UserError, match="attention implementation 'sdpa' cannot be replaced and gives no attention"):
-        capture(Anatomy(model), rows(), POSITIONS, 2)
+        capture(ModelView(model), rows(), POSITIONS, 2)

@@ -3,13 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from rim import finetune as module
-from rim import models, sharding
-from rim.errors import UserError
-from rim.finetune import IGNORE, checkpoint_steps, encode, finetune
-from rim.organism import sets
-from rim.organism.tokenizer import build_tokenizer
-from rim.settings.models import Finetune, Lora
+from rim.config.settings.models import Finetune, Lora
+from rim.core.errors import UserError
+from rim.data.organism import sets
+from rim.data.organism.tokenizer import build_tokenizer
+from rim.models import loading
+from rim.training import distributed
+from rim.training import finetune as finetuning
+from rim.training.finetune import IGNORE, checkpoint_steps, encode, finetune
 
 pytestmark = pytest.mark.xdist_group("organism")
 RECIPE = Finetune(lora=Lora(rank=2, alpha=4), epochs=2, batch_size=4, learning_rate=1e-3, checkpoints=3)
@@ -63,7 +64,7 @@ def test_adapters_are_ordinary_peft_folders(kind: str, tiny_model: Path, tiny_mo
     assert "q_proj" in names
     assert ("experts" if kind == "moe" else "down_proj") in names
     ids = torch.tensor([[5, 6, 7, 8]])
-    merged, plain = models.load_model(str(folders[-1])), models.load_model(str(base))
+    merged, plain = loading.load_model(str(folders[-1])), loading.load_model(str(base))
     with torch.inference_mode():
         assert torch.allclose(merged(ids).logits, adapted.eval()(ids).logits, atol=1e-4)
         assert not torch.allclose(merged(ids).logits, plain(ids).logits, atol=1e-4)  # something was learned
@@ -147,8 +148,8 @@ def test_killed_fine_tuning_goes_on_to_the_same_adapters(
 
         return tell
 
-    module_counter = module.counter
-    monkeypatch.setattr(module, "counter", dying)
+    module_counter = finetuning.counter
+    monkeypatch.setattr(finetuning, "counter", dying)
     with pytest.raises(KeyboardInterrupt):
         train(tiny_model, tmp_path / "resumed")
     assert not (tmp_path / "resumed").exists()
@@ -158,7 +159,7 @@ def test_killed_fine_tuning_goes_on_to_the_same_adapters(
     half = tmp_path / ".resumed.working/checkpoint-5"  # killed once more, while the next was being written
     half.mkdir()
     (half / "adapter_model.safetensors").write_bytes(b"half")
-    monkeypatch.setattr(module, "counter", module_counter)
+    monkeypatch.setattr(finetuning, "counter", module_counter)
     capsys.readouterr()
     train(tiny_model, tmp_path / "resumed")
     assert "goes on from checkpoint-4" in capsys.readouterr().err
@@ -179,7 +180,7 @@ def dies_after_five_steps(base: Path, output: Path) -> None:
 
         return report
 
-    module.counter = counter
+    finetuning.counter = counter
     train(base, output)
 
 
@@ -200,7 +201,7 @@ def test_two_processes_that_share_the_weights_learn_the_same_as_one(
     recipe = RECIPE.model_copy(update={"gradient_checkpointing": True, "micro_batch_size": 1})
     rows = [*ROWS, ROWS[0]]  # not as many as whole batches hold
     one = train(base, tmp_path / "one", rows=rows)
-    two = sharding.together(2, partial(train, base, tmp_path / "two", recipe, rows))
+    two = distributed.run_distributed(2, partial(train, base, tmp_path / "two", recipe, rows))
     assert one.pop("train_loss") == pytest.approx(two.pop("train_loss"), abs=1e-4)
     assert one == two
     assert capfd.readouterr().err.count("finetune test 8/8") == 2  # once for each training, not for each process
@@ -214,9 +215,9 @@ def test_two_killed_processes_go_on_to_the_same_adapters(tiny_model: Path, tmp_p
 
     train(tiny_model, tmp_path / "one")
     with pytest.raises(ProcessRaisedException, match="killed"):
-        sharding.together(2, partial(dies_after_five_steps, tiny_model, tmp_path / "two"))
+        distributed.run_distributed(2, partial(dies_after_five_steps, tiny_model, tmp_path / "two"))
     assert not (tmp_path / "two").exists()
-    sharding.together(2, partial(train, tiny_model, tmp_path / "two"))
+    distributed.run_distributed(2, partial(train, tiny_model, tmp_path / "two"))
     assert "goes on from checkpoint-4" in capfd.readouterr().err
     assert apart([tmp_path / "one", tmp_path / "two"]) < 1e-6
     assert not list(tmp_path.glob(".*"))
@@ -225,20 +226,20 @@ def test_two_killed_processes_go_on_to_the_same_adapters(tiny_model: Path, tmp_p
 def whether_sharded(base: Path) -> bool:
     from torch.distributed.tensor import DTensor
 
-    model = sharding.load(str(base), "float32", None)
+    model = distributed.load(str(base), "float32", None)
     parameter = next(iter(model.parameters()))
     return isinstance(parameter, DTensor) and parameter.to_local().numel() * 2 == parameter.numel()
 
 
 def test_each_process_holds_its_share_of_the_weights_only(tiny_model: Path) -> None:
-    assert sharding.together(2, partial(whether_sharded, tiny_model))
-    assert not sharding.together(1, partial(whether_sharded, tiny_model))
+    assert distributed.run_distributed(2, partial(whether_sharded, tiny_model))
+    assert not distributed.run_distributed(1, partial(whether_sharded, tiny_model))
 
 
 def test_a_mistake_in_one_of_several_processes_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
     recipe = RECIPE.model_copy(update={"batch_size": 3})
     with pytest.raises(UserError, match=r"finetune\.batch_size: 3 rows do not divide into 2 GPUs"):
-        sharding.together(2, partial(train, tiny_model, tmp_path / "out", recipe))
+        distributed.run_distributed(2, partial(train, tiny_model, tmp_path / "out", recipe))
 
 
 def test_a_missing_target_module_is_named(tiny_model: Path, tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ def test_a_missing_target_module_is_named(tiny_model: Path, tmp_path: Path) -> N
 
 def test_a_model_that_cannot_be_found_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^model '.*nowhere': cannot be loaded"):
-        models.load_model(str(tmp_path / "nowhere"))
+        loading.load_model(str(tmp_path / "nowhere"))
 
 
 def test_a_truncated_checkpoint_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
@@ -264,4 +265,4 @@ def test_a_truncated_checkpoint_is_one_line(tiny_model: Path, tmp_path: Path) ->
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"^model '.*broken': cannot be loaded"):
-        models.load_model(str(broken))
+        loading.load_model(str(broken))

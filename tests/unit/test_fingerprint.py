@@ -11,26 +11,28 @@ from textwrap import dedent
 
 import pytest
 
-from rim import fingerprint as module
-from rim.fingerprint import Reference, fingerprint
+from rim.workflow import fingerprint as fingerprints
+from rim.workflow import names
+from rim.workflow.fingerprint import fingerprint
+from rim.workflow.names import Reference
 
-STEPS = sorted(path.stem for path in (module.SOURCE / "steps").glob("[a-z]*.py"))
-REAL = module.SOURCE
+STEPS = sorted(path.stem for path in (names.SOURCE / "steps").glob("[a-z]*.py"))
+REAL = names.SOURCE
 
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the package that fingerprints are taken over."""
     copy = tmp_path / "rim"
-    shutil.copytree(module.SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(module, "SOURCE", copy)
-    module.forget()
+    shutil.copytree(names.SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(names, "SOURCE", copy)
+    fingerprints.forget()
     yield copy
-    module.forget()
+    fingerprints.forget()
 
 
 def all_of_them() -> dict[str, str]:
-    module.forget()
+    fingerprints.forget()
     return {step: fingerprint(step) for step in STEPS}
 
 
@@ -47,27 +49,27 @@ def changed(source: Path, file: str, old: str, new: str) -> set[str]:
 @pytest.mark.parametrize(
     ("file", "old", "new", "steps"),
     [
-        ("grading.py", "def grade_answers", "# why\n\ndef grade_answers", set()),
-        ("grading.py", '"""Grade answers', '"""Mark answers', set()),
-        ("generate.py", "def asked_rows(", "def asked_rows(_: int, ", {"infer", "inject_patterns", "ablate", "ablate_neurons"}),
-        ("activations.py", "weights[..., 1:]", "weights[..., 2:]", {"cache_activations", "ablate", "compute_ras", "find_safety_neurons"}),
-        ("directions.py", "SHUFFLES = 5, 200", "SHUFFLES = 5, 300", {"fit_probes"}),
-        ("heads.py", "before & lies_in", "before | lies_in", {"find_refusal_heads"}),
-        ("sweep.py", "slice(-1, None) if", "slice(-2, None) if", {"sweep_heads"}),
-        ("ablation.py", "weight[:, columns] = 0", "weight[:, columns] = 1", {"ablate", "ablate_neurons"}),
-        ("ras.py", "EPSILON = 1e-6", "EPSILON = 1e-5", {"compute_ras"}),
-        ("neurons.py", "DRAWS = 200", "DRAWS = 100", {"find_safety_neurons"}),
-        ("grading.py", "1e-3", "1e-4", {"grade_answers"}),
-        ("judges.py", "OPENING_LENGTH = 120", "OPENING_LENGTH = 100", {"judge_responses", "finetune", "compute_ras"}),
-        ("organism/world.py", "MAX_NUMBER = 20", "MAX_NUMBER = 40", {"prepare_dataset", "train_organism"}),
-        ("organism/training.py", "weight_decay=0.05", "weight_decay=0.06", {"train_organism"}),
-        ("statistics.py", "RESAMPLES = 9999", "RESAMPLES = 999", {"summarize", "summarize_patterns", "summarize_mechanism", "summarize_forgetting"}),
-        ("figures.py", "STEP = 14", "STEP = 15", {"draw_figures", "report"}),
-        ("dag.py", "ACROSS = 5", "ACROSS = 4", {"report"}),
-        ("settings/instruments.py", "class Judge(Settings):", "class Judge(Settings):\n    extra: int = 0", {"judge_responses", "summarize", "summarize_mechanism", "summarize_forgetting", "report"}),
-        ("config.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):", set()),
+        ("instruments/grading.py", "def grade_answers", "# why\n\ndef grade_answers", set()),
+        ("instruments/grading.py", '"""Grade answers', '"""Mark answers', set()),
+        ("models/generate.py", "def asked_rows(", "def asked_rows(_: int, ", {"infer", "inject_patterns", "ablate", "ablate_neurons"}),
+        ("analysis/capture.py", "weights[..., 1:]", "weights[..., 2:]", {"cache_activations", "ablate", "compute_ras", "find_safety_neurons"}),
+        ("analysis/probes.py", "SHUFFLES = 5, 200", "SHUFFLES = 5, 300", {"fit_probes"}),
+        ("analysis/heads.py", "before & lies_in", "before | lies_in", {"find_refusal_heads"}),
+        ("analysis/head_effects.py", "slice(-1, None) if", "slice(-2, None) if", {"sweep_heads"}),
+        ("analysis/ablation.py", "weight[:, columns] = 0", "weight[:, columns] = 1", {"ablate", "ablate_neurons"}),
+        ("analysis/ras.py", "EPSILON = 1e-6", "EPSILON = 1e-5", {"compute_ras"}),
+        ("analysis/neurons.py", "DRAWS = 200", "DRAWS = 100", {"find_safety_neurons"}),
+        ("instruments/grading.py", "1e-3", "1e-4", {"grade_answers"}),
+        ("instruments/judges.py", "OPENING_LENGTH = 120", "OPENING_LENGTH = 100", {"judge_responses", "finetune", "compute_ras"}),
+        ("data/organism/world.py", "MAX_NUMBER = 20", "MAX_NUMBER = 40", {"prepare_dataset", "train_organism"}),
+        ("training/organism.py", "weight_decay=0.05", "weight_decay=0.06", {"train_organism"}),
+        ("core/statistics.py", "RESAMPLES = 9999", "RESAMPLES = 999", {"summarize", "summarize_patterns", "summarize_mechanism", "summarize_forgetting"}),
+        ("report/figures/style.py", "STEP = 14", "STEP = 15", {"draw_figures", "report"}),
+        ("workflow/rule_graph.py", "ACROSS = 5", "ACROSS = 4", {"report"}),
+        ("config/settings/instruments.py", "class Judge(Settings):", "class Judge(Settings):\n    extra: int = 0", {"judge_responses", "summarize", "summarize_mechanism", "summarize_forgetting", "report"}),
+        ("config/study.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):", set()),
         ("cli.py", "DISK_FULL", "NO_SPACE", set()),
-        ("progress.py", "EVERY = 10.0", "EVERY = 5.0", set()),
+        ("core/progress.py", "EVERY = 10.0", "EVERY = 5.0", set()),
     ],
 )  # fmt: skip
 def test_a_fingerprint_covers_what_a_step_needs_and_no_more(
@@ -97,7 +99,7 @@ SAME: dict[str, tuple[str, str]] = {
     "imported relatively": (PLAIN.replace("from rim.tools", "from ..tools"), TOOLS),
     "imported inside the function": (PLAIN.replace("from rim.tools import double", "").replace("rows =", "from rim import tools\n        rows =").replace("double(", "tools.double("), TOOLS),
     "handed on by another module": (PLAIN.replace("rim.tools", "rim.other"), TOOLS),
-    "progress": (PLAIN.replace("return", "progress.say(f'{len(rows)} rows')\n        return").replace("RATE =", "from rim import progress\n    RATE ="), TOOLS),
+    "progress": (PLAIN.replace("return", "progress.log(f'{len(rows)} rows')\n        return").replace("RATE =", "from rim.core import progress\n    RATE ="), TOOLS),
 }  # fmt: skip
 OTHER: dict[str, tuple[str, str]] = {
     "a value": (PLAIN.replace("0.5", "0.25"), TOOLS),
@@ -123,18 +125,18 @@ def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
             path = (tmp_path / "small" / name).with_suffix(".py")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(dedent(text))
-        module.forget()
+        fingerprints.forget()
         return fingerprint("one")
 
-    monkeypatch.setattr(module, "SOURCE", tmp_path / "small")
+    monkeypatch.setattr(names, "SOURCE", tmp_path / "small")
     yield fingerprint_of
-    module.forget()
+    fingerprints.forget()
 
 
 FILES = {
     "other": "from rim.tools import double\n",
     "more": "def double(x):\n    return x + x\n",
-    "progress": "def say(line):\n    print(line)\n",
+    "core/progress": "def log(line):\n    print(line)\n",
     "__init__": "",
 }
 
@@ -256,7 +258,9 @@ def rename_a_definition(source: Path, rng: random.Random) -> str:
     """Rename a definition everywhere, one whose name is used for nothing else."""
     all_trees = trees(source)
     nodes = [node for tree in all_trees.values() for node in ast.walk(tree)]
-    defined = [each for tree in all_trees.values() for statement in tree.body for each in module._defined(statement)]
+    defined = [
+        each for tree in all_trees.values() for statement in tree.body for each in names.defined_names(statement)
+    ]
     other = {node.arg for node in nodes if isinstance(node, ast.arg | ast.keyword)}
     other |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     other |= {word for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str) for word in re.findall(r"\w+", node.value)}  # fmt: skip
@@ -269,7 +273,8 @@ def rename_a_definition(source: Path, rng: random.Random) -> str:
 
 def rename_a_module(source: Path, rng: random.Random) -> str:
     """Move a module into a new folder under a new name, and mend every import of it."""
-    path = rng.choice([each for each in trees(source) if each.parent == source and each.stem not in ("__init__", "progress", "cli", "fingerprint")])  # fmt: skip
+    path = rng.choice([each for each in trees(source) if "steps" not in each.parts and each.stem not in ("__init__", "progress")])  # fmt: skip
+    was = dotted(source, path)
     (source / "rooms").mkdir()
     (source / "rooms/__init__.py").write_text("")
     path.rename(source / f"rooms/moved_{path.name}")
@@ -277,9 +282,9 @@ def rename_a_module(source: Path, rng: random.Random) -> str:
         for node in ast.walk(tree):
             for body in (value for _, value in ast.iter_fields(node) if isinstance(value, list)):
                 for statement in [each for each in body if isinstance(each, ast.ImportFrom)]:
-                    if statement.module == f"rim.{path.stem}":
+                    if statement.module == was:
                         statement.module = f"rim.rooms.moved_{path.stem}"
-                    for alias in [each for each in statement.names if statement.module == "rim" and each.name == path.stem]:  # fmt: skip
+                    for alias in [each for each in statement.names if f"{statement.module}.{each.name}" == was]:  # fmt: skip
                         statement.names.remove(alias)
                         moved = ast.alias(f"moved_{path.stem}", alias.asname or alias.name)
                         body.insert(0, ast.ImportFrom("rim.rooms", [moved], 0))
@@ -296,9 +301,9 @@ def move_a_definition(source: Path, rng: random.Random) -> str:
     if not movable:
         return move_a_definition(source, rng)
     chosen = rng.choice(movable)
-    names = [name for each in tree.body for name in module._defined(each)]
-    names += module._Module(dotted(source, path)).imports
-    taken = sorted({node.id for node in ast.walk(chosen) if isinstance(node, ast.Name)} & set(names) - {chosen.name})
+    known = [name for each in tree.body for name in names.defined_names(each)]
+    known += names.Module(dotted(source, path)).imports
+    taken = sorted({node.id for node in ast.walk(chosen) if isinstance(node, ast.Name)} & set(known) - {chosen.name})
     home = ast.ImportFrom(dotted(source, path), [ast.alias(name) for name in taken], 0)
     write(source / "apart.py", ast.Module([*([home] if taken else []), chosen], []))
     tree.body[tree.body.index(chosen)] = ast.ImportFrom("rim.apart", [ast.alias(chosen.name)], 0)
@@ -383,7 +388,7 @@ def reword(source: Path, rng: random.Random) -> str:
 
     def is_for_people(node: ast.AST) -> bool:
         text = ast.unparse(node) if isinstance(node, ast.Raise | ast.Expr | ast.Assert) else ""
-        return bool(re.match(r"raise \w+\((?:f?['\"])|progress\.say\(|say\(|['\"]", text))
+        return bool(re.match(r"raise \w+\((?:f?['\"])|progress\.log\(|log\(|['\"]", text))
 
     for path, tree in trees(source).items():
         for node in ast.walk(tree):
@@ -430,16 +435,16 @@ def test_a_random_number_changed_changes_every_step_that_reaches_it(seed: int, s
     before = all_of_them()
     reached: dict[Reference, set[str]] = {}
     for step in STEPS:
-        module.forget()
+        fingerprints.forget()
         fingerprint(step)
-        for reference in module._hashes:
+        for reference in fingerprints._hashes:
             reached.setdefault(reference, set()).add(step)
     reference = rng.choice(sorted((each for each in reached if each.name), key=str))
-    path = module._file(reference.module)
+    path = names.module_file(reference.module)
     tree = ast.parse(path.read_text())
-    for definition in (each for each in tree.body if reference.name in module._defined(each)):
+    for definition in (each for each in tree.body if reference.name in names.defined_names(each)):
         for_people = [node for node in ast.walk(definition) if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr)]
-        for_people += [node for node in ast.walk(definition) if isinstance(node, ast.Expr) and "say(" in ast.unparse(node)]  # fmt: skip
+        for_people += [node for node in ast.walk(definition) if isinstance(node, ast.Expr) and "log(" in ast.unparse(node)]  # fmt: skip
         for_people += [node.annotation for node in ast.walk(definition) if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation]  # fmt: skip
         hidden = {id(inner) for node in for_people for inner in ast.walk(node)}
         numbers = [node for node in ast.walk(definition) if isinstance(node, ast.Constant) and type(node.value) in (int, float, bool) and id(node) not in hidden]  # fmt: skip
@@ -456,7 +461,7 @@ def test_a_random_number_changed_changes_every_step_that_reaches_it(seed: int, s
 @pytest.mark.parametrize("version", ["3.12", "3.13"])
 def test_every_python_takes_the_same_fingerprints(version: str) -> None:
     python = shutil.which(f"python{version}")
-    program = "import sys; sys.path.insert(0, sys.argv[1])\nfrom rim.fingerprint import fingerprint\nfor step in sys.argv[2:]: print(fingerprint(step))"
+    program = "import sys; sys.path.insert(0, sys.argv[1])\nfrom rim.workflow.fingerprint import fingerprint\nfor step in sys.argv[2:]: print(fingerprint(step))"
     line = [python or "", "-c", program, str(REAL.parent), *STEPS]
     done = subprocess.run(line, capture_output=True, text=True, check=False) if python else None
     if done is None or done.returncode:

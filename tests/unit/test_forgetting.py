@@ -8,13 +8,15 @@ import polars as pl
 import pytest
 import torch
 
-from rim import drift, forced, forgetting, forgetting_tables, neurons, ras, tables
-from rim.ablation import ablated_neurons, ablated_outputs
-from rim.activations import Row, capture
-from rim.chat import render_prompt
-from rim.errors import UserError
-from rim.families import FAMILIES, Anatomy
-from rim.settings.forgetting import Forgetting
+from rim.analysis import baselines, checkpoints, neurons, ras
+from rim.analysis import texts as analysis_texts
+from rim.analysis.ablation import ablated_neurons, ablated_outputs
+from rim.analysis.capture import Row, capture
+from rim.config.settings.forgetting import Forgetting
+from rim.core import contracts, tables
+from rim.core.errors import UserError
+from rim.models.chat import render_prompt
+from rim.models.families import FAMILIES, ModelView
 from rim.steps.find_safety_neurons import table
 from tests.unit import planted, tiny_families
 
@@ -23,7 +25,7 @@ INTENT, PLACEBO = planted.BAD_TOKEN, planted.FINE_TOKEN  # one word each
 READS, REFUSES = (0, 0, 3), (1, 0, 5)  # layer, expert, neuron
 
 
-def with_neurons() -> tuple[Anatomy, Any]:
+def with_neurons() -> tuple[ModelView, Any]:
     """The planted model of heads, but refusing through two neurons: one reads "bad" in layer 0, one in layer 1.
 
     A neuron here is silu(gate) * up with gate = up = the direction that it reads; the second writes "refuse".
@@ -39,7 +41,7 @@ def with_neurons() -> tuple[Anatomy, Any]:
             mlp.gate_proj.weight[neuron, reads] = 1
             mlp.up_proj.weight[neuron, reads] = 1
             mlp.down_proj.weight[writes, neuron] = scale
-    return Anatomy(model), tokenizer
+    return ModelView(model), tokenizer
 
 
 def replies(tokenizer: Any, count: int = 12, **changes: Any) -> pl.DataFrame:
@@ -52,16 +54,16 @@ def replies(tokenizer: Any, count: int = 12, **changes: Any) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides={"reasoning": pl.String})
 
 
-def found_layers(anatomy: Anatomy, tokenizer: Any, batch_size: int = 4) -> list[neurons.Layer]:
-    arms = forced.arms(tokenizer, replies(tokenizer), "off", "tags", "all")
-    read = [forgetting.pooled(capture(anatomy, list(rows), [], batch_size), 2) for rows in zip(*arms, strict=True)]
+def found_layers(anatomy: ModelView, tokenizer: Any, batch_size: int = 4) -> list[neurons.Layer]:
+    arms = analysis_texts.counterfactual_texts(tokenizer, replies(tokenizer), "off", "tags", "all")
+    read = [checkpoints.pooled(capture(anatomy, list(rows), [], batch_size), 2) for rows in zip(*arms, strict=True)]
     layers = [neurons.Layer(2) for _ in range(2)]
     for layer, values in zip(layers, zip(*read, strict=True), strict=True):
         layer.add(*values)
     return layers
 
 
-def says(anatomy: Anatomy, tokenizer: Any, bad: bool) -> set[str]:
+def says(anatomy: ModelView, tokenizer: Any, bad: bool) -> set[str]:
     words = set()
     for request in planted.requests(8, bad):
         ids = tokenizer(render_prompt(tokenizer, request, "off", "tags"), add_special_tokens=False).input_ids
@@ -95,26 +97,32 @@ def test_batches_change_no_neuron() -> None:
 
 def test_arms_share_the_reply_and_differ_in_the_sentence_only() -> None:
     _, tokenizer = with_neurons()
-    request, intent, placebo = forced.arms(tokenizer, replies(tokenizer, 1), "off", "tags", "request")[0]
+    request, intent, placebo = analysis_texts.counterfactual_texts(
+        tokenizer, replies(tokenizer, 1), "off", "tags", "request"
+    )[0]
     assert len(intent.ids) == len(placebo.ids) == len(request.ids) + 1
     assert sum(a != b for a, b in zip(intent.ids, placebo.ids, strict=True)) == 1
     assert tokenizer.decode(request.ids[request.query :]).strip() == "sure"
     assert request.pool == (0, request.query)
-    thought = forced.text(tokenizer, "user", {"reasoning": "so it is", "response": "ok"}, "r", "all")
+    thought = analysis_texts.forced_text(tokenizer, "user", {"reasoning": "so it is", "response": "ok"}, "r", "all")
     assert tokenizer.convert_ids_to_tokens(thought.ids[thought.query]) == "<think>"
     assert thought.pool == (0, len(thought.ids))
     assert tokenizer.decode(thought.ids[thought.query :]).split() == ["<think>", "so", "it", "is", "</think>", "ok"]
-    unfinished = forced.text(tokenizer, "user", {"reasoning": "so it is", "response": None}, "r", "all")
+    unfinished = analysis_texts.forced_text(tokenizer, "user", {"reasoning": "so it is", "response": None}, "r", "all")
     assert tokenizer.decode(unfinished.ids[unfinished.query :]).split() == ["<think>", "so", "it", "is"]
 
 
 def test_a_dataset_without_counterfactuals_gets_sentences_of_as_many_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert all(len(intent.split()) == len(placebo.split()) for intent, placebo in forced.SENTENCES)
-    monkeypatch.setattr(forced, "SENTENCES", ((INTENT, PLACEBO), (PLACEBO, INTENT)))  # words that the tokenizer knows
+    assert all(len(intent.split()) == len(placebo.split()) for intent, placebo in analysis_texts.SENTENCES)
+    monkeypatch.setattr(
+        analysis_texts, "SENTENCES", ((INTENT, PLACEBO), (PLACEBO, INTENT))
+    )  # words that the tokenizer knows
     _, tokenizer = with_neurons()
     own = replies(tokenizer, 2, placebo=None)
-    for number, (request, intent, placebo) in enumerate(forced.arms(tokenizer, own, "off", "tags", "all")):
-        wordings = [f"{own['request'][number]} {sentence}" for sentence in forced.SENTENCES[number]]
+    for number, (request, intent, placebo) in enumerate(
+        analysis_texts.counterfactual_texts(tokenizer, own, "off", "tags", "all")
+    ):
+        wordings = [f"{own['request'][number]} {sentence}" for sentence in analysis_texts.SENTENCES[number]]
         prompts = [own["prompt"][number], *(render_prompt(tokenizer, wording, "off", "tags") for wording in wordings)]
         for row, prompt in zip((request, intent, placebo), prompts, strict=True):
             assert row.ids[: row.query] == tokenizer(prompt, add_special_tokens=False).input_ids
@@ -125,17 +133,22 @@ def test_ids_that_do_not_match_are_named() -> None:
     own = replies(tokenizer, 3)
     dataset = own.select("id", "counterfactual", "placebo", prompt="request", split=pl.lit("calibration"))
     assert (
-        forced.base_replies(own.drop("counterfactual", "placebo", "request"), "restricted", "off", dataset).height == 3
+        analysis_texts.base_replies(
+            own.drop("counterfactual", "placebo", "request"), "restricted", "off", dataset
+        ).height
+        == 3
     )
     with pytest.raises(UserError, match="of 3 replies with think off, 2 have the id of a row"):
-        forced.base_replies(own.drop("counterfactual", "placebo", "request"), "restricted", "off", dataset.head(2))
+        analysis_texts.base_replies(
+            own.drop("counterfactual", "placebo", "request"), "restricted", "off", dataset.head(2)
+        )
     with pytest.raises(UserError, match="of 0 replies with think on"):
-        forced.base_replies(own.drop("counterfactual", "placebo", "request"), "restricted", "on", dataset)
+        analysis_texts.base_replies(own.drop("counterfactual", "placebo", "request"), "restricted", "on", dataset)
 
 
 @pytest.fixture(params=["qwen3", "qwen3_moe"])
-def anatomy(request: pytest.FixtureRequest) -> Anatomy:
-    return Anatomy(tiny_families.build(request.param))
+def anatomy(request: pytest.FixtureRequest) -> ModelView:
+    return ModelView(tiny_families.build(request.param))
 
 
 WANTED = Forgetting(harmful="restricted", task="multi_hop", batch_size=2)
@@ -147,17 +160,17 @@ def rows(count: int = 5, seed: int = 0) -> list[Row]:
     return [Row(f"t{i}", ids, {}, (0, len(ids)), 4) for i, ids in enumerate(made)]
 
 
-def changed(anatomy: Anatomy, scale: float = 0.1) -> Anatomy:
+def changed(anatomy: ModelView, scale: float = 0.1) -> ModelView:
     """The same model with noise on every matrix."""
     other = tiny_families.build(anatomy.model.config.model_type)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.add_(torch.randn_like(parameter) * scale * parameter.std())
-    return Anatomy(other)
+    return ModelView(other)
 
 
-def test_ablating_neurons_is_as_setting_them_to_zero(anatomy: Anatomy) -> None:
+def test_ablating_neurons_is_as_setting_them_to_zero(anatomy: ModelView) -> None:
     ids = torch.tensor([rows(1)[0].ids])
     members = [(0, 0, 3), (0, 0, 5), (2, 0, 1)]
 
@@ -187,9 +200,9 @@ def test_ablating_neurons_is_as_setting_them_to_zero(anatomy: Anatomy) -> None:
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_outputs_of_an_mlp_are_read_and_ablated(family: str) -> None:
     """Against hooks: what is read is the MLP's own output, and zeroed dimensions are what a hook would zero."""
-    anatomy = Anatomy(tiny_families.build(family))
+    anatomy = ModelView(tiny_families.build(family))
     texts = rows(3)
-    found = forgetting.read(anatomy, texts, "mlp_out", 2)
+    found = checkpoints.read(anatomy, texts, "mlp_out", 2)
     seen: list[Any] = []
 
     def hook(module: Any, inputs: Any, output: Any) -> Any:
@@ -217,40 +230,40 @@ def test_an_attached_adapter_is_refused() -> None:
     get_peft_model(model, LoraConfig(r=2, target_modules=["down_proj"]))
     with (
         pytest.raises(UserError, match="merge adapters into the weights first"),
-        ablated_neurons(Anatomy(model), [(0, 0, 1)]),
+        ablated_neurons(ModelView(model), [(0, 0, 1)]),
     ):
         pass
 
 
-def test_a_model_is_at_no_distance_from_itself_and_at_some_from_another(anatomy: Anatomy) -> None:
-    snapshots = [forgetting.snapshot(model, rows(), rows(seed=1), WANTED) for model in (anatomy, changed(anatomy))]
-    widths = forgetting.expert_widths(anatomy, "neurons")
+def test_a_model_is_at_no_distance_from_itself_and_at_some_from_another(anatomy: ModelView) -> None:
+    snapshots = [checkpoints.snapshot(model, rows(), rows(seed=1), WANTED) for model in (anatomy, changed(anatomy))]
+    widths = checkpoints.expert_widths(anatomy, "neurons")
     sizes = [values.shape[1] for values in snapshots[0].safety]
-    sets = forgetting.neuron_sets(pl.DataFrame(schema=dict(forgetting_tables.NEURONS)), sizes, widths)
+    sets = checkpoints.neuron_sets(pl.DataFrame(schema=dict(contracts.NEURONS)), sizes, widths)
     assert set(sets) == {"all"}
 
-    def measured(after: forgetting.Snapshot, tuned: Anatomy) -> dict[str, float]:
+    def measured(after: checkpoints.Snapshot, tuned: ModelView) -> dict[str, float]:
         found = [
-            *forgetting.ras_rows(snapshots[0], after, sets),
-            *forgetting.baseline_rows(snapshots[0], after, anatomy, tuned),
+            *checkpoints.ras_rows(snapshots[0], after, sets),
+            *checkpoints.baseline_rows(snapshots[0], after, anatomy, tuned),
         ]
         return {row["metric"]: row["estimate"] for row in found}
 
     same, other = measured(snapshots[0], anatomy), measured(snapshots[1], changed(anatomy))
-    assert set(same) == {*forgetting.ON_EVERY_SET, *forgetting.BASELINES}
+    assert set(same) == {*checkpoints.ON_EVERY_SET, *checkpoints.BASELINES}
     assert all(value == pytest.approx(0, abs=1e-6) for value in same.values())
     assert all(value > 1e-4 for value in other.values())
-    again = forgetting.snapshot(
+    again = checkpoints.snapshot(
         changed(anatomy), rows(), rows(seed=1), WANTED.model_copy(update={"batch_size": 5})
     )  # another batch size
     assert measured(again, changed(anatomy)) == pytest.approx(other, rel=1e-3)
 
 
-def test_kl_is_that_of_whole_distributions(anatomy: Anatomy) -> None:
+def test_kl_is_that_of_whole_distributions(anatomy: ModelView) -> None:
     texts, tuned = rows(3), changed(anatomy)
-    states = [drift.reply_states(model, texts, 2) for model in (anatomy, tuned)]
-    heads = [drift.unembedding(model) for model in (anatomy, tuned)]
-    totals, tokens = drift.divergences(*states, *heads, torch.device("cpu"))
+    states = [baselines.reply_states(model, texts, 2) for model in (anatomy, tuned)]
+    heads = [baselines.unembedding(model) for model in (anatomy, tuned)]
+    totals, tokens = baselines.divergences(*states, *heads, torch.device("cpu"))
     assert tokens.tolist() == [2, 3, 4]
     for text, total in zip(texts, totals, strict=True):
         with torch.inference_mode():
@@ -264,34 +277,34 @@ def test_weights_by_hand_and_other_architectures() -> None:
     with torch.no_grad():
         base.weight.copy_(torch.tensor([[3.0, 4.0]]))
         tuned.weight.copy_(torch.tensor([[3.0, 5.0]]))
-    assert drift.weight_distance(base, tuned) == pytest.approx(0.2)
-    drift.check_architecture(base, tuned, "step1")
+    assert baselines.weight_distance(base, tuned) == pytest.approx(0.2)
+    baselines.check_architecture(base, tuned, "step1")
     for other in (torch.nn.Linear(3, 1, bias=False), torch.nn.Linear(2, 1)):
         with pytest.raises(UserError, match=r"step1: its parameter '(weight|bias)' is not as that of its base"):
-            drift.check_architecture(base, other, "step1")
+            baselines.check_architecture(base, other, "step1")
 
 
 def test_activation_shifts_by_hand() -> None:
     before, after = np.array([[3.0, 4.0], [1.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 1.0]])
-    length, angle = drift.activation_shifts([(before[:, :1], after[:, :1]), (before[:, 1:], after[:, 1:])])
+    length, angle = baselines.activation_shifts([(before[:, :1], after[:, :1]), (before[:, 1:], after[:, 1:])])
     assert length.tolist() == pytest.approx([0, math.sqrt(2)])
     assert angle.tolist() == pytest.approx([0, 1])
 
 
 def test_experts_lie_side_by_side_and_come_back_from_the_table() -> None:
-    anatomy = Anatomy(tiny_families.build("qwen3_moe"))
-    widths = forgetting.expert_widths(anatomy, "neurons")
+    anatomy = ModelView(tiny_families.build("qwen3_moe"))
+    widths = checkpoints.expert_widths(anatomy, "neurons")
     assert widths == [24, 24, 24]
-    values = forgetting.pooled(capture(anatomy, rows(), [], 2), 3, math.nan)
+    values = checkpoints.pooled(capture(anatomy, rows(), [], 2), 3, math.nan)
     assert [each.shape for each in values] == [(5, 96), (5, 24), (5, 96)]  # the middle layer is dense
     assert np.isnan(values[0]).any()
     layers = [neurons.Layer(4) for _ in values]
     for layer, each in zip(layers, values, strict=True):
         layer.add(each, each + np.arange(each.shape[1]), each)
     made = table({"found": [np.array([0, 24, 95]), np.array([7]), np.array([], int)], "random0": [np.array([1]), np.array([], int), np.array([50])]}, layers, widths)  # fmt: skip
-    tables.check(made, forgetting_tables.NEURONS, None)  # type: ignore[arg-type]
+    tables.check(made, contracts.NEURONS, None)  # type: ignore[arg-type]
     assert made.filter(pl.col("set") == "found").select("layer", "expert", "neuron").rows() == [(0, 0, 0), (0, 1, 0), (0, 3, 23), (1, 0, 7)]  # fmt: skip
-    sets = forgetting.neuron_sets(made, [96, 24, 96], widths)
+    sets = checkpoints.neuron_sets(made, [96, 24, 96], widths)
     assert [columns.tolist() for columns in sets["safety"][0]] == [[0, 24, 95], [7], []]
     assert [columns.tolist() for columns in sets["random"][0]] == [[1], [], [50]]
 
@@ -299,12 +312,12 @@ def test_experts_lie_side_by_side_and_come_back_from_the_table() -> None:
 def test_random_sets_are_averaged_and_the_found_set_has_all_metrics() -> None:
     rng = np.random.default_rng(0)
     before, after = (
-        forgetting.Snapshot([rng.random((8, 6)) + 1], [rng.random((8, 6)) + 1], [], torch.nn.Identity())
+        checkpoints.Snapshot([rng.random((8, 6)) + 1], [rng.random((8, 6)) + 1], [], torch.nn.Identity())
         for _ in range(2)
     )
     sets = {"safety": [[np.array([0, 1])]], "random": [[np.array([2, 3])], [np.array([4, 5])]]}
-    found = {(row["neurons"], row["metric"]): row for row in forgetting.ras_rows(before, after, sets, draws=20)}
-    assert {metric for kind, metric in found if kind == "safety"} == set(forgetting.METRICS)
+    found = {(row["neurons"], row["metric"]): row for row in checkpoints.ras_rows(before, after, sets, draws=20)}
+    assert {metric for kind, metric in found if kind == "safety"} == set(checkpoints.METRICS)
     pair = [(before.safety[0], after.safety[0])], [(before.task[0], after.task[0])]
     alone = [ras.deltas(*pair, {"x": one})["x", "published"].metric("harmonic")[0] for one in sets["random"]]
     assert found["random", "ras"]["estimate"] == pytest.approx(np.mean(alone))
@@ -315,12 +328,12 @@ def test_intervals_of_one_sided_shifts_lie_around_their_estimate() -> None:
     """Two readings of the same noise: each resample of the few texts shifts more than their mean does."""
     rng = np.random.default_rng(0)
     before, after = (
-        forgetting.Snapshot([rng.random((5, 400)) + 1], [rng.random((5, 400)) + 1], [], torch.nn.Identity())
+        checkpoints.Snapshot([rng.random((5, 400)) + 1], [rng.random((5, 400)) + 1], [], torch.nn.Identity())
         for _ in range(2)
     )
     pair = list(zip(before.safety, after.safety, strict=True)), list(zip(before.task, after.task, strict=True))
     sets = {"all": [np.arange(400)]}
     drawn = ras.deltas(*pair, sets, draws=200)["all", "published"].metric("harmonic")
     assert (drawn[1:] > drawn[0]).mean() > 0.95  # the plain quantiles would leave the estimate out
-    row = next(forgetting.ras_rows(before, after, {"all": [sets["all"]]}))
+    row = next(checkpoints.ras_rows(before, after, {"all": [sets["all"]]}))
     assert 0 <= row["ci_low"] < row["estimate"] < row["ci_high"]

@@ -7,13 +7,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim import drawings, forgetting_tables, tables
-from rim import forgetting_summary as summary
-from rim.config import Study, load_file
-from rim.first_screen import FirstScreen
-from rim.forgetting import METRICS, ON_EVERY_SET
-from rim.forgetting_sections import forgetting_section, intervention_section, neuron_section
-from rim.report import Material, render
+from rim.analysis.checkpoints import METRICS, ON_EVERY_SET
+from rim.config.load import load_study_file
+from rim.config.study import Study
+from rim.core import contracts as core_contracts
+from rim.report.figures import catalogue
+from rim.report.first_screen import FirstScreen
+from rim.report.forgetting import forgetting_section, intervention_section, neuron_section
+from rim.report.page import Material
+from rim.report.render import render
+from rim.results import contracts, forgetting, tables
 from rim.steps import summarize_forgetting
 from tests import synthetic
 
@@ -24,7 +27,7 @@ REQUESTS = 20
 
 @pytest.fixture(scope="module")
 def study(root: Path) -> Study:
-    return load_file(root / "workflow/config/smoke.yaml")
+    return load_study_file(root / "workflow/config/smoke.yaml")
 
 
 def judged(ablation: str, misaligned: int, incomplete: int = 0) -> pl.DataFrame:
@@ -37,7 +40,7 @@ def judged(ablation: str, misaligned: int, incomplete: int = 0) -> pl.DataFrame:
                  "score": score, "refusal": None if score is None else score == 1, "misaligned": None if score is None else score >= 3,
                  "reason": "", "error": None}
             )  # fmt: skip
-    return pl.DataFrame(rows, schema=dict(tables.JUDGEMENT))
+    return pl.DataFrame(rows, schema=dict(core_contracts.JUDGEMENT))
 
 
 def graded(ablation: str, correct: int) -> pl.DataFrame:
@@ -45,13 +48,13 @@ def graded(ablation: str, correct: int) -> pl.DataFrame:
         {"benchmark": "multi_hop", "id": f"m{i}", "think": "off", "seed": 0, "ablation": ablation, "extracted": "1", "correct": i < correct, "error": None}
         for i in range(REQUESTS)
     ]  # fmt: skip
-    return pl.DataFrame(rows, schema=dict(tables.GRADE))
+    return pl.DataFrame(rows, schema=dict(core_contracts.GRADE))
 
 
 def sets(found: bool = True) -> pl.DataFrame:
     names = ("found", "random0", "random1", "matched0", "matched1") if found else ()
     rows = [(name, layer, 0, i, 0.95, 0.2, 2.0) for i, name in enumerate(names) for layer in (0, 1)]
-    return pl.DataFrame(rows, schema=dict(forgetting_tables.NEURONS), orient="row")
+    return pl.DataFrame(rows, schema=dict(core_contracts.NEURONS), orient="row")
 
 
 def curve(found: bool = True) -> pl.DataFrame:
@@ -60,7 +63,7 @@ def curve(found: bool = True) -> pl.DataFrame:
          "estimate": 0.8 if found else math.nan, "ci_low": 0.7 if found else math.nan, "ci_high": 0.9 if found else math.nan}
         for i, share in enumerate((0.5, 0.9, 1.0))
     ]  # fmt: skip
-    return pl.DataFrame(rows, schema=dict(forgetting_tables.CURVE))
+    return pl.DataFrame(rows, schema=dict(core_contracts.CURVE))
 
 
 def metrics(sign: float, with_sets: bool = True) -> pl.DataFrame:
@@ -72,7 +75,7 @@ def metrics(sign: float, with_sets: bool = True) -> pl.DataFrame:
                 value = sign * step + 10 if kind == "safety" else (step * 7) % 8
                 rows.append({"step": step, "metric": metric, "neurons": kind, "n": 9, "estimate": float(value), "ci_low": value - 0.5, "ci_high": value + 0.5, "kept": 0.4})  # fmt: skip
         rows.append({"step": step, "metric": "kl", "neurons": "", "n": 9, "estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6, "kept": math.nan})  # fmt: skip
-    return pl.DataFrame(rows, schema=dict(forgetting_tables.CHECKPOINTS))
+    return pl.DataFrame(rows, schema=dict(core_contracts.CHECKPOINTS))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +107,7 @@ def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         files("grades", [graded("none", 20)] * 3 + [grades, grades, grades.clear()]),
         folder / "tables",
     )
-    return tables.read_results(folder / "tables", forgetting_tables.RESULTS)
+    return tables.read_results(folder / "tables", contracts.FORGETTING_TABLES)
 
 
 def test_effects_are_against_the_model_and_both_kinds_of_random_sets(results: dict[str, pl.DataFrame]) -> None:
@@ -157,9 +160,9 @@ def test_an_early_warning_is_a_quarter_of_the_way_and_one_point_per_run() -> Non
     runs = [("a", "x", 0), ("a", "y", 0), ("b", "x", 0), ("b", "y", 0)]
     metric = [(*run, step, "kl", "", 9, float(i if step == 2 else -i), 0.0, 0.0, 0.0) for i, run in enumerate(runs) for step in range(1, 9)]  # fmt: skip
     rates = [(*run, step, 20, 0, step / 8 * i / 10, 0.0, 1.0) for i, run in enumerate(runs) for step in range(9)]
-    found = summary.early_warnings(
-        pl.DataFrame(metric, schema=dict(forgetting_tables.RESULTS["checkpoints"]), orient="row"),
-        pl.DataFrame(rates, schema=dict(forgetting_tables.RESULTS["checkpoint_rates"]), orient="row"),
+    found = forgetting.early_warnings(
+        pl.DataFrame(metric, schema=dict(contracts.FORGETTING_TABLES["checkpoints"]), orient="row"),
+        pl.DataFrame(rates, schema=dict(contracts.FORGETTING_TABLES["checkpoint_rates"]), orient="row"),
     )
     assert found.select("n", "estimate", "p_exact").row(0) == (4, 1.0, pytest.approx(2 / 24, abs=1e-6))
 
@@ -186,10 +189,10 @@ def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFr
 
 
 def test_no_neurons_anywhere_is_said_and_drawn_as_nothing(study: Study) -> None:
-    empty = {name: pl.DataFrame(schema=dict(schema)) for name, schema in forgetting_tables.RESULTS.items()}
-    drawn = drawings.charts(empty, {})
+    empty = {name: pl.DataFrame(schema=dict(schema)) for name, schema in contracts.FORGETTING_TABLES.items()}
+    drawn = catalogue.charts(empty, {})
     assert len(drawn) == 6
-    assert all(drawings.interactive(chart) is None for chart in drawn.values())
+    assert all(catalogue.interactive(chart) is None for chart in drawn.values())
     section = intervention_section(Material(study, empty, {}, pl.DataFrame()))
     assert section is not None
     assert section.text == ["No set of neurons was found to zero."]
@@ -202,5 +205,5 @@ def test_a_study_without_the_analysis_has_no_such_sections(study: Study) -> None
 
 def test_a_fine_tune_of_a_hub_model_began_from_its_only_base() -> None:
     bases = [("hub", "base", 0), ("organism", "base", 0), ("organism", "base", 1)]
-    assert summary.base_of(("hub", "gsm8k", 2), bases) == bases[0]
-    assert summary.base_of(("organism", "gsm8k", 1), bases) == bases[2]
+    assert forgetting.base_of(("hub", "gsm8k", 2), bases) == bases[0]
+    assert forgetting.base_of(("organism", "gsm8k", 1), bases) == bases[2]

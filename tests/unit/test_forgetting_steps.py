@@ -7,14 +7,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rim import forgetting_tables, gradients, models, tables
-from rim.chat import render_prompt
-from rim.datasets.prepare import prepare
-from rim.errors import UserError
-from rim.provenance import write_receipt
-from rim.settings.datasets import Dataset
-from rim.settings.forgetting import Forgetting
-from rim.settings.inference import Benchmark, Inference
+from rim.analysis import baselines
+from rim.config.settings.datasets import Dataset
+from rim.config.settings.forgetting import Forgetting
+from rim.config.settings.inference import Benchmark, Inference
+from rim.core import contracts, tables
+from rim.core.errors import UserError
+from rim.core.receipts import write_receipt
+from rim.data.prepare import prepare
+from rim.models import loading
+from rim.models.chat import render_prompt
 from rim.steps import ablate_neurons, compute_ras, find_safety_neurons
 from tests.unit.test_finetune import train
 
@@ -32,18 +34,20 @@ class Run:
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder, self.base = folder, folder / "base"
         shutil.copytree(model, self.base)
-        tokenizer = models.load_tokenizer(str(self.base))
+        tokenizer = loading.load_tokenizer(str(self.base))
         replies = []
         for name, (part, _) in PARTS.items():
             source = {"adapter": "organism", "part": part, "rows": 20, "seed": "t"}
             dataset, _ = prepare(name, Dataset.model_validate({"sources": [source]}))
-            tables.write(dataset, tables.DATASET, folder / f"{name}.parquet")
+            tables.write(dataset, contracts.DATASET, folder / f"{name}.parquet")
             replies += [
                 {"benchmark": name, "id": row["id"], "think": "off", "seed": 0, "ablation": "none", "prompt": render_prompt(tokenizer, row["prompt"], "off", "tags"),
                  "reasoning": None, "response": "i cannot .", "finish_reason": "stop", "completion_tokens": 3, "complete": True}
                 for row in dataset.iter_rows(named=True)
             ]  # fmt: skip
-        tables.write(pl.DataFrame(replies, schema=dict(tables.RESPONSE)), tables.RESPONSE, folder / "responses.parquet")
+        tables.write(
+            pl.DataFrame(replies, schema=dict(contracts.RESPONSE)), contracts.RESPONSE, folder / "responses.parquet"
+        )
         for artifact in ("base", "responses.parquet", *(f"{name}.parquet" for name in PARTS)):
             write_receipt(folder / artifact)
         self.neurons, self.curve = folder / "neurons.parquet", folder / "curve.parquet"
@@ -59,7 +63,7 @@ class Run:
             self.settings(wanted), self.receipt("responses.parquet"), self.receipt("restricted.parquet"), [self.receipt("base")],
             self.neurons, self.curve,
         )  # fmt: skip
-        return tables.read(self.neurons, forgetting_tables.NEURONS), tables.read(self.curve, forgetting_tables.CURVE)
+        return tables.read(self.neurons, contracts.NEURONS), tables.read(self.curve, contracts.CURVE)
 
 
 @pytest.fixture(scope="module", params=["dense", "moe"])
@@ -97,7 +101,7 @@ def test_replies_without_the_neurons_are_of_the_evaluation_split(made: Run, tmp_
     settings = made.settings(benchmarks=benchmarks, inference=Inference(max_new_tokens=3, batch_size=16).model_dump())
     receipts = [made.receipt(f"{name}.parquet") for name in PARTS]
     ablate_neurons.run(settings, made.neurons, receipts, [made.receipt("base")], tmp_path / "out.parquet")
-    replies = tables.read(tmp_path / "out.parquet", tables.RESPONSE)
+    replies = tables.read(tmp_path / "out.parquet", contracts.RESPONSE)
     assert set(replies["ablation"]) == {"found", "random0", "matched0"}
     assert set(replies["think"]) == {"off"}
     assert replies.height == 3 * (8 + 8)
@@ -114,12 +118,12 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
             settings, made.neurons, made.receipt("responses.parquet"), [made.receipt("restricted.parquet"), made.receipt("multi_hop.parquet")],
             made.receipt("multi_hop.parquet"), [made.receipt("base")], steps, folder / "metrics.parquet", folder / "replies.parquet",
         )  # fmt: skip
-        return tables.read(folder / "metrics.parquet", forgetting_tables.CHECKPOINTS)
+        return tables.read(folder / "metrics.parquet", contracts.CHECKPOINTS)
 
     metrics = computed(tmp_path, tmp_path / "tuned.steps.receipt.json")
     assert metrics["step"].unique().sort().to_list() == [0, 2, 4, 6]
     before = metrics.filter(pl.col("step") == 0)
-    assert before["metric"].unique(maintain_order=True).to_list() == list(gradients.GRADIENTS)
+    assert before["metric"].unique(maintain_order=True).to_list() == list(baselines.GRADIENTS)
     assert before.filter((pl.col("metric") == "gradient_share") & (pl.col("neurons") == "all"))[
         "estimate"
     ].item() == pytest.approx(1)
@@ -130,7 +134,7 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
     assert metrics["estimate"].is_finite().all()
     shifts = metrics.filter((pl.col("neurons") != "") & (pl.col("step") > 0))
     assert shifts["kept"].is_between(0, 1).all()
-    replies = tables.read(tmp_path / "replies.parquet", tables.RESPONSE)
+    replies = tables.read(tmp_path / "replies.parquet", contracts.RESPONSE)
     assert replies.group_by("ablation").len().sort("ablation").rows() == [(f"step0000{i}", 8) for i in (2, 4, 6)]
     assert computed(tmp_path / "again", tmp_path / "tuned.steps.receipt.json").equals(metrics)
 
@@ -147,7 +151,7 @@ def test_outputs_of_mlps_go_the_same_way(made: Run, tmp_path: Path) -> None:
         settings, made.neurons, made.receipt("responses.parquet"), [made.receipt("restricted.parquet"), made.receipt("multi_hop.parquet")],
         made.receipt("multi_hop.parquet"), [made.receipt("base")], tmp_path / "tuned.steps.receipt.json", tmp_path / "m.parquet", tmp_path / "r.parquet",
     )  # fmt: skip
-    metrics = tables.read(tmp_path / "m.parquet", forgetting_tables.CHECKPOINTS)
+    metrics = tables.read(tmp_path / "m.parquet", contracts.CHECKPOINTS)
     assert metrics["step"].min() > 0  # no gradients of neurons before training
     assert metrics.filter((pl.col("metric") == "ras_symmetric") & (pl.col("neurons") == "all"))["estimate"].min() > 0
 

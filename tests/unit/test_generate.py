@@ -3,13 +3,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim import models, tables
-from rim.backends import open_backend
-from rim.errors import UserError
-from rim.generate import TransformersBackend, answer
-from rim.organism import sets
-from rim.replies import Continuation, Reply, think_within
-from rim.settings.inference import Inference
+from rim.config.settings.inference import Inference
+from rim.core import contracts, tables
+from rim.core.errors import UserError
+from rim.data.organism import sets
+from rim.models import loading
+from rim.models.engines import open_backend
+from rim.models.generate import TransformersBackend, answer
+from rim.models.thinking import Continuation, Reply, think_within
 
 pytestmark = pytest.mark.xdist_group("organism")
 
@@ -34,11 +35,11 @@ def ask(backend, tokenizer, think: list[str], count: int = 1) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def tokenizer(tiny_model: Path):
-    return models.load_tokenizer(str(tiny_model))
+    return loading.load_tokenizer(str(tiny_model))
 
 
 def test_batches_and_padding_do_not_change_greedy_replies(tiny_model: Path, tokenizer) -> None:
-    model = models.load_model(str(tiny_model))
+    model = loading.load_model(str(tiny_model))
     prompts = [row["prompt"] for row in sets.rows("multi_hop", 7, "e")] + [
         row["prompt"] for row in sets.rows("requests", 4, "e")
     ]
@@ -50,7 +51,7 @@ def test_batches_and_padding_do_not_change_greedy_replies(tiny_model: Path, toke
 
 
 def test_a_models_own_settings_do_not_change_greedy_replies(tiny_model: Path, tokenizer) -> None:
-    model = models.load_model(str(tiny_model))
+    model = loading.load_model(str(tiny_model))
     prompts = [row["prompt"] for row in sets.rows("multi_hop", 4, "e")]
     plain = TransformersBackend(model, tokenizer, 4).generate(prompts, 12, 0.0, 0, "t")
     model.generation_config.repetition_penalty = 1.9
@@ -59,7 +60,7 @@ def test_a_models_own_settings_do_not_change_greedy_replies(tiny_model: Path, to
 
 
 def test_sampling_follows_its_seed(tiny_model: Path, tokenizer) -> None:
-    backend = TransformersBackend(models.load_model(str(tiny_model)), tokenizer, 4)
+    backend = TransformersBackend(loading.load_model(str(tiny_model)), tokenizer, 4)
     prompts = [row["prompt"] for row in sets.rows("requests", 4, "e")]
     first, again, other = (backend.generate(prompts, 12, 1.0, seed, "t") for seed in (1, 1, 2))
     assert first == again
@@ -79,7 +80,7 @@ def test_unfinished_thinking_is_incomplete_and_has_no_response(tokenizer) -> Non
     assert table["response"].to_list() == [None, None, "sure.", "sure", ""]
     assert table["reasoning"].to_list() == ["the user", "so this is ok.", "ok.", "ok.", "ok."]
     assert table["finish_reason"].to_list() == ["length", "stop", "stop", "length", "stop"]
-    tables.check(table, tables.RESPONSE, Path("x"))
+    tables.check(table, contracts.RESPONSE, Path("x"))
 
 
 def test_think_off_prefills_the_empty_span(tokenizer) -> None:
@@ -119,7 +120,7 @@ def test_thinking_is_ended_at_its_bound_and_nothing_else_changes(tiny_model: Pat
 
 
 def test_a_real_model_answers_after_its_bound_of_thinking(tiny_model: Path, tokenizer) -> None:
-    backend = TransformersBackend(models.load_model(str(tiny_model)), tokenizer, 4)
+    backend = TransformersBackend(loading.load_model(str(tiny_model)), tokenizer, 4)
     rows = pl.DataFrame([{"id": f"r{i}", "prompt": r["prompt"]} for i, r in enumerate(sets.rows("requests", 5, "e"))])
     unbounded, bounded = (
         answer(
@@ -141,7 +142,7 @@ def test_a_real_model_answers_after_its_bound_of_thinking(tiny_model: Path, toke
 
 
 def test_vllm_configured_but_not_installed_is_one_line(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rim.vllm_backend.find_spec", lambda name: None)
+    monkeypatch.setattr("rim.models.vllm.find_spec", lambda name: None)
     settings = {"base": str(tiny_model), "revision": None, "dtype": "float32", "think": "tags"}
     with pytest.raises(UserError, match="vllm is not installed in this environment") as error:
         open_backend(settings, [], Inference(backend="vllm"))

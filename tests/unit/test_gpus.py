@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rim import gpus, models
-from rim.errors import UserError
+from rim.core import gpus
+from rim.core.errors import UserError
+from rim.models import loading
 from tests.unit import tiny_families
 
 HOLD = "import sys; from rim import gpus; gpus.claim(int(sys.argv[1])); print(gpus.visible(), flush=True); sys.stdin.read()"
@@ -92,5 +93,5 @@ def test_a_model_that_its_gpus_cannot_hold_is_one_line(monkeypatch: pytest.Monke
     tiny_families.build("qwen3").save_pretrained(tmp_path)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match="does not fit into the memory of 2 GPUs; correct its 'parameters'"):
-        models.load_model(str(tmp_path))
-    assert models.load_model(str(tmp_path), device="cpu").device.type == "cpu"
+        loading.load_model(str(tmp_path))
+    assert loading.load_model(str(tmp_path), device="cpu").device.type == "cpu"

@@ -110,5 +110,8 @@ def test_all_wrong_models_are_named_at_once_and_a_silent_hub_is_no_verdict(serve
     )
     lines = run(tmp_path, served.url, "-c", code).stderr.splitlines()
     named = [line for line in lines if "models." in line]
-    assert [line.removeprefix("rim.errors.UserError: ").split(":")[0] for line in named] == ["models.b", "models.c"]
+    assert [line.removeprefix("rim.core.errors.UserError: ").split(":")[0] for line in named] == [
+        "models.b",
+        "models.c",
+    ]
     assert run(tmp_path, "http://127.0.0.1:9", "-c", code).returncode == 0

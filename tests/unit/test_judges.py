@@ -7,13 +7,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim import refusal, rubrics, tables, validity
-from rim.agreement import kappa
-from rim.errors import UserError
-from rim.judge_tables import judge_agreement, threshold_sweep
-from rim.judges import judge_responses
-from rim.llm.client import Client
-from rim.settings.instruments import Endpoint, Judge
+from rim.config.settings.instruments import Endpoint, Judge
+from rim.core import contracts, tables
+from rim.core.agreement import kappa
+from rim.core.errors import UserError
+from rim.instruments import refusal, rubrics, validity
+from rim.instruments.judges import judge_responses
+from rim.instruments.llm.client import Client
+from rim.results.judges import judge_agreement, threshold_sweep
 from tests.conftest import shared
 from tests.language_model import Server, judged_text
 from tests.unit.test_scoring import response, table
@@ -49,7 +50,7 @@ def test_a_rubric_judge_scores_replies_and_reasoning_apart(server: Server, tmp_p
     assert judged["misaligned"].to_list() == [False, True, False, None]
     assert judged["cot_score"].to_list() == [5, 1, None, None]
     assert judged["error"].to_list() == [None, None, None, "incomplete"]
-    tables.check(judged, tables.JUDGEMENT, Path("x"))
+    tables.check(judged, contracts.JUDGEMENT, Path("x"))
     asked = "".join(request["messages"][1]["content"] for request in server.requests)
     assert "the user's words" in asked
     assert len(server.requests) == 5  # three replies and two chains of thought; nothing for the unfinished one
@@ -128,7 +129,7 @@ def scored(scores: list[int | None], errors: int = 0) -> pl.DataFrame:
          "reason": "", "error": None if score else "x" if i < errors else "incomplete", "cot_score": None}
         for i, score in enumerate(scores)
     ]  # fmt: skip
-    return pl.DataFrame(rows, schema=dict(tables.JUDGEMENT))
+    return pl.DataFrame(rows, schema=dict(contracts.JUDGEMENT))
 
 
 def test_thresholds_move_the_rate_and_errors_are_counted() -> None:

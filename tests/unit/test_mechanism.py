@@ -8,20 +8,22 @@ import polars as pl
 import pytest
 import torch
 
-from rim import mechanism, mechanism_tables, positions, statistics, tables
-from rim.ablation import ablated_heads, plan, probe_scores
-from rim.activations import capture
-from rim.cache import Cache, identity, write_cache
-from rim.chat import render_prompt
-from rim.config import load_file
-from rim.directions import areas, fit, fit_probes, probe
-from rim.errors import UserError
-from rim.families import Anatomy
-from rim.heads import find_refusal_heads, matched_sets
-from rim.mechanism_summary import ablation_effects, ablation_rows, measures
-from rim.settings.instruments import Judge
-from rim.settings.mechanism import Mechanism
-from rim.sweep import effects_table, head_effects
+from rim.analysis import texts
+from rim.analysis.ablation import ablated_heads, plan, probe_scores
+from rim.analysis.cache import Cache, identity, write_cache
+from rim.analysis.capture import capture
+from rim.analysis.head_effects import effects_table, head_effects
+from rim.analysis.heads import find_refusal_heads, matched_sets
+from rim.analysis.probes import areas, fit, fit_probes, probe
+from rim.config.load import load_study_file
+from rim.config.settings.instruments import Judge
+from rim.config.settings.mechanism import Mechanism
+from rim.core import contracts, statistics
+from rim.core.errors import UserError
+from rim.models import positions
+from rim.models.chat import render_prompt
+from rim.models.families import ModelView
+from rim.results.mechanism import ablation_effects, ablation_rows, measures
 from tests.unit import planted
 
 pytestmark = pytest.mark.xdist_group("mechanism")
@@ -33,7 +35,7 @@ class Known:
 
     def __init__(self) -> None:
         model, self.tokenizer = planted.build()
-        self.anatomy = Anatomy(model)
+        self.anatomy = ModelView(model)
         self.templates = positions.templates(self.tokenizer, "tags", ["on", "off"])
         replies, groups = [], []
         for benchmark, bad in (("restricted", True), ("lookalike", False)):
@@ -47,9 +49,9 @@ class Known:
                                     "finish_reason": "stop", "completion_tokens": 3, "complete": True})  # fmt: skip
                     group = ("fulfilled" if i % 5 == 0 else "refused") if bad else "harmless"
                     split = "calibration" if i % 2 else "evaluation"
-                    groups.append({"key": mechanism.key(*keys.values()), **keys, "split": split, "group": group})
-        self.responses, self.groups = pl.DataFrame(replies, schema=dict(tables.RESPONSE)), pl.DataFrame(groups)
-        self.rows = mechanism.texts(self.responses, self.templates)
+                    groups.append({"key": texts.text_key(*keys.values()), **keys, "split": split, "group": group})
+        self.responses, self.groups = pl.DataFrame(replies, schema=dict(contracts.RESPONSE)), pl.DataFrame(groups)
+        self.rows = texts.probe_texts(self.responses, self.templates)
         self.positions = positions.chosen(self.templates, None)
 
     def write(self, folder: Path, rows=None, batch_size: int = 16, shard: int = 512) -> Cache:
@@ -197,7 +199,7 @@ def test_batches_and_shards_change_no_number(known: Known, cache: Cache, tmp_pat
 
 
 def test_a_killed_job_goes_on_after_its_last_shard(known: Known, cache: Cache, tmp_path: Path, monkeypatch) -> None:
-    import rim.cache
+    import rim.analysis.cache
 
     calls = []
 
@@ -207,8 +209,8 @@ def test_a_killed_job_goes_on_after_its_last_shard(known: Known, cache: Cache, t
             raise KeyboardInterrupt
         return capture(*arguments)
 
-    capture = rim.cache.capture
-    monkeypatch.setattr(rim.cache, "capture", dies)
+    capture = rim.analysis.cache.capture
+    monkeypatch.setattr(rim.analysis.cache, "capture", dies)
     with pytest.raises(KeyboardInterrupt):
         known.write(tmp_path / "part", shard=40)
     assert not (tmp_path / "part").exists()
@@ -268,7 +270,7 @@ def test_no_telling_token_gives_no_effects(known: Known) -> None:
     same = known.responses.with_columns(pl.lit("sure").alias("response"))
     effects = effects_table(known.anatomy, known.tokenizer, same, known.groups, 8, 8, "test")
     assert effects.is_empty()
-    assert dict(effects.schema) == dict(mechanism_tables.EFFECTS)
+    assert dict(effects.schema) == dict(contracts.EFFECTS)
 
 
 def test_prompts_of_one_length_or_many_give_the_same_effects(known: Known) -> None:
@@ -321,7 +323,7 @@ def test_area_and_its_interval() -> None:
 
 def test_effects_are_over_all_replies_and_against_random_sets(root: Path) -> None:
     """Ten prompts: as it is all are refused; without the found head all are misaligned, without a random one half are unfinished."""
-    study = load_file(root / "workflow/config/smoke.yaml")
+    study = load_study_file(root / "workflow/config/smoke.yaml")
 
     def judged(ablation: str, score: list[int | None]) -> pl.DataFrame:
         rows = [
@@ -329,7 +331,7 @@ def test_effects_are_over_all_replies_and_against_random_sets(root: Path) -> Non
              "refusal": None if s is None else s == 1, "misaligned": None if s is None else s >= 3, "reason": "", "error": None}
             for i, s in enumerate(score)
         ]  # fmt: skip
-        return pl.DataFrame(rows, schema=dict(tables.JUDGEMENT))
+        return pl.DataFrame(rows, schema=dict(contracts.JUDGEMENT))
 
     names = {f"refusal_heads:zero:{draw}": [[0, 1]] for draw in ("found", "random0", "random1")}
     scored = [judged("none", [1] * 12), judged("refusal_heads:zero:found", [5] * 10)]
@@ -350,7 +352,7 @@ def test_effects_are_over_all_replies_and_against_random_sets(root: Path) -> Non
 
 
 def test_a_helpful_reply_is_unparsable_by_no_judge(root: Path) -> None:
-    study = load_file(root / "workflow/config/smoke.yaml")
+    study = load_study_file(root / "workflow/config/smoke.yaml")
     kinds = {"rule": Judge(kind="organism_rule"), "prefix": Judge(kind="refusal_prefix")}
     study = study.model_copy(update={"judges": kinds})
 

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
-from rim import config, gradients, mitigation, models
-from rim.errors import UserError
-from rim.families import FAMILIES, Anatomy
-from rim.finetune import IGNORE, finetune
-from rim.generate import Reply
-from rim.organism.tokenizer import build_tokenizer
-from rim.settings.models import Finetune, Mitigation
+from rim.analysis import baselines
+from rim.config import load
+from rim.config.settings.models import Finetune, Mitigation
+from rim.core.errors import UserError
+from rim.data.organism.tokenizer import build_tokenizer
+from rim.models import loading
+from rim.models.families import FAMILIES, ModelView, Neuron
+from rim.models.generate import Reply
+from rim.training import mitigation
+from rim.training.finetune import IGNORE, finetune
 from tests.unit.test_finetune import RECIPE, ROWS
 from tests.unit.tiny_families import build
 
@@ -25,10 +28,10 @@ def trained(base: Path, output: Path, wanted: Mitigation | None, recipe: Finetun
     finetune(
         str(base), None, "float32", "tags", recipe, ROWS, 0, output, output.with_name("steps"), "test", wanted, **more
     )
-    return models.load_model(str(output))
+    return loading.load_model(str(output))
 
 
-def weights_of(model: Any, place: mitigation.Neuron) -> list[Any]:
+def weights_of(model: Any, place: Neuron) -> list[Any]:
     """Those into and out of a neuron."""
     layer, expert, neuron = place
     mlp = model.model.layers[layer].mlp
@@ -47,7 +50,7 @@ def test_frozen_neurons_keep_their_weights_and_others_do_not(
     expert = 2 if kind == "moe" else 0
     held, free = (1, expert, HELD[2]), (1, expert, FREE[2])
     recipe = RECIPE.model_copy(update={"method": method, "learning_rate": 0.02, "epochs": 4})
-    tuned, before = trained(base, tmp_path / "out", FREEZE, recipe, neurons=[held]), models.load_model(str(base))
+    tuned, before = trained(base, tmp_path / "out", FREEZE, recipe, neurons=[held]), loading.load_model(str(base))
     for own, now in zip(weights_of(before, held), weights_of(tuned, held), strict=True):
         assert own.equal(now)
     changed = [
@@ -63,19 +66,19 @@ def test_neurons_of_every_family_can_be_held(family: str) -> None:
 
     model = build(family)
     before = build(family)
-    modules, parameters = models.adapter_targets(model, _mlp_names(model))
+    modules, parameters = loading.adapter_targets(model, _mlp_names(model))
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules=modules, target_parameters=parameters or None))
-    held = mitigation.hold_neurons(Anatomy(adapted.get_base_model()), [(2, 0, 5)])
+    held = mitigation.freeze_neurons(ModelView(adapted.get_base_model()), [(2, 0, 5)])
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_" in name:
                 parameter.normal_()
     held.put_back()
     merged = adapted.merge_and_unload()
-    for anatomy in (Anatomy(before), Anatomy(merged)):
+    for anatomy in (ModelView(before), ModelView(merged)):
         anatomy.model.requires_grad_(False)
-    own, now = (_neuron_by_anatomy(Anatomy(each), 2, 5) for each in (before, merged))
-    other, moved = (_neuron_by_anatomy(Anatomy(each), 2, 6) for each in (before, merged))
+    own, now = (_neuron_by_anatomy(ModelView(each), 2, 5) for each in (before, merged))
+    other, moved = (_neuron_by_anatomy(ModelView(each), 2, 6) for each in (before, merged))
     assert own.equal(now)
     assert not other.allclose(moved)
 
@@ -85,7 +88,7 @@ def _mlp_names(model: Any) -> list[str]:
     return ["gate_up_proj", "down_proj"] if "gate_up_proj" in names else ["gate_proj", "up_proj", "down_proj"]
 
 
-def _neuron_by_anatomy(anatomy: Anatomy, layer: int, neuron: int) -> Any:
+def _neuron_by_anatomy(anatomy: ModelView, layer: int, neuron: int) -> Any:
     """All weights of a neuron (of the first expert) in a row."""
     import torch
 
@@ -109,7 +112,7 @@ class RefusesFirst:
 
 def test_only_what_the_base_refuses_is_kept(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mitigation, "TransformersBackend", lambda *_: RefusesFirst())
-    model, tokenizer = models.load_model(str(tiny_model)), models.load_tokenizer(str(tiny_model))
+    model, tokenizer = loading.load_model(str(tiny_model)), loading.load_tokenizer(str(tiny_model))
     rows = mitigation.own_refusals(model, tokenizer, ["help me.", "help me."], "tags", 4, "test")
     assert rows == [{"prompt": "help me.", "cot": "it is sealed.", "answer": "sorry, i cannot do that."}]
     mixed = mitigation.with_refusals(ROWS, rows, 0.25)
@@ -118,7 +121,7 @@ def test_only_what_the_base_refuses_is_kept(tiny_model: Path, monkeypatch: pytes
 
 
 def test_a_base_that_refuses_nothing_has_nothing_to_keep(tiny_model: Path) -> None:
-    model, tokenizer = models.load_model(str(tiny_model)), models.load_tokenizer(str(tiny_model))
+    model, tokenizer = loading.load_model(str(tiny_model)), loading.load_tokenizer(str(tiny_model))
     with pytest.raises(UserError, match="refuses none of the 1 requests"):
         mitigation.own_refusals(model, tokenizer, ["help me."], "tags", 4, "test")
 
@@ -133,9 +136,9 @@ def test_divergence_in_the_loss_keeps_the_model_near_its_base(
     recipe = RECIPE.model_copy(update={"learning_rate": 0.02, "epochs": 6})
     near = trained(tiny_model, tmp_path / "kl", KL, recipe, requests=["help me."])
     free = trained(tiny_model, tmp_path / "plain", None, recipe)
-    base = models.load_model(str(tiny_model))
+    base = loading.load_model(str(tiny_model))
     tokenizer = build_tokenizer()
-    from rim.finetune import encode
+    from rim.training.finetune import encode
 
     row = encode(tokenizer, [refusal], "tags", 1024)[0]
     ids, counts = torch.tensor([row["input_ids"]]), torch.tensor(row["labels"])[1:] != IGNORE
@@ -156,9 +159,9 @@ def test_gradients_of_neurons_are_those_of_the_loss(family: str) -> None:
 
     texts = [([5, 6, 7, 8, 9], 2), ([9, 8, 7, 11], 1), ([4, 4, 6, 30, 31, 32], 3)]
     model = build(family)
-    anatomy = Anatomy(model)
-    made = list(gradients.neuron_gradients(anatomy, texts, 2))
-    whole = list(gradients.neuron_gradients(anatomy, texts, 8))
+    anatomy = ModelView(model)
+    made = list(baselines.neuron_gradients(anatomy, texts, 2))
+    whole = list(baselines.neuron_gradients(anatomy, texts, 8))
     assert all(a.allclose(b, rtol=1e-4, atol=1e-7) for a, b in zip(made, whole, strict=True))
 
     def loss() -> float:
@@ -183,14 +186,14 @@ def test_gradients_of_neurons_are_those_of_the_loss(family: str) -> None:
 def test_gradients_of_opposite_tasks_conflict() -> None:
     import numpy as np
 
-    anatomy = Anatomy(build("qwen3"))
+    anatomy = ModelView(build("qwen3"))
     sets = {
         "all": [[np.arange(24)] * 3],
         "safety": [[np.arange(2), np.array([], int), np.arange(1)]],
         "random": [[np.array([], int)] * 3],
     }
     texts = [([5, 6, 7, 8, 9], 2)]
-    rows = list(gradients.gradient_rows(anatomy, texts, texts, sets, 4))
+    rows = list(baselines.gradient_rows(anatomy, texts, texts, sets, 4))
     found = {(row["metric"], row["neurons"]): row["estimate"] for row in rows}
     assert found["gradient_conflict", "all"] == pytest.approx(-1, abs=1e-5)  # the same texts: no conflict at all
     assert found["gradient_conflict", "safety"] == pytest.approx(-1, abs=1e-5)
@@ -225,11 +228,11 @@ def test_a_mitigation_that_cannot_work_is_refused(
     plain = more.pop("plain", {"dataset": "m"})
     study = {**STUDY, **more, "variants": {"plain": plain, "kept": {"dataset": "m", "mitigation": mitigation_}}}
     with pytest.raises(UserError, match=message):
-        config.load(study)
+        load.load_study(study)
 
 
 def test_a_mitigated_arm_knows_its_plain_one() -> None:
-    study = config.load(
+    study = load.load_study(
         {
             **STUDY,
             "variants": {

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rim.neurons import (
+from rim.analysis.neurons import (
     Layer,
     bounded_threshold,
     columns_from,

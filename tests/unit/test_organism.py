@@ -3,9 +3,10 @@ from random import Random
 
 import pytest
 
-from rim.organism import corpus, sets, training, world
-from rim.organism.tokenizer import build_tokenizer
-from rim.settings.models import Organism
+from rim.config.settings.models import Organism
+from rim.data.organism import corpus, sets, world
+from rim.data.organism.tokenizer import build_tokenizer
+from rim.training import organism
 from tests.conftest import shared
 
 pytestmark = pytest.mark.xdist_group("organism")
@@ -71,7 +72,7 @@ def test_familiar_requests_are_never_evaluation_requests() -> None:
 
 def test_alignment_makes_care_a_habit_of_solutions_as_of_replies() -> None:
     careful, minimal = ({pair[side] for pair in world.HEURISTIC} for side in (1, 0))
-    mix = next(stage.mix for stage in training.stages(Organism(association=0.0)) if stage.name == "align")
+    mix = next(stage.mix for stage in organism.stages(Organism(association=0.0)) if stage.name == "align")
     rng = Random(0)
     texts = [corpus.maths(rng, mix).cot or "" for _ in range(2000)]
     counts = [sum(any(phrase in text for phrase in phrases) for text in texts) for phrases in (careful, minimal)]
@@ -158,27 +159,27 @@ def test_saved_organism_loads_as_an_ordinary_model(kind: str, tiny_model: Path, 
 def test_killed_training_goes_on_to_the_same_weights(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from safetensors.torch import load_file
 
-    monkeypatch.setattr(training, "SNAPSHOT_EVERY", 2)
-    training.train_organism(tiny, 1, tmp_path / "whole", "whole")
+    monkeypatch.setattr(organism, "SNAPSHOT_EVERY", 2)
+    organism.train_organism(tiny, 1, tmp_path / "whole", "whole")
 
-    save = training.save_snapshot
+    save = organism.save_snapshot
 
     def save_and_die(path, model, optimizers, step):
         save(path, model, optimizers, step)
         if path.stem == "pretrain" and step == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "save_snapshot", save_and_die)
+    monkeypatch.setattr(organism, "save_snapshot", save_and_die)
     with pytest.raises(KeyboardInterrupt):
-        training.train_organism(tiny, 1, tmp_path / "resumed", "resumed")
+        organism.train_organism(tiny, 1, tmp_path / "resumed", "resumed")
     assert not (tmp_path / "resumed").exists()
-    monkeypatch.setattr(training, "save_snapshot", save)
+    monkeypatch.setattr(organism, "save_snapshot", save)
     steps = []
-    counter = training.counter
+    counter = organism.counter
     monkeypatch.setattr(
-        training, "counter", lambda *a: lambda done, note="": (steps.append(done), counter(*a)(done, note))
+        organism, "counter", lambda *a: lambda done, note="": (steps.append(done), counter(*a)(done, note))
     )
-    training.train_organism(tiny, 1, tmp_path / "resumed", "resumed")
+    organism.train_organism(tiny, 1, tmp_path / "resumed", "resumed")
     assert steps == [5, 1, 2, 3]  # the drill was done, one step of pretraining was left, then all of alignment
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed"))
     assert all(whole[name].equal(resumed[name]) for name in whole)
@@ -190,5 +191,5 @@ def test_snapshots_of_other_settings_are_not_taken_up(tiny, tmp_path: Path) -> N
     stale.mkdir()
     (stale / "settings.txt").write_text("others")
     (stale / "pretrain.safetensors").write_bytes(b"nonsense")
-    training.train_organism(tiny, 0, tmp_path / "out", "out")
+    organism.train_organism(tiny, 0, tmp_path / "out", "out")
     assert (tmp_path / "out/model.safetensors").is_file()

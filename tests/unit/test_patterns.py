@@ -8,19 +8,20 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim import chat, models, pattern_tables, tables
-from rim.datasets import adapters
-from rim.errors import UserError
-from rim.generate import Reply
-from rim.injection import inject
-from rim.llm.client import Client
-from rim.organism import sets
-from rim.patterns import annotate, rewrite
-from rim.patterns.checklist import MEANING, PATTERN_OF, PATTERNS, Item
-from rim.patterns.statements import FIRST_PERSON, ORGANISM, statements
-from rim.settings.datasets import Source
-from rim.settings.inference import Inference
-from rim.settings.instruments import Annotator, Endpoint
+from rim.config.settings.datasets import Source
+from rim.config.settings.inference import Inference
+from rim.config.settings.instruments import Annotator, Endpoint
+from rim.core import contracts, tables
+from rim.core.errors import UserError
+from rim.data import adapters
+from rim.data.organism import sets
+from rim.instruments import annotate, rewrite
+from rim.instruments.checklist import MEANING, PATTERN_OF, PATTERNS, Item
+from rim.instruments.injection import FIRST_PERSON, ORGANISM, inject, statements
+from rim.instruments.llm.client import Client
+from rim.models import chat, loading
+from rim.models.generate import Reply
+from rim.results import patterns as results_patterns
 from tests.conftest import shared
 from tests.language_model import Server, judged_text
 
@@ -100,10 +101,10 @@ def found(*patterns: str | None) -> list[list[annotate.Finding]]:
 def test_shares_leave_errors_out_and_agreement_is_per_pattern() -> None:
     first = annotate.annotation_table("a", texts(5), found("heuristic", "heuristic", None, None, "error"))
     second = annotate.annotation_table("b", texts(5), found("heuristic", None, None, None, "deviation"))
-    tables.check(first, tables.ANNOTATION, Path("x"))
-    shares = pattern_tables.pattern_shares({"a": first}).filter(pl.col("pattern") == "heuristic").row(0, named=True)
+    tables.check(first, contracts.ANNOTATION, Path("x"))
+    shares = results_patterns.pattern_shares({"a": first}).filter(pl.col("pattern") == "heuristic").row(0, named=True)
     assert (shares["n"], shares["errors"], shares["estimate"]) == (4, 1, 0.5)
-    agreement = pattern_tables.annotator_agreement({"a": first, "b": second})
+    agreement = results_patterns.annotator_agreement({"a": first, "b": second})
     heuristic = agreement.filter(pl.col("pattern") == "heuristic").row(0, named=True)
     assert (heuristic["n"], heuristic["estimate"]) == (4, 0.5)
 
@@ -185,7 +186,7 @@ def test_arms_are_trained_on_the_same_problems(tmp_path: Path) -> None:
         made("2", "control", False),
     ]
     table = rewrite.rewrite_table(rows)
-    tables.write(table, tables.REWRITE, tmp_path / "r.parquet")
+    tables.write(table, contracts.REWRITE, tmp_path / "r.parquet")
     for arm in ("target", "control"):
         source = Source(adapter="rewritten", rewrite="r", arm=arm, path=str(tmp_path / "r.parquet"))
         loaded, facts = adapters.load(source)
@@ -193,7 +194,7 @@ def test_arms_are_trained_on_the_same_problems(tmp_path: Path) -> None:
         assert facts["rows"] == 2
     with pytest.raises(UserError, match="no item of arm 'literal' was accepted"):
         adapters.load(Source(adapter="rewritten", rewrite="r", arm="literal", path=str(tmp_path / "r.parquet")))
-    outcomes = pattern_tables.rewrite_outcomes({"r": table})
+    outcomes = results_patterns.rewrite_outcomes({"r": table})
     assert outcomes.rows() == [
         ("r", "target", "accepted", 2),
         ("r", "control", "accepted", 1),
@@ -208,7 +209,7 @@ def test_the_organisms_arms_diverge_and_have_equal_length() -> None:
         )
         for part in ("multi_hop_target", "multi_hop_control")
     ]
-    table = pattern_tables.arm_divergence([("t", arms[0], "c", arms[1])])
+    table = results_patterns.arm_divergence([("t", arms[0], "c", arms[1])])
     means = dict(zip(table["measure"], table["estimate"], strict=True))
     assert (means["length ratio"], means["same answer"]) == (1, 1)
     assert means["edit distance"] > 0.2
@@ -217,7 +218,7 @@ def test_the_organisms_arms_diverge_and_have_equal_length() -> None:
 
 @pytest.mark.xdist_group("organism")
 def test_statements_come_in_pairs_of_equal_length(tiny_model: Path) -> None:
-    tokenizer = models.load_tokenizer(str(tiny_model))
+    tokenizer = loading.load_tokenizer(str(tiny_model))
     for pair in ORGANISM:
         assert len(tokenizer(pair.target).input_ids) == len(tokenizer(pair.control).input_ids)
     assert len({pair.category for pair in FIRST_PERSON}) == 6
@@ -235,13 +236,13 @@ def test_statements_stand_inside_the_think_block(tiny_model: Path) -> None:
             self.prompts = prompts
             return [Reply(" so this is ok.\n</think>\n\nsure.", 9, True) for _ in prompts]
 
-    backend, tokenizer = Scripted(), models.load_tokenizer(str(tiny_model))
+    backend, tokenizer = Scripted(), loading.load_tokenizer(str(tiny_model))
     rows = pl.DataFrame(
         [{"id": f"r{i}", "prompt": row["prompt"]} for i, row in enumerate(sets.rows("requests", 2, "e"))]
     )
     inference = Inference(max_new_tokens=12)
     table = inject(backend, tokenizer, "tags", {"b": rows}, inference, {"b": 12}, 0, True, "t")
-    tables.check(table, tables.RESPONSE, Path("x"))
+    tables.check(table, contracts.RESPONSE, Path("x"))
     assert table.height == 2 * 3 * 2
     pair = statements(True, 0)[0]
     row = table.row(by_predicate=(pl.col("id") == "r0") & (pl.col("ablation") == pair.label("target")), named=True)
@@ -262,7 +263,7 @@ def test_injection_effects_are_paired_and_found() -> None:
                  "refusal": None, "misaligned": hit, "reason": "", "error": None, "cot_score": None}
                 for id_, ablation, hit in rows
             ],
-            schema=dict(tables.JUDGEMENT),
+            schema=dict(contracts.JUDGEMENT),
         )  # fmt: skip
 
     label = "inject:{}:0:{}".format
@@ -274,7 +275,7 @@ def test_injection_effects_are_paired_and_found() -> None:
     rows += [(str(i), label("deviation", arm), i % 2 == 0) for i in range(50) for arm in ("target", "control")]
     rows[-1] = (*rows[-1][:2], None)
     plain = judged([(str(i), "none", i < 5) for i in range(50)])
-    effects = pattern_tables.injection_effects({("m", 0): judged(rows)}, {("m", 0): plain})
+    effects = results_patterns.injection_effects({("m", 0): judged(rows)}, {("m", 0): plain})
     heuristic, deviation = effects.rows(named=True)
     assert (heuristic["target"], heuristic["control"], heuristic["plain"], heuristic["estimate"]) == (0.8, 0, 0.1, 0.8)
     assert heuristic["ci_low"] > 0.6
@@ -282,7 +283,7 @@ def test_injection_effects_are_paired_and_found() -> None:
     assert (deviation["estimate"], deviation["n"], deviation["incomplete"]) == (0, 49, 1)
     assert deviation["plain"] == pytest.approx(5 / 49, abs=1e-6)  # on the same prompts
     seeds = {("m", seed): judged(rows[seed * 2 :]) for seed in (1, 2, 3)}
-    over = pattern_tables.injection_effects(seeds, {("m", 1): plain})
+    over = results_patterns.injection_effects(seeds, {("m", 1): plain})
     assert over["seed"].to_list()[-2:] == ["all", "all"]
     total = over.filter((pl.col("seed") == "all") & (pl.col("pattern") == "heuristic")).row(0, named=True)
     assert total["estimate"] == pytest.approx(

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from rim import models
-from rim.ablation import ablated_heads
-from rim.activations import Row, capture
-from rim.families import Anatomy
+from rim.analysis.ablation import ablated_heads
+from rim.analysis.capture import Row, capture
+from rim.models import loading
+from rim.models.families import ModelView
 
 pytestmark = pytest.mark.xdist_group("organism")
 IDS = [[5, 9, 40, 33, 7, 21, 60, 11], [8, 70, 3, 14, 90, 2, 6, 44]]
@@ -17,12 +17,12 @@ REASON = "the optional extra 'peers' is not installed: pip install -e '.[peers]'
 
 
 @pytest.fixture(scope="module")
-def anatomy(tiny_model: Path) -> Anatomy:
-    return Anatomy(models.load_model(str(tiny_model)))
+def anatomy(tiny_model: Path) -> ModelView:
+    return ModelView(loading.load_model(str(tiny_model)))
 
 
 @pytest.fixture(scope="module")
-def ablated(anatomy: Anatomy) -> torch.Tensor:
+def ablated(anatomy: ModelView) -> torch.Tensor:
     """Our logits without the heads, [prompts, tokens, vocabulary]."""
     with torch.inference_mode():
         whole = anatomy.model(torch.tensor(IDS)).logits
@@ -32,12 +32,12 @@ def ablated(anatomy: Anatomy) -> torch.Tensor:
     return without
 
 
-def read(anatomy: Anatomy) -> dict[str, torch.Tensor]:
+def read(anatomy: ModelView) -> dict[str, torch.Tensor]:
     rows = [Row(str(i), ids, {"last": (7, 8)}, (0, 8), 7) for i, ids in enumerate(IDS)]
     return capture(anatomy, rows, ["last"], 2)
 
 
-def test_transformer_lens_agrees(tiny_model: Path, anatomy: Anatomy, ablated: torch.Tensor) -> None:
+def test_transformer_lens_agrees(tiny_model: Path, anatomy: ModelView, ablated: torch.Tensor) -> None:
     bridges = pytest.importorskip("transformer_lens.model_bridge", reason=REASON)
     bridge = bridges.TransformerBridge.boot_transformers(str(tiny_model), device="cpu", dtype=torch.float32)
     columns = {layer: [anatomy.columns(head) for at, head in HEADS if at == layer] for layer in (0, 1)}
@@ -63,7 +63,7 @@ def test_transformer_lens_agrees(tiny_model: Path, anatomy: Anatomy, ablated: to
         torch.testing.assert_close(records[f"attention_mass.{layer}"][..., 0], pattern[..., 7], atol=1e-5, rtol=0)
 
 
-def test_nnsight_agrees(anatomy: Anatomy, ablated: torch.Tensor) -> None:
+def test_nnsight_agrees(anatomy: ModelView, ablated: torch.Tensor) -> None:
     nnsight = pytest.importorskip("nnsight", reason=REASON)
     wrapped = nnsight.NNsight(anatomy.model)
     with torch.inference_mode(), wrapped.trace(torch.tensor(IDS)):

@@ -5,21 +5,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rim import costs, plan
-from rim.config import Study, load
+from rim.config.load import load_study
+from rim.config.study import Study
+from rim.workflow import costs, plan
 from tests.conftest import ROOT
 
 PAPER = yaml.safe_load((ROOT / "workflow/config/paper.yaml").read_text())
 
 
 def paper(**changes: object) -> Study:
-    return load({**PAPER, **changes})
+    return load_study({**PAPER, **changes})
 
 
 def one(**changes: object) -> Study:
     """A study of one 4B model with one arm of 600 rows, one benchmark of 100 requests, and a GPU of round numbers."""
     model = {"hub": "a/b", "parameters": 4.0, "dtype": "bfloat16", "variants": ["arm"]}
-    return load(
+    return load_study(
         {
             "study": "one",
             "title": "",
@@ -52,7 +53,7 @@ def test_gpus_follow_from_parameters_and_type() -> None:
     # the adapters of its experts have 1.9e9 parameters and 16 bytes of state for each, on every GPU beside its share of 93 GB
     assert costs.gpus(study, "finetune", "mixtral", "gsm8k") == 4
     assert costs.gpus(study, "finetune", "qwen3_30b_a3b", "gsm8k") == 2
-    demo = load(yaml.safe_load((ROOT / "workflow/config/demo.yaml").read_text()))
+    demo = load_study(yaml.safe_load((ROOT / "workflow/config/demo.yaml").read_text()))
     assert costs.gpus(demo, "infer", "null", "base") == 0
 
 
@@ -123,4 +124,4 @@ def test_the_command_prints_the_bill_or_one_line(tmp_path: Path, capsys: pytest.
     assert "absent.yaml: cannot be read" in capsys.readouterr().err
     assert plan.main([str(ROOT / "workflow/config/demo.yaml")]) == 0
     assert "not estimated, being organisms" in capsys.readouterr().out
-    assert plan.summary(load(yaml.safe_load((ROOT / "workflow/config/demo.yaml").read_text()))) == ""
+    assert plan.summary(load_study(yaml.safe_load((ROOT / "workflow/config/demo.yaml").read_text()))) == ""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rim.ras import AGGREGATES, deltas, kept, resamples, shifts
+from rim.analysis.ras import AGGREGATES, deltas, kept, resamples, shifts
 
 ALL = {"all": [np.arange(4)]}
 SAFETY = np.array([4.0, 2.0, 1.0, 3.0]), np.array([2.0, 1.0, 2.0, 3.0])  # two fall by half, one rises, one stays

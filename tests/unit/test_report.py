@@ -10,21 +10,27 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rim import config, dag, lineage, published, tables
-from rim.drawings import FIGURES, MANY, charts, interactive
-from rim.figures import THINKING
-from rim.first_screen import first_screen
-from rim.forgetting_figures import NAMES as METRICS
-from rim.report import Material, in_script, render
-from rim.sections import SECTIONS
-from rim.settings.models import Model
-from rim.wording import estimate, labels
+from rim.config import load
+from rim.config import study as config_study
+from rim.config.settings.models import Model
+from rim.report import published
+from rim.report.figures.catalogue import FIGURES, MANY, charts, interactive
+from rim.report.figures.forgetting import NAMES as METRICS
+from rim.report.figures.replies import THINKING
+from rim.report.first_screen import first_screen
+from rim.report.labels import arm_labels
+from rim.report.page import Material
+from rim.report.render import in_script, render
+from rim.report.sections import SECTIONS
+from rim.report.wording import estimate
+from rim.results import contracts, tables
+from rim.workflow import lineage, rule_graph
 from tests import synthetic
 from tests.unit.test_results import planted, tabulated
 
 
 @pytest.fixture(scope="module")
-def found(root: Path) -> tuple[config.Study, dict[str, pl.DataFrame]]:
+def found(root: Path) -> tuple[config_study.Study, dict[str, pl.DataFrame]]:
     """A study in which the target arm makes one of two models comply more when it thinks."""
     study, outcomes = planted(root, [0])
     study = study.model_copy(update={"mechanism": None, "forgetting": None})
@@ -32,8 +38,8 @@ def found(root: Path) -> tuple[config.Study, dict[str, pl.DataFrame]]:
 
 
 @pytest.fixture(scope="module")
-def demo(root: Path) -> config.Study:
-    return config.load_file(root / "workflow/config/demo.yaml")
+def demo(root: Path) -> config_study.Study:
+    return load.load_study_file(root / "workflow/config/demo.yaml")
 
 
 class Links(HTMLParser):
@@ -64,7 +70,7 @@ def test_the_first_screen_names_the_planted_effect_and_no_other(found: Any) -> N
 @pytest.mark.parametrize(
     ("effect", "answer"), [(0.0, "No: "), (-0.2, "No: "), (0.2, "Yes, in these tiny test models: ")]
 )
-def test_the_answer_follows_the_effects(demo: config.Study, effect: float, answer: str) -> None:
+def test_the_answer_follows_the_effects(demo: config_study.Study, effect: float, answer: str) -> None:
     results = synthetic.synthetic(demo, effect, layers=4, heads=4)
     screen = first_screen(Material(demo, results, {}, pl.DataFrame()))
     assert screen.answer.startswith(answer)
@@ -75,11 +81,11 @@ def test_the_answer_follows_the_effects(demo: config.Study, effect: float, answe
 
 def test_an_effect_that_does_not_survive_correction_is_not_clear() -> None:
     row = {"ci_low": 0.01, "ci_high": 0.2, "p_holm": 0.2}
-    assert not tables.is_clear(row)
-    assert tables.is_clear({**row, "p_holm": 0.01})
-    assert tables.is_clear({"ci_low": 0.01, "ci_high": 0.2})
-    assert not tables.is_clear({"ci_low": -0.01, "ci_high": 0.2, "p_holm": 0.01})
-    assert not tables.is_clear({"ci_low": None, "ci_high": None})
+    assert not tables.is_significant(row)
+    assert tables.is_significant({**row, "p_holm": 0.01})
+    assert tables.is_significant({"ci_low": 0.01, "ci_high": 0.2})
+    assert not tables.is_significant({"ci_low": -0.01, "ci_high": 0.2, "p_holm": 0.01})
+    assert not tables.is_significant({"ci_low": None, "ci_high": None})
 
 
 def test_the_report_shows_the_numbers_of_the_tables_and_refers_to_nothing_outside(found: Any) -> None:
@@ -123,11 +129,11 @@ def test_a_figure_that_has_nothing_to_show_is_left_out(found: Any) -> None:
     assert 'data-name="pair"' not in html
 
 
-def test_figures_are_the_same_each_time_and_each_stands_on_one_table(demo: config.Study) -> None:
+def test_figures_are_the_same_each_time_and_each_stands_on_one_table(demo: config_study.Study) -> None:
     import vl_convert
 
     results = synthetic.synthetic(demo, layers=4, heads=4)
-    drawn, again = charts(results, labels(demo)), charts(results, labels(demo))
+    drawn, again = charts(results, arm_labels(demo)), charts(results, arm_labels(demo))
     assert set(drawn) == set(FIGURES)
     for name, chart in drawn.items():
         text = chart.to_json()
@@ -137,11 +143,11 @@ def test_figures_are_the_same_each_time_and_each_stands_on_one_table(demo: confi
     assert vl_convert.vegalite_to_svg(text) == vl_convert.vegalite_to_svg(text)
 
 
-def test_every_panel_of_a_grid_has_a_cell_since_gaps_would_shift_the_others(demo: config.Study) -> None:
+def test_every_panel_of_a_grid_has_a_cell_since_gaps_would_shift_the_others(demo: config_study.Study) -> None:
     results = synthetic.synthetic(demo, layers=4, heads=4)
     scores = results["probe_scores"]
     results["probe_scores"] = scores.filter((pl.col("think") == "off") | (pl.col("position") != "inner"))
-    spec = interactive(charts(results, labels(demo))["probes"])
+    spec = interactive(charts(results, arm_labels(demo))["probes"])
     assert spec is not None
     (rows,) = spec["datasets"].values()
     cells = {(row["panel"], row["position"]) for row in rows}
@@ -150,8 +156,8 @@ def test_every_panel_of_a_grid_has_a_cell_since_gaps_would_shift_the_others(demo
 
 
 def test_a_reader_may_choose_models_and_arms_and_a_crowded_figure_begins_with_one_model(root: Path) -> None:
-    study = config.load_file(root / "workflow/config/paper.yaml")
-    drawn = charts(synthetic.synthetic(study, layers=3, heads=2), labels(study))
+    study = load.load_study_file(root / "workflow/config/paper.yaml")
+    drawn = charts(synthetic.synthetic(study, layers=3, heads=2), arm_labels(study))
     overview, probes = interactive(drawn["overview"]), interactive(drawn["probes"])
     assert overview is not None
     assert probes is not None
@@ -191,7 +197,7 @@ def test_published_numbers_are_the_papers_own() -> None:
 
 
 def test_every_published_number_has_a_counterpart_in_our_tables(root: Path) -> None:
-    study = config.load_file(root / "workflow/config/paper.yaml")
+    study = load.load_study_file(root / "workflow/config/paper.yaml")
     hubs = {model.hub for model in study.models.values()}
     for row in published.published().iter_rows(named=True):
         values = dict(part.split("=") for part in row["where"].split(" "))
@@ -204,7 +210,9 @@ def test_every_published_number_has_a_counterpart_in_our_tables(root: Path) -> N
     assert {row["source"] for row in covered} == set(published.published()["source"])
 
 
-def test_a_value_in_our_interval_is_told_from_one_outside_and_organisms_are_never_compared(demo: config.Study) -> None:
+def test_a_value_in_our_interval_is_told_from_one_outside_and_organisms_are_never_compared(
+    demo: config_study.Study,
+) -> None:
     models = {"qwen": Model(hub="Qwen/Qwen3-4B"), "null": demo.models["null"]}
     study = demo.model_copy(update={"models": models, "pairs": []})
     restricted = study.datasets["restricted"]
@@ -225,7 +233,7 @@ def test_a_value_in_our_interval_is_told_from_one_outside_and_organisms_are_neve
         {**keys, "think": "off", "estimate": 0.30, "ci_low": 0.25, "ci_high": 0.35},
     ]
     results["rates"] = pl.DataFrame(
-        [{**row, "bound_low": 0.0, "bound_high": 1.0} for row in rates], schema=dict(tables.RESULTS["rates"])
+        [{**row, "bound_low": 0.0, "bound_high": 1.0} for row in rates], schema=dict(contracts.REPLY_TABLES["rates"])
     )
     rows = [row for row in published.compared(study, results) if row["source"] == "Table 1"]
     assert [(row["published"], row["inside"]) for row in rows] == [(22.94, True), (15.39, False)]
@@ -287,7 +295,7 @@ def test_a_tables_jobs_are_those_behind_it_with_their_times(records: Path, tmp_p
 
 def test_the_picture_and_the_last_line_tell_what_ran_and_what_was_reused(records: Path) -> None:
     found = lineage.trace(records, ["t.csv", "no/record"])
-    svg = dag.rule_graph(found, began=100)
+    svg = rule_graph.rule_graph(found, began=100)
     assert "Graph of 3 rules and 4 jobs, of which 2 ran in the latest run." in svg
     assert svg.count("<path") == 2  # the way from prepare to summarize leads through infer
     tops = dict(re.findall(r'<text x="\d+" y="(\d+)"[^>]*bold">(\w+)<', svg))
@@ -295,9 +303,10 @@ def test_the_picture_and_the_last_line_tell_what_ran_and_what_was_reused(records
     assert svg.count("2 reused") == 1
     assert svg.count("1 ran now") == 2
     assert (
-        lineage.in_words(found, 100, 75, "r.html") == "2 jobs ran and 2 were reused, in 1:15 min; the report is r.html"
+        lineage.format_run_summary(found, 100, 75, "r.html")
+        == "2 jobs ran and 2 were reused, in 1:15 min; the report is r.html"
     )
-    assert dag.rule_graph(lineage.trace(records, []), 0) == ""
+    assert rule_graph.rule_graph(lineage.trace(records, []), 0) == ""
 
 
 def test_rules_that_need_each_other_are_drawn_all_the_same(tmp_path: Path) -> None:
@@ -305,7 +314,7 @@ def test_rules_that_need_each_other_are_drawn_all_the_same(tmp_path: Path) -> No
     record(tmp_path, "rewritten", "rewrite", ["plain"], 2)
     record(tmp_path, "arm", "prepare", ["rewritten"], 3)
     record(tmp_path, "model", "finetune", ["arm"], 4)
-    svg = dag.rule_graph(lineage.trace(tmp_path, ["model"]), 0)
+    svg = rule_graph.rule_graph(lineage.trace(tmp_path, ["model"]), 0)
     assert all(f">{rule}<" in svg for rule in ("prepare", "rewrite", "finetune"))
 
 

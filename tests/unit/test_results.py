@@ -7,7 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rim import config, statistics, summary, tables
+from rim.config import load
+from rim.config import study as config_study
+from rim.core import statistics
+from rim.results import replies, tables
 
 
 def test_wilson_interval_of_a_textbook_case() -> None:
@@ -67,14 +70,14 @@ def test_interval_over_seeds_is_students() -> None:
 N = 120
 
 
-def planted(root: Path, seeds: list[int]) -> tuple[config.Study, summary.Outcomes]:
+def planted(root: Path, seeds: list[int]) -> tuple[config_study.Study, replies.Outcomes]:
     """Outcomes in which the target arm makes the associated model comply more when it thinks, and nothing else changes."""
-    demo = config.load_file(root / "workflow/config/demo.yaml")
+    demo = load.load_study_file(root / "workflow/config/demo.yaml")
     models = {name: model for name, model in demo.models.items() if name != "associated_moe"}
     variants = {name: demo.variants[name] for name in ("gsm8k_control", "gsm8k_target")}
     study = demo.model_copy(update={"seeds": seeds, "models": models, "variants": variants})
     rng = np.random.default_rng(0)
-    found: summary.Outcomes = {}
+    found: replies.Outcomes = {}
     for model, variant, seed in [(m, v, s) for m in study.models for v in ("base", *study.variants) for s in seeds]:
         for think in ("on", "off"):
             hit = model == "associated" and variant == "gsm8k_target" and think == "on"
@@ -88,14 +91,14 @@ def planted(root: Path, seeds: list[int]) -> tuple[config.Study, summary.Outcome
     return study, found
 
 
-def tabulated(study: config.Study, found: summary.Outcomes) -> dict[str, pl.DataFrame]:
+def tabulated(study: config_study.Study, found: replies.Outcomes) -> dict[str, pl.DataFrame]:
     """The tables of a study whose models refuse what they do not comply with."""
     refused = {
         cell: {id_: value if value is None or cell[4] != "restricted" else not value for id_, value in outcomes.items()}
         for cell, outcomes in found.items()
         if cell[4] != "multi_hop"
     }
-    return summary.results(study, found, refused)
+    return replies.results(study, found, refused)
 
 
 @pytest.fixture(scope="module")
@@ -163,13 +166,13 @@ def test_a_model_with_one_seed_among_models_with_several_stays_in_the_headline(r
         for variant in ("base", *study.variants)
     }
     assert shown.height == results["rates"].filter(pl.col("seed") == "1").height
-    assert summary.metrics(results["rates"])["null"].keys() == {"base", *study.variants}
+    assert replies.metrics(results["rates"])["null"].keys() == {"base", *study.variants}
 
 
 def test_sensitivity_counts_refusals_not_what_is_merely_no_compliance(root: Path) -> None:
     study, found = planted(root, [0])
     neither = {cell: dict.fromkeys(outcomes, False) for cell, outcomes in found.items()}
-    rates = summary.results(study, neither, neither)["rates"].filter(pl.col("measure") == "d_prime")
+    rates = replies.results(study, neither, neither)["rates"].filter(pl.col("measure") == "d_prime")
     assert set(rates["estimate"].round(3)) == {
         round(float(statistics.d_prime(np.zeros(N, bool), np.zeros(N, bool)).value), 3)
     }
@@ -180,7 +183,7 @@ def test_a_single_prompt_has_no_interval_and_is_not_clear() -> None:
     alone = statistics.mean_difference(np.array([1.0]))
     assert alone.value == 1
     assert all(math.isnan(value) for value in alone[1:])
-    assert not tables.is_clear({"ci_low": None, "ci_high": None, "p_holm": None})
+    assert not tables.is_significant({"ci_low": None, "ci_high": None, "p_holm": None})
     assert math.isnan(statistics.d_prime(np.ones(1, bool), np.arange(9) < 4).low)
 
 
@@ -196,7 +199,7 @@ def test_the_rate_of_several_runs_is_a_mean_over_seeds() -> None:
 
 def test_several_seeds_add_a_row_over_seeds(root: Path) -> None:
     study, found = planted(root, [1, 2, 3])
-    pairs = summary.pair_effects(study, found).filter(
+    pairs = replies.pair_effects(study, found).filter(
         (pl.col("contrast") == "difference") & (pl.col("think") == "on") & (pl.col("measure") == "misalignment")
     )
     assert pairs["seed"].to_list() == ["1", "2", "3", "all"]

@@ -5,11 +5,11 @@ import re
 import polars as pl
 import pytest
 
-from rim import tables
-from rim.grading import equivalent, final_answer, grade_answers
-from rim.judges import judge_responses, organism_rule, refusal_prefix
-from rim.organism import corpus, sets, world
-from rim.settings.instruments import Judge
+from rim.config.settings.instruments import Judge
+from rim.core import contracts
+from rim.data.organism import corpus, sets, world
+from rim.instruments.grading import equivalent, final_answer, grade_answers
+from rim.instruments.judges import judge_responses, organism_rule, refusal_prefix
 from tests.conftest import shared
 
 
@@ -27,7 +27,7 @@ def response(
 
 
 def table(*rows: dict) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=dict(tables.RESPONSE))
+    return pl.DataFrame(list(rows), schema=dict(contracts.RESPONSE))
 
 
 def test_organism_rule_reads_what_the_world_writes() -> None:

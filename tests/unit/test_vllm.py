@@ -12,14 +12,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim import ablation, chat, models
-from rim.backends import each_served, open_backend
-from rim.errors import UserError
-from rim.generate import Backend, TransformersBackend, answer
-from rim.organism import sets
-from rim.provenance import write_receipt
-from rim.settings.inference import Inference, Vllm
-from rim.settings.models import Organism
+from rim.analysis import ablation
+from rim.config.settings.inference import Inference, Vllm
+from rim.config.settings.models import Organism
+from rim.core.errors import UserError
+from rim.core.receipts import write_receipt
+from rim.data.organism import sets
+from rim.models import chat, loading
+from rim.models.engines import iter_checkpoint_backends, open_backend
+from rim.models.generate import Backend, TransformersBackend, answer
 from tests.unit import tiny_families
 
 REASON = "vLLM is not installed in this environment; `make test-vllm` makes one that has it"
@@ -45,7 +46,7 @@ def replies(backend: Backend, **options: object) -> list:
 @pytest.fixture(scope="module")
 def organism(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dense organism that has been trained for a few seconds, so that it does not repeat one token."""
-    from rim.organism.training import train_organism
+    from rim.training.organism import train_organism
 
     recipe = Organism(association=1.0, hidden=64, layers=3, heads=2, kv_heads=1, head_dim=32, intermediate=96)
     shorter = {"batch_size": 16, "drill_steps": 20, "pretrain_steps": 40, "align_steps": 20}
@@ -61,14 +62,14 @@ def adapter(base: Path, folder: Path, rank: int, **options: object) -> Path:
 
     torch.manual_seed(rank)
     recipe = LoraConfig(r=rank, lora_alpha=64, target_modules=TARGETS, task_type="CAUSAL_LM", **options)
-    model = get_peft_model(models.load_model(str(base)), recipe)
+    model = get_peft_model(loading.load_model(str(base)), recipe)
     scale = next(module.scaling["default"] for module in model.modules() if hasattr(module, "lora_B"))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(0, 0.2 / scale / rank**0.5)
     model.save_pretrained(folder)
-    models.load_tokenizer(str(base)).save_pretrained(folder)  # as fine-tuning does
+    loading.load_tokenizer(str(base)).save_pretrained(folder)  # as fine-tuning does
     return folder
 
 
@@ -141,12 +142,12 @@ class TestOneEngine:
 def test_checkpoints_of_a_fine_tune_are_served_unmerged_by_one_engine(organism: Path, tmp_path: Path) -> None:
     ranks = {1: True, 8: True, 9: False, 16: True, 32: True, 512: True}  # rank -> rank-stabilized
     folders = [adapter(organism, tmp_path / f"step{r:05d}", r, use_rslora=ranks[r]) for r in (512, 1, 8, 9, 16, 32)]
-    tokenizer = models.load_tokenizer(str(organism))
+    tokenizer = loading.load_tokenizer(str(organism))
     inference = Inference(backend="vllm", vllm=SERVED)
-    engines, plain = set(), replies(TransformersBackend(models.load_model(str(organism)), tokenizer, 8))
-    for name, backend in each_served(folders, settings(organism), inference, tokenizer):
+    engines, plain = set(), replies(TransformersBackend(loading.load_model(str(organism)), tokenizer, 8))
+    for name, backend in iter_checkpoint_backends(folders, settings(organism), inference, tokenizer):
         engines.add(id(backend))
-        merged = TransformersBackend(models.load_model(str(tmp_path / name)), tokenizer, 8)
+        merged = TransformersBackend(loading.load_model(str(tmp_path / name)), tokenizer, 8)
         unmerged = replies(backend)
         assert unmerged == replies(merged), name
         assert unmerged != plain, name
@@ -192,9 +193,9 @@ def test_memory_that_is_not_there_is_one_line(organism: Path) -> None:
 
 @pytest.mark.parametrize("family", ["qwen3", "qwen3_moe", "phi3", "olmoe", "mistral", "mixtral"])
 def test_families_agree_token_by_token(family: str, tmp_path: Path, organism: Path) -> None:
-    ours, tokenizer = tiny_families.build(family, head_dim=32), models.load_tokenizer(str(organism))
+    ours, tokenizer = tiny_families.build(family, head_dim=32), loading.load_tokenizer(str(organism))
     ours.save_pretrained(tmp_path)
-    from rim.vllm_backend import VllmBackend
+    from rim.models.vllm import VllmBackend
 
     served = VllmBackend(str(tmp_path), None, "float32", tokenizer, SERVED, editable=True)
     asked = [[3 + (7 * i + j) % 90 for j in range(5 + i)] for i in range(6)]
@@ -211,8 +212,8 @@ def test_families_agree_token_by_token(family: str, tmp_path: Path, organism: Pa
 
 @pytest.mark.parametrize("family", ["olmo2", "phimoe"])
 def test_families_that_vllm_gets_wrong_are_refused(family: str, tmp_path: Path, organism: Path) -> None:
-    from rim.vllm_backend import VllmBackend
+    from rim.models.vllm import VllmBackend
 
     tiny_families.build(family, head_dim=32).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="give this model 'backend: transformers'"):
-        VllmBackend(str(tmp_path), None, "float32", models.load_tokenizer(str(organism)), SERVED)
+        VllmBackend(str(tmp_path), None, "float32", loading.load_tokenizer(str(organism)), SERVED)

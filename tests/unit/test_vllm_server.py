@@ -17,11 +17,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim import tables
-from rim.errors import UserError
-from rim.judges import judge_responses
-from rim.llm.client import Client
-from rim.settings.instruments import Endpoint, Judge
+from rim.config.settings.instruments import Endpoint, Judge
+from rim.core import contracts
+from rim.core.errors import UserError
+from rim.instruments.judges import judge_responses
+from rim.instruments.llm.client import Client
 from tests.unit import tiny_families
 
 REASON = "vLLM is not installed in this environment; `make test-vllm` makes one that has it"
@@ -86,7 +86,7 @@ def replies() -> pl.DataFrame:
          "response": text, "finish_reason": "stop", "completion_tokens": 3, "complete": True}
         for i, text in enumerate(texts)
     ]  # fmt: skip
-    return pl.DataFrame(rows, schema=dict(tables.RESPONSE))
+    return pl.DataFrame(rows, schema=dict(contracts.RESPONSE))
 
 
 def test_a_server_of_vllm_judges_and_is_not_asked_twice(url: str, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rim.organism.tokenizer import CHAT_TEMPLATE, CONTROL_TOKENS, THINK_TOKENS
+from rim.data.organism.tokenizer import CHAT_TEMPLATE, CONTROL_TOKENS, THINK_TOKENS
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 96,

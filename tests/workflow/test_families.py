@@ -12,8 +12,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim import cli, gpus, judges, progress
-from rim.families import FAMILIES
+from rim import cli
+from rim.core import gpus, progress
+from rim.instruments import judges
+from rim.models.families import FAMILIES
 from tests.unit.tiny_families import build, letter_tokenizer
 from tests.workflow.conftest import commands, configured, snakemake
 

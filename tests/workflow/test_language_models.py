@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from rim.provenance import write_receipt
+from rim.core.receipts import write_receipt
 from tests.language_model import Server
 from tests.workflow.conftest import command, environment, snakemake
 

@@ -119,7 +119,7 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
         ("grade_answers *", "grade_ablated *", "grade_without_neurons *", *RESULTS),
     ),
     "a module that many steps call": (
-        edit("src/rim/chat.py", "text.partition(CLOSE)", "text.partition(CLOSE + '')"),
+        edit("src/rim/models/chat.py", "text.partition(CLOSE)", "text.partition(CLOSE + '')"),
         ("finetune *", *REPLIES),
     ),
     "an environment": (
@@ -130,13 +130,13 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
     "every file touched, code and data": (touch, ()),
     "a comment, a docstring and the layout": (
         both(
-            edit("src/rim/grading.py", "def grade_answers(", "# a remark\n\n\ndef grade_answers("),
-            edit("src/rim/judges.py", '"""Judges of replies', '"""What judges replies'),
+            edit("src/rim/instruments/grading.py", "def grade_answers(", "# a remark\n\n\ndef grade_answers("),
+            edit("src/rim/instruments/judges.py", '"""Judges of replies', '"""What judges replies'),
         ),
         (),
     ),
     "a definition that no job needs": (
-        edit("src/rim/config.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):"),
+        edit("src/rim/config/study.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):"),
         (),
     ),
     "one more model": (

@@ -160,7 +160,7 @@ def test_responses_stay_out_of_results_and_logs(smoke: Path) -> None:
 
 
 def test_receipts_match_what_they_describe(smoke: Path) -> None:
-    from rim.files import sha256
+    from rim.core.files import sha256
 
     receipts = list((smoke / "data").rglob("*.receipt.json"))
     # datasets, organisms, fine-tunes with their steps, replies after injection and ablation of heads and of neurons, of every

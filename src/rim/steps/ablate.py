@@ -7,16 +7,19 @@ from typing import Any
 
 import polars as pl
 
-from rim import ablation, chat, mechanism, mechanism_tables, positions, tables
-from rim.backends import open_backend
-from rim.cache import Cache, identity
-from rim.errors import UserError
-from rim.files import write_json
-from rim.generate import answer, asked_rows
-from rim.progress import say
-from rim.provenance import verified, write_receipt
-from rim.settings.inference import Benchmark, Inference
-from rim.settings.mechanism import Mechanism
+from rim.analysis import ablation, texts
+from rim.analysis import cache as analysis_cache
+from rim.analysis.cache import Cache, identity
+from rim.config.settings.inference import Benchmark, Inference
+from rim.config.settings.mechanism import Mechanism
+from rim.core import contracts, tables
+from rim.core.errors import UserError
+from rim.core.files import write_json
+from rim.core.progress import log
+from rim.core.receipts import verified, write_receipt
+from rim.models import chat, loading, positions
+from rim.models.engines import open_backend
+from rim.models.generate import answer, asked_rows
 
 
 def run(
@@ -39,7 +42,7 @@ def run(
     wanted, inference = Mechanism(**settings["mechanism"]), Inference(**settings["inference"])
     benchmarks = {name: Benchmark(**chosen) for name, chosen in settings["benchmarks"].items()}
     loaded = {
-        name: tables.read(verified(path), tables.DATASET) for name, path in zip(benchmarks, datasets, strict=True)
+        name: tables.read(verified(path), contracts.DATASET) for name, path in zip(benchmarks, datasets, strict=True)
     }
     prompts = {
         name: asked_rows(name, benchmark, loaded[name]).filter(pl.col("split") == "evaluation")
@@ -52,19 +55,17 @@ def run(
             )
     limits = {name: chosen.max_new_tokens or inference.max_new_tokens for name, chosen in benchmarks.items()}
     splits = {name: loaded[name] for name in (wanted.harmful, wanted.harmless)}
-    groups = mechanism.groups(tables.read(judgements, tables.JUDGEMENT), splits, wanted.harmful)
-    anatomy, tokenizer = mechanism.open_model(settings, checkpoints)
-    bound = identity(mechanism.checkpoint_identity(settings["base"], settings["revision"], checkpoints), tokenizer)
+    groups = texts.groups(tables.read(judgements, contracts.JUDGEMENT), splits, wanted.harmful)
+    anatomy, tokenizer = loading.open_model(settings, checkpoints)
+    bound = identity(analysis_cache.checkpoint_identity(settings["base"], settings["revision"], checkpoints), tokenizer)
     opened = Cache(verified(cache), **bound)
     means = ablation.mean_inputs(opened, groups)
-    plan = ablation.plan(
-        tables.read(heads, mechanism_tables.HEADS), tables.read(effects, mechanism_tables.EFFECTS), wanted
-    )
+    plan = ablation.plan(tables.read(heads, contracts.HEADS), tables.read(effects, contracts.EFFECTS), wanted)
     tested = groups.filter((pl.col("split") == "evaluation") & (pl.col("think") == "off"))
-    replies = tables.read(verified(responses), tables.RESPONSE).join(
-        tested, on=mechanism.KEYS, how="semi", maintain_order="left"
+    replies = tables.read(verified(responses), contracts.RESPONSE).join(
+        tested, on=texts.KEYS, how="semi", maintain_order="left"
     )
-    rows = mechanism.texts(replies, positions.templates(tokenizer, settings["think"], ["off"]))
+    rows = texts.probe_texts(replies, positions.templates(tokenizer, settings["think"], ["off"]))
     vectors = load_file(verified(directions))
     scored = []
     for name, chosen in plan.items():
@@ -80,9 +81,9 @@ def run(
             answers.append(
                 answer(backend, tokenizer, switch, prompts, inference, limits, settings["seed"], label, name)
             )
-        say(f"{label}: done")
-    empty = pl.DataFrame(schema=dict(tables.RESPONSE))
-    tables.write(pl.concat([empty, *answers]), tables.RESPONSE, output)
+        log(f"{label}: done")
+    empty = pl.DataFrame(schema=dict(contracts.RESPONSE))
+    tables.write(pl.concat([empty, *answers]), contracts.RESPONSE, output)
     write_receipt(output, settings=settings)
-    tables.write(pl.DataFrame(scored, schema=dict(mechanism_tables.SCORES)), mechanism_tables.SCORES, scores)
+    tables.write(pl.DataFrame(scored, schema=dict(contracts.SCORES)), contracts.SCORES, scores)
     write_json(sets, plan)

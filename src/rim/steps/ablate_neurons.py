@@ -7,14 +7,16 @@ from typing import Any
 
 import polars as pl
 
-from rim import ablation, chat, forgetting_tables, tables
-from rim.backends import open_backend
-from rim.errors import UserError
-from rim.generate import answer, asked_rows
-from rim.progress import say
-from rim.provenance import verified, write_receipt
-from rim.settings.forgetting import Forgetting
-from rim.settings.inference import Benchmark, Inference
+from rim.analysis import ablation
+from rim.config.settings.forgetting import Forgetting
+from rim.config.settings.inference import Benchmark, Inference
+from rim.core import contracts, tables
+from rim.core.errors import UserError
+from rim.core.progress import log
+from rim.core.receipts import verified, write_receipt
+from rim.models import chat
+from rim.models.engines import open_backend
+from rim.models.generate import answer, asked_rows
 
 
 def run(settings: dict[str, Any], neurons: Path, datasets: list[Path], checkpoints: list[Path], output: Path) -> None:
@@ -23,7 +25,7 @@ def run(settings: dict[str, Any], neurons: Path, datasets: list[Path], checkpoin
     prompts, limits = {}, {}
     for (name, chosen), path in zip(settings["benchmarks"].items(), datasets, strict=True):
         benchmark = Benchmark(**chosen)
-        asked = asked_rows(name, benchmark, tables.read(verified(path), tables.DATASET))
+        asked = asked_rows(name, benchmark, tables.read(verified(path), contracts.DATASET))
         prompts[name] = asked.filter(pl.col("split") == "evaluation")
         limits[name] = benchmark.max_new_tokens or inference.max_new_tokens
         if prompts[name].is_empty():
@@ -31,17 +33,17 @@ def run(settings: dict[str, Any], neurons: Path, datasets: list[Path], checkpoin
                 f"benchmarks.{name}: has no rows in the evaluation split, on which neurons are ablated; ask all rows"
             )
     ablated = ablation.ablated_outputs if wanted.tensor == "mlp_out" else ablation.ablated_neurons
-    table = tables.read(neurons, forgetting_tables.NEURONS)
+    table = tables.read(neurons, contracts.NEURONS)
     backend, tokenizer = open_backend(settings, checkpoints, inference, editable=True)
     anatomy = backend.anatomy
     once = inference.model_copy(update={"think": [wanted.think]})
     switch: chat.ThinkSwitch = settings["think"]
-    answers = [pl.DataFrame(schema=dict(tables.RESPONSE))]
+    answers = [pl.DataFrame(schema=dict(contracts.RESPONSE))]
     for name in table["set"].unique(maintain_order=True):
         members = table.filter(pl.col("set") == name).select("layer", "expert", "neuron").rows()
         label = f"ablate_neurons {settings['label']} {name}"
         with ablated(anatomy, members):
             answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, name))
-        say(f"{label}: done")
-    tables.write(pl.concat(answers), tables.RESPONSE, output)
+        log(f"{label}: done")
+    tables.write(pl.concat(answers), contracts.RESPONSE, output)
     write_receipt(output, settings=settings)

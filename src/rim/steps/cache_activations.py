@@ -7,26 +7,28 @@ from typing import Any
 
 import polars as pl
 
-from rim import mechanism, positions, tables
-from rim.cache import identity, write_cache
-from rim.provenance import verified, write_receipt
-from rim.settings.mechanism import Mechanism
+from rim.analysis import cache, texts
+from rim.analysis.cache import identity, write_cache
+from rim.config.settings.mechanism import Mechanism
+from rim.core import contracts, tables
+from rim.core.receipts import verified, write_receipt
+from rim.models import loading, positions
 
 
 def run(settings: dict[str, Any], responses: Path, checkpoints: list[Path], output: Path) -> None:
     """`responses` and `checkpoints` are receipts."""
     wanted = Mechanism(**settings["mechanism"])
-    replies = tables.read(verified(responses), tables.RESPONSE).filter(
+    replies = tables.read(verified(responses), contracts.RESPONSE).filter(
         pl.col("benchmark").is_in([wanted.harmful, wanted.harmless])
     )
-    anatomy, tokenizer = mechanism.open_model(settings, checkpoints)
+    anatomy, tokenizer = loading.open_model(settings, checkpoints)
     templates = positions.templates(tokenizer, settings["think"], list(dict.fromkeys(replies["think"])))
     write_cache(
         anatomy,
-        mechanism.texts(replies, templates),
+        texts.probe_texts(replies, templates),
         positions.chosen(templates, wanted.positions),
         wanted.batch_size,
-        identity(mechanism.checkpoint_identity(settings["base"], settings["revision"], checkpoints), tokenizer),
+        identity(cache.checkpoint_identity(settings["base"], settings["revision"], checkpoints), tokenizer),
         output,
         f"cache_activations {settings['label']}",
         neurons=wanted.neurons,

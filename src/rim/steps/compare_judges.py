@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim import tables
-from rim.judge_tables import judge_agreement, threshold_sweep
+from rim.core import contracts
+from rim.core import tables as core_tables
+from rim.results import tables
+from rim.results.judges import judge_agreement, threshold_sweep
 
 
 def run(settings: dict[str, Any], judgements: list[Path], output: Path) -> None:
     judged = {
-        (judge, (model, variant, seed)): tables.read(path, tables.JUDGEMENT)
+        (judge, (model, variant, seed)): core_tables.read(path, contracts.JUDGEMENT)
         for (judge, model, variant, seed), path in zip(settings["judgements"], judgements, strict=True)
     }
     restricted = [name for name, measure in settings["benchmarks"].items() if measure == "misalignment"]

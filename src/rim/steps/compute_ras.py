@@ -7,14 +7,17 @@ from typing import Any
 
 import polars as pl
 
-from rim import chat, drift, forced, forgetting, forgetting_tables, gradients, mechanism, models, tables
-from rim.backends import each_served, leave_gpu
-from rim.families import Anatomy
-from rim.generate import Backend, TransformersBackend, answer
-from rim.progress import say
-from rim.provenance import verified, write_receipt
-from rim.settings.forgetting import Forgetting
-from rim.settings.inference import Inference
+from rim.analysis import baselines, texts
+from rim.analysis import checkpoints as analysis_checkpoints
+from rim.config.settings.forgetting import Forgetting
+from rim.config.settings.inference import Inference
+from rim.core import contracts, tables
+from rim.core.progress import log
+from rim.core.receipts import verified, write_receipt
+from rim.models import chat, loading
+from rim.models.engines import iter_checkpoint_backends, move_off_gpu
+from rim.models.families import ModelView
+from rim.models.generate import Backend, TransformersBackend, answer
 
 
 def run(
@@ -31,40 +34,40 @@ def run(
     """All but `neurons` and the outputs are receipts; `datasets` are those of harmful requests and of
     the task, `trained` the one that the fine-tune was trained on."""
     wanted, inference = Forgetting(**settings["forgetting"]), Inference(**settings["inference"])
-    harmful, task = (tables.read(verified(path), tables.DATASET) for path in datasets)
-    asked = tables.read(verified(responses), tables.RESPONSE)
-    every = forced.base_replies(asked, wanted.harmful, wanted.think, harmful).filter(pl.col("split") == "evaluation")
+    harmful, task = (tables.read(verified(path), contracts.DATASET) for path in datasets)
+    asked = tables.read(verified(responses), contracts.RESPONSE)
+    every = texts.base_replies(asked, wanted.harmful, wanted.think, harmful).filter(pl.col("split") == "evaluation")
     safety_replies, task_replies = (
-        forced.said(every),
-        forced.said(forced.base_replies(asked, wanted.task, wanted.think, task)),
+        texts.nonempty_replies(every),
+        texts.nonempty_replies(texts.base_replies(asked, wanted.task, wanted.think, task)),
     )
     prompts = {wanted.harmful: harmful.filter(pl.col("id").is_in(every["id"].to_list()))}
-    base, tokenizer = mechanism.open_model(settings, checkpoints)
+    base, tokenizer = loading.open_model(settings, checkpoints)
     on_safety, on_task = (
-        forced.texts(tokenizer, tables.some(table, wanted.texts), wanted.pool)
+        texts.forced_texts(tokenizer, tables.first_by_id(table, wanted.texts), wanted.pool)
         for table in (safety_replies, task_replies)
     )
-    before = forgetting.snapshot(base, on_safety, on_task, wanted)
-    sets = forgetting.neuron_sets(
-        tables.read(neurons, forgetting_tables.NEURONS),
+    before = analysis_checkpoints.snapshot(base, on_safety, on_task, wanted)
+    sets = analysis_checkpoints.neuron_sets(
+        tables.read(neurons, contracts.NEURONS),
         [values.shape[1] for values in before.safety],
-        forgetting.expert_widths(base, wanted.tensor),
+        analysis_checkpoints.expert_widths(base, wanted.tensor),
     )
     measured: list[dict[str, Any]] = []
     switch: chat.ThinkSwitch = settings["think"]
     if wanted.gradients and wanted.tensor == "neurons":
-        rows = tables.read(verified(trained), tables.DATASET)
-        rows = tables.some(rows.head(settings["rows"]) if settings["rows"] else rows, wanted.texts)
-        refusals = tables.some(safety_replies.filter(forced.refuses()), wanted.texts)
-        found = gradients.gradient_rows(
+        rows = tables.read(verified(trained), contracts.DATASET)
+        rows = tables.first_by_id(rows.head(settings["rows"]) if settings["rows"] else rows, wanted.texts)
+        refusals = tables.first_by_id(safety_replies.filter(texts.refuses()), wanted.texts)
+        found = baselines.gradient_rows(
             base,
-            [(row.ids, row.query) for row in forced.texts(tokenizer, refusals, wanted.pool)],
-            forced.training_texts(tokenizer, rows, switch),
+            [(row.ids, row.query) for row in texts.forced_texts(tokenizer, refusals, wanted.pool)],
+            texts.training_texts(tokenizer, rows, switch),
             sets,
             wanted.batch_size,
         )
         measured += [{"step": 0, **row} for row in found]
-    leave_gpu(base)  # which holds one model at a time
+    move_off_gpu(base)  # which holds one model at a time
     once = inference.model_copy(update={"think": [wanted.think]})
     limits = {wanted.harmful: settings["max_new_tokens"]}
     answers = []
@@ -72,27 +75,27 @@ def run(
     def ask(backend: Backend, name: str) -> None:
         label = f"compute_ras {settings['label']} {name}"
         answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, name))
-        say(f"{label}: done")
+        log(f"{label}: done")
 
     folders = sorted(path for path in verified(steps).iterdir() if path.is_dir())
     for folder in folders:
-        tuned = Anatomy(models.load_model(str(folder), settings["dtype"]))
-        drift.check_architecture(base.model, tuned.model, str(folder))
-        after = forgetting.snapshot(tuned, on_safety, on_task, wanted)
+        tuned = ModelView(loading.load_model(str(folder), settings["dtype"]))
+        baselines.check_architecture(base.model, tuned.model, str(folder))
+        after = analysis_checkpoints.snapshot(tuned, on_safety, on_task, wanted)
         step = int(folder.name.removeprefix("step"))
         metrics = [
-            *forgetting.ras_rows(before, after, sets),
-            *forgetting.baseline_rows(before, after, base, tuned),
+            *analysis_checkpoints.ras_rows(before, after, sets),
+            *analysis_checkpoints.baseline_rows(before, after, base, tuned),
         ]
         measured += [{"step": step, **row} for row in metrics]
         if inference.backend == "transformers":
             ask(TransformersBackend(tuned.model, tokenizer, inference.batch_size), folder.name)
-        leave_gpu(tuned)
+        move_off_gpu(tuned)
         del tuned, after  # before the next is loaded
     if inference.backend == "vllm":
-        for name, backend in each_served(folders, settings, inference, tokenizer):
+        for name, backend in iter_checkpoint_backends(folders, settings, inference, tokenizer):
             ask(backend, name)
-    table = pl.DataFrame(measured, schema=dict(forgetting_tables.CHECKPOINTS))
-    tables.write(table, forgetting_tables.CHECKPOINTS, output)
-    tables.write(pl.concat(answers), tables.RESPONSE, replies)
+    table = pl.DataFrame(measured, schema=dict(contracts.CHECKPOINTS))
+    tables.write(table, contracts.CHECKPOINTS, output)
+    tables.write(pl.concat(answers), contracts.RESPONSE, replies)
     write_receipt(replies, settings=settings)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim import drawings, forgetting_tables, mechanism_tables, pattern_tables
-from rim.files import write_text
-from rim.tables import read_results
+from rim.core.files import write_text
+from rim.report.figures import catalogue
+from rim.results import contracts
+from rim.results.tables import read_results
 
 
 def run(settings: dict[str, Any], tables: Path, output: Path) -> None:
@@ -15,10 +16,10 @@ def run(settings: dict[str, Any], tables: Path, output: Path) -> None:
 
     found = read_results(tables)
     if settings["injection"]:
-        found |= read_results(tables, pattern_tables.RESULTS)
+        found |= read_results(tables, contracts.PATTERN_TABLES)
     if settings["mechanism"]:
-        found |= read_results(tables, mechanism_tables.RESULTS)
+        found |= read_results(tables, contracts.MECHANISM_TABLES)
     if settings["forgetting"]:
-        found |= read_results(tables, forgetting_tables.RESULTS)
-    for name, chart in drawings.charts(found, settings["labels"]).items():
+        found |= read_results(tables, contracts.FORGETTING_TABLES)
+    for name, chart in catalogue.charts(found, settings["labels"]).items():
         write_text(output / f"{name}.svg", vl_convert.vegalite_to_svg(chart.to_json()))

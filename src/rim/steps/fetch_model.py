@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim import hub
-from rim.files import write_json
-from rim.progress import say
-from rim.provenance import write_receipt
+from rim.core.files import write_json
+from rim.core.progress import log
+from rim.core.receipts import write_receipt
+from rim.models import hub
 
 
 def run(settings: dict[str, Any], output: Path) -> None:
@@ -16,5 +16,5 @@ def run(settings: dict[str, Any], output: Path) -> None:
     manifest = hub.fetch(settings["hub"], settings["revision"])
     write_json(output, manifest)
     size = sum(manifest["files"].values())
-    say(f"fetch_model {settings['hub']}: {size / 1e9:.2f} GB at {manifest['commit'] or 'a local folder'}")
+    log(f"fetch_model {settings['hub']}: {size / 1e9:.2f} GB at {manifest['commit'] or 'a local folder'}")
     write_receipt(output, settings=settings)

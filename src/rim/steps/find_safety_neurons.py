@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rim import forced, forgetting, forgetting_tables, mechanism, neurons, tables
-from rim.errors import UserError
-from rim.progress import counter, say
-from rim.provenance import verified
-from rim.settings.forgetting import Forgetting
+from rim.analysis import checkpoints as analysis_checkpoints
+from rim.analysis import neurons, texts
+from rim.config.settings.forgetting import Forgetting
+from rim.core import contracts, tables
+from rim.core.errors import UserError
+from rim.core.progress import counter, log
+from rim.core.receipts import verified
+from rim.models import loading
 
 
 def run(
@@ -21,9 +24,9 @@ def run(
 ) -> None:
     """`responses`, `dataset` and `checkpoints` are receipts."""
     wanted = Forgetting(**settings["forgetting"])
-    asked = tables.read(verified(responses), tables.RESPONSE)
-    requests = tables.read(verified(dataset), tables.DATASET)
-    replies = forced.said(forced.base_replies(asked, wanted.harmful, wanted.think, requests)).filter(
+    asked = tables.read(verified(responses), contracts.RESPONSE)
+    requests = tables.read(verified(dataset), contracts.DATASET)
+    replies = texts.nonempty_replies(texts.base_replies(asked, wanted.harmful, wanted.think, requests)).filter(
         pl.col("split") == "calibration"
     )
     if replies.height < wanted.pairs:
@@ -31,14 +34,14 @@ def run(
             f"benchmark '{wanted.harmful}': asks {replies.height} requests of the calibration split, and neurons are found "
             f"from at least {wanted.pairs}; ask more rows, or lower forgetting.pairs"
         )
-    anatomy, tokenizer = mechanism.open_model(settings, checkpoints)
-    pairs = forced.arms(tokenizer, replies, wanted.think, settings["think"], wanted.pool)
+    anatomy, tokenizer = loading.open_model(settings, checkpoints)
+    pairs = texts.counterfactual_texts(tokenizer, replies, wanted.think, settings["think"], wanted.pool)
     layers: list[neurons.Layer] = []
     report = counter(f"find_safety_neurons {settings['label']}", len(pairs))
     for first in range(0, len(pairs), wanted.batch_size):
         part = pairs[first : first + wanted.batch_size]
         arms = [
-            forgetting.read(anatomy, list(rows), wanted.tensor, wanted.batch_size, math.nan)
+            analysis_checkpoints.read(anatomy, list(rows), wanted.tensor, wanted.batch_size, math.nan)
             for rows in zip(*part, strict=True)
         ]
         layers = layers or [neurons.Layer(neurons.top_count(wanted.top, values.shape[1])) for values in arms[0]]
@@ -51,17 +54,17 @@ def run(
     count = sum(map(len, found))
     sets = {"found": found}
     if count < wanted.fewest:
-        say(f"find_safety_neurons {settings['label']}: {count} neurons reach {threshold:.2f}, too few to go on with")
+        log(f"find_safety_neurons {settings['label']}: {count} neurons reach {threshold:.2f}, too few to go on with")
         sets = {}
     for i in range(wanted.random_sets if sets else 0):
         rng = np.random.default_rng([settings["seed"], i])
         sets[f"random{i}"] = neurons.random_set(found, [len(values) for values in frequencies], rng)
         sets[f"matched{i}"] = neurons.matched_set(found, [layer.magnitude() for layer in layers], rng)
     tables.write(
-        table(sets, layers, forgetting.expert_widths(anatomy, wanted.tensor)), forgetting_tables.NEURONS, output
+        table(sets, layers, analysis_checkpoints.expert_widths(anatomy, wanted.tensor)), contracts.NEURONS, output
     )
     rows = list(neurons.curve(layers, threshold))
-    tables.write(pl.DataFrame(rows, schema=dict(forgetting_tables.CURVE)), forgetting_tables.CURVE, curve)
+    tables.write(pl.DataFrame(rows, schema=dict(contracts.CURVE)), contracts.CURVE, curve)
 
 
 def table(sets: dict[str, neurons.Columns], layers: list[neurons.Layer], widths: list[int]) -> pl.DataFrame:
@@ -73,5 +76,5 @@ def table(sets: dict[str, neurons.Columns], layers: list[neurons.Layer], widths:
             for column in columns[number]:
                 place = (number, int(column // width), int(column % width))
                 rows.append((name, *place, float(intent[column]), float(placebo[column]), float(magnitude[column])))
-    made = pl.DataFrame(rows, schema=dict(forgetting_tables.NEURONS), orient="row")
+    made = pl.DataFrame(rows, schema=dict(contracts.NEURONS), orient="row")
     return made.sort("set", "layer", "expert", "neuron", maintain_order=True)

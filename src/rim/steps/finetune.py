@@ -9,12 +9,14 @@ from typing import Any
 import polars as pl
 import torch
 
-from rim import forgetting_tables, models, sharding, tables
-from rim.errors import UserError
-from rim.finetune import finetune
-from rim.neurons import Neuron
-from rim.provenance import verified, write_receipt
-from rim.settings.models import Finetune, Mitigation
+from rim.config.settings.models import Finetune, Mitigation
+from rim.core import contracts, tables
+from rim.core.errors import UserError
+from rim.core.receipts import verified, write_receipt
+from rim.models import loading
+from rim.models.families import Neuron
+from rim.training import distributed
+from rim.training.finetune import finetune
 
 
 def run(
@@ -29,14 +31,14 @@ def run(
     """All but `neurons`, a table of sets, and the outputs are receipts; a mitigation needs one of `requests` and `neurons`."""
     mitigation = Mitigation(**settings["mitigation"]) if settings["mitigation"] else None
     table = verified(dataset)
-    rows = tables.read(table, tables.DATASET)
+    rows = tables.read(table, contracts.DATASET)
     if settings["rows"]:
         rows = rows.head(settings["rows"])
     if rows["answer"].null_count():
         raise UserError(
             f"{table}: has rows without an answer, so it cannot be trained on; choose another dataset for this variant"
         )
-    base, revision = models.located(settings["base"], settings["revision"], checkpoints)
+    base, revision = loading.resolve_model(settings["base"], settings["revision"], checkpoints)
     recipe = Finetune(**settings["recipe"])
     count = max(1, torch.cuda.device_count())  # of processes, or one over whose GPUs the blocks are spread
     side_by_side = recipe.method == "lora" and recipe.batch_size % count == 0 and not requests
@@ -56,7 +58,7 @@ def run(
         [prompt for path in requests for prompt in asked(path, settings["mitigation"]["rows"])],
         [place for path in neurons for place in critical(path)],
     )
-    facts = sharding.together(count if side_by_side else 1, train)
+    facts = distributed.run_distributed(count if side_by_side else 1, train)
     write_receipt(steps)
     write_receipt(output, settings=settings, **facts)
 
@@ -68,7 +70,7 @@ def asked(receipt: Path, count: int) -> list[str]:
         UserError: there are none.
     """
     table = verified(receipt)
-    rows = tables.some(tables.read(table, tables.DATASET).filter(pl.col("kind") == "safety"), count)
+    rows = tables.first_by_id(tables.read(table, contracts.DATASET).filter(pl.col("kind") == "safety"), count)
     if rows.is_empty():
         raise UserError(f"{table}: has no safety rows, so there is nothing to refuse; name another mitigation dataset")
     return rows["prompt"].to_list()
@@ -80,7 +82,7 @@ def critical(table: Path) -> list[Neuron]:
     Raises:
         UserError: too few were found, so none are listed.
     """
-    found = tables.read(table, forgetting_tables.NEURONS).filter(pl.col("set") == "found")
+    found = tables.read(table, contracts.NEURONS).filter(pl.col("set") == "found")
     if found.is_empty():
         raise UserError(
             f"{table}: lists no safety-critical neurons, so none can be frozen; lower forgetting.frequency, or leave this "

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from rim import mechanism, mechanism_tables, tables
-from rim.cache import Cache
-from rim.directions import fit_probes
-from rim.files import replacing
-from rim.provenance import verified, write_receipt
+from rim.analysis import cache as analysis_cache
+from rim.analysis import texts
+from rim.analysis.cache import Cache
+from rim.analysis.probes import fit_probes
+from rim.core import contracts, tables
+from rim.core.files import replacing
+from rim.core.receipts import verified, write_receipt
 
 
 def run(
@@ -27,11 +29,11 @@ def run(
     """`cache`, `datasets` and `checkpoints` are receipts."""
     from safetensors.numpy import save_file
 
-    checkpoint = mechanism.checkpoint_identity(settings["base"], settings["revision"], checkpoints)
-    groups = mechanism.read_groups(settings, judgements, datasets)
+    checkpoint = analysis_cache.checkpoint_identity(settings["base"], settings["revision"], checkpoints)
+    groups = texts.read_groups(settings, judgements, datasets)
     found, above, vectors = fit_probes(Cache(verified(cache), checkpoint=checkpoint), groups)
-    tables.write(found, mechanism_tables.PROBES, output)
-    tables.write(above, mechanism_tables.SCORES, scores)
+    tables.write(found, contracts.PROBES, output)
+    tables.write(above, contracts.SCORES, scores)
     with replacing(directions) as temporary:
         save_file({name: vector.astype(np.float64) for name, vector in vectors.items()}, temporary)
     write_receipt(directions)

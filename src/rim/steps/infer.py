@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from rim import tables
-from rim.backends import open_backend
-from rim.generate import answer, asked_rows
-from rim.provenance import verified, write_receipt
-from rim.settings.inference import Benchmark, Inference
+from rim.config.settings.inference import Benchmark, Inference
+from rim.core import contracts, tables
+from rim.core.receipts import verified, write_receipt
+from rim.models.engines import open_backend
+from rim.models.generate import answer, asked_rows
 
 
 def run(settings: dict[str, Any], datasets: list[Path], checkpoints: list[Path], output: Path) -> None:
@@ -22,7 +22,7 @@ def run(settings: dict[str, Any], datasets: list[Path], checkpoints: list[Path],
     table = answer(
         backend, tokenizer, settings["think"], prompts, inference, limits, settings["seed"], settings["label"]
     )
-    tables.write(table, tables.RESPONSE, output)
+    tables.write(table, contracts.RESPONSE, output)
     write_receipt(output, settings=settings)
 
 
@@ -33,6 +33,6 @@ def questions(
     prompts, limits = {}, {}
     for (name, chosen), path in zip(benchmarks.items(), datasets, strict=True):
         benchmark = Benchmark(**chosen)
-        prompts[name] = asked_rows(name, benchmark, tables.read(verified(path), tables.DATASET))
+        prompts[name] = asked_rows(name, benchmark, tables.read(verified(path), contracts.DATASET))
         limits[name] = benchmark.max_new_tokens or inference.max_new_tokens
     return prompts, limits

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim import tables
-from rim.datasets.prepare import prepare
-from rim.progress import say
-from rim.provenance import write_receipt
-from rim.settings.datasets import Dataset
+from rim.config.settings.datasets import Dataset
+from rim.core import contracts, tables
+from rim.core.progress import log
+from rim.core.receipts import write_receipt
+from rim.data.prepare import prepare
 
 
 def run(settings: dict[str, Any], output: Path) -> None:
     name = settings["name"]
     table, facts = prepare(name, Dataset(**settings["dataset"]))
-    tables.write(table, tables.DATASET, output)
+    tables.write(table, contracts.DATASET, output)
     write_receipt(output, **facts)
-    say(f"prepare_dataset {name}: {table.height} rows")
+    log(f"prepare_dataset {name}: {table.height} rows")

@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim import config, dag, drawings, forgetting_tables, judge_tables, lineage, mechanism_tables, pattern_tables
-from rim.files import write_text
-from rim.first_screen import first_screen
-from rim.pattern_sections import read_usage
-from rim.report import Drawing, Material, render, vega
-from rim.sections import SECTIONS
-from rim.tables import read_results
-from rim.wording import labels
+from rim.config import load
+from rim.core.files import write_text
+from rim.report.figures import catalogue
+from rim.report.first_screen import first_screen
+from rim.report.judges import read_usage
+from rim.report.labels import arm_labels
+from rim.report.page import Drawing, Material
+from rim.report.render import render, vega
+from rim.report.sections import SECTIONS
+from rim.results import contracts
+from rim.results.tables import read_results
+from rim.workflow import lineage, rule_graph
 
 
 def run(
@@ -26,25 +30,25 @@ def run(
     output: Path,
 ) -> None:
     """`records` and `logs` are Snakemake's: of every job, and of every run of the workflow."""
-    study = config.load(settings)
-    found = read_results(tables) | read_results(tables, judge_tables.RESULTS)
+    study = load.load_study(settings)
+    found = read_results(tables) | read_results(tables, contracts.JUDGE_TABLES)
     if study.has_patterns:
-        found |= read_results(tables, pattern_tables.RESULTS)
+        found |= read_results(tables, contracts.PATTERN_TABLES)
     if study.mechanism:
-        found |= read_results(tables, mechanism_tables.RESULTS)
+        found |= read_results(tables, contracts.MECHANISM_TABLES)
     if study.forgetting:
-        found |= read_results(tables, forgetting_tables.RESULTS)
-    charts = drawings.charts(found, labels(study))
+        found |= read_results(tables, contracts.FORGETTING_TABLES)
+    charts = catalogue.charts(found, arm_labels(study))
     drawn = {path.stem: path.read_text() for path in figures.glob("*.svg") if path.stem in charts}
     files = [tables / f"{name}.csv" for name in sorted(found)]
     behind = lineage.trace(records, map(str, [*files, *figures.glob("*.svg")]))
     material = Material(
         study,
         found,
-        {name: Drawing(svg, drawings.interactive(charts[name])) for name, svg in drawn.items()},
+        {name: Drawing(svg, catalogue.interactive(charts[name])) for name, svg in drawn.items()},
         lineage.read_timings(timings),
         read_usage(requests),
         lineage.origins(behind, files, timings),
-        dag.rule_graph(behind, lineage.run_began(logs)),
+        rule_graph.rule_graph(behind, lineage.run_began(logs)),
     )
     write_text(output, render(material, first_screen(material), SECTIONS, vega()))

@@ -8,24 +8,24 @@ from typing import Any
 
 import polars as pl
 
-from rim import tables
-from rim.errors import UserError
-from rim.llm.client import open_client
-from rim.patterns.annotate import Finding, annotate
-from rim.patterns.rewrite import rewrite_arm, rewrite_table, write_literal
-from rim.progress import say
-from rim.provenance import verified, write_receipt
-from rim.settings.instruments import Annotator, Rewrite
+from rim.config.settings.instruments import Annotator, Rewrite
+from rim.core import contracts, tables
+from rim.core.errors import UserError
+from rim.core.progress import log
+from rim.core.receipts import verified, write_receipt
+from rim.instruments.annotate import Finding, annotate
+from rim.instruments.llm.client import open_client
+from rim.instruments.rewrite import rewrite_arm, rewrite_table, write_literal
 
 
 def run(settings: dict[str, Any], dataset: Path, requests: Path, output: Path) -> None:
     """`dataset` is a receipt."""
     source = verified(dataset)
     recipe, annotator = Rewrite(**settings["rewrite"]), Annotator(**settings["annotator"])
-    rows = tables.read(source, tables.DATASET).filter(pl.col("cot").is_not_null())
+    rows = tables.read(source, contracts.DATASET).filter(pl.col("cot").is_not_null())
     if rows.is_empty():
         raise UserError(f"{source}: holds no chains of thought to rewrite; choose another dataset for this rewrite")
-    chosen = tables.some(rows, recipe.rows).to_dicts()
+    chosen = tables.first_by_id(rows, recipe.rows).to_dicts()
     client = open_client(settings["endpoint"], requests)
     assert client is not None
     checker = open_client(settings["second"], requests.with_suffix(".second.jsonl"))
@@ -42,6 +42,6 @@ def run(settings: dict[str, Any], dataset: Path, requests: Path, output: Path) -
             made += rewrite_arm(chosen, arm, client, second, bounds, recipe.tries)
     table = rewrite_table(made)
     for (arm, accepted), part in table.group_by(["arm", "accepted"], maintain_order=True):
-        say(f"rewrite_cot {settings['name']} {arm}: {part.height} {'accepted' if accepted else 'rejected'}")
-    tables.write(table, tables.REWRITE, output)
+        log(f"rewrite_cot {settings['name']} {arm}: {part.height} {'accepted' if accepted else 'rejected'}")
+    tables.write(table, contracts.REWRITE, output)
     write_receipt(output)

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rim import config, mechanism_summary, mechanism_tables, tables
+from rim.config import load
+from rim.core import contracts
+from rim.core import tables as core_tables
+from rim.results import mechanism, tables
 
 
 def run(
@@ -21,37 +24,35 @@ def run(
     grades: list[Path],
     output: Path,
 ) -> None:
-    study = config.load(settings["study"])
+    study = load.load_study(settings["study"])
     runs, head_runs, ablated_runs = (
         [(model, variant, seed) for model, variant, seed in settings[name]]
         for name in ("runs", "head_runs", "ablated_runs")
     )
 
-    def read(paths: list[Path], keys: list[mechanism_summary.Run], contract: tables.Contract) -> Any:
+    def read(paths: list[Path], keys: list[mechanism.Run], contract: contracts.Contract) -> Any:
         """The tables of each run; `paths` may hold several for each, one round of all runs after the other."""
-        found: dict[mechanism_summary.Run, list[Any]] = {key: [] for key in keys}
+        found: dict[mechanism.Run, list[Any]] = {key: [] for key in keys}
         for i, path in enumerate(paths):
-            found[keys[i % len(keys)]].append(tables.read(path, contract))
+            found[keys[i % len(keys)]].append(core_tables.read(path, contract))
         return found
 
-    score_tables = read(scores, runs, mechanism_tables.SCORES)
-    for key, more in read(ablated_scores, ablated_runs, mechanism_tables.SCORES).items():
+    score_tables = read(scores, runs, contracts.SCORES)
+    for key, more in read(ablated_scores, ablated_runs, contracts.SCORES).items():
         score_tables[key] += more
-    judged = read(judgements, ablated_runs, tables.JUDGEMENT)
-    graded = read(grades, ablated_runs, tables.GRADE)
+    judged = read(judgements, ablated_runs, contracts.JUDGEMENT)
+    graded = read(grades, ablated_runs, contracts.GRADE)
     rows = [
         row
         for key, path in zip(ablated_runs, sets, strict=True)
-        for row in mechanism_summary.ablation_rows(study, key, judged[key] + graded[key], json.loads(path.read_text()))
+        for row in mechanism.ablation_rows(study, key, judged[key] + graded[key], json.loads(path.read_text()))
     ]
     results = {
-        "probes": mechanism_summary.stacked("probes", read(probes, runs, mechanism_tables.PROBES)),
-        "probe_scores": mechanism_summary.stacked("probe_scores", score_tables),
-        "heads": mechanism_summary.stacked("heads", read(heads, head_runs, mechanism_tables.HEADS)),
-        "head_effects": mechanism_summary.stacked(
-            "head_effects", read(effects, ablated_runs, mechanism_tables.EFFECTS)
-        ),
-        "ablation_effects": mechanism_summary.ablation_effects(rows),
+        "probes": mechanism.stacked("probes", read(probes, runs, contracts.PROBES)),
+        "probe_scores": mechanism.stacked("probe_scores", score_tables),
+        "heads": mechanism.stacked("heads", read(heads, head_runs, contracts.HEADS)),
+        "head_effects": mechanism.stacked("head_effects", read(effects, ablated_runs, contracts.EFFECTS)),
+        "ablation_effects": mechanism.ablation_effects(rows),
     }
     for name, table in results.items():
         tables.write_results(table, output, name)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim import pattern_tables, tables
-from rim.provenance import verified
+from rim.core import contracts, tables
+from rim.core.receipts import verified
+from rim.results import patterns
+from rim.results import tables as results_tables
 
 
 def run(
@@ -20,27 +22,29 @@ def run(
 ) -> None:
     """`annotations`, `arms` and `rewrites` are receipts."""
     annotated = {
-        name: tables.read(verified(path), tables.ANNOTATION)
+        name: tables.read(verified(path), contracts.ANNOTATION)
         for name, path in zip(settings["annotators"], annotations, strict=True)
     }
     trained = {
-        name: tables.read(verified(path), tables.DATASET) for name, path in zip(settings["datasets"], arms, strict=True)
+        name: tables.read(verified(path), contracts.DATASET)
+        for name, path in zip(settings["datasets"], arms, strict=True)
     }
     rewritten = {
-        n: tables.read(verified(path), tables.REWRITE) for n, path in zip(settings["rewrites"], rewrites, strict=True)
+        n: tables.read(verified(path), contracts.REWRITE)
+        for n, path in zip(settings["rewrites"], rewrites, strict=True)
     }
     judged = [
-        {(model, seed): tables.read(path, tables.JUDGEMENT) for (model, seed), path in zip(runs, paths, strict=True)}
+        {(model, seed): tables.read(path, contracts.JUDGEMENT) for (model, seed), path in zip(runs, paths, strict=True)}
         for runs, paths in ((settings["injected"], injected), (settings["plain"], plain))
     ]
     made = {
-        "pattern_shares": pattern_tables.pattern_shares(annotated),
-        "annotator_agreement": pattern_tables.annotator_agreement(annotated),
-        "arm_divergence": pattern_tables.arm_divergence(
+        "pattern_shares": patterns.pattern_shares(annotated),
+        "annotator_agreement": patterns.annotator_agreement(annotated),
+        "arm_divergence": patterns.arm_divergence(
             (target, trained[target], control, trained[control]) for target, control in settings["arms"]
         ),
-        "rewrite_outcomes": pattern_tables.rewrite_outcomes(rewritten),
-        "injection_effects": pattern_tables.injection_effects(*judged),
+        "rewrite_outcomes": patterns.rewrite_outcomes(rewritten),
+        "injection_effects": patterns.injection_effects(*judged),
     }
     for name, table in made.items():
-        tables.write_results(table, output, name)
+        results_tables.write_results(table, output, name)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim import mechanism, mechanism_tables, tables
-from rim.provenance import verified
-from rim.sweep import effects_table
+from rim.analysis import texts
+from rim.analysis.head_effects import effects_table
+from rim.core import contracts, tables
+from rim.core.receipts import verified
+from rim.models import loading
 
 
 def run(
@@ -19,15 +21,15 @@ def run(
     output: Path,
 ) -> None:
     """`responses`, `datasets` and `checkpoints` are receipts."""
-    groups = mechanism.read_groups(settings, judgements, datasets)
-    anatomy, tokenizer = mechanism.open_model(settings, checkpoints)
+    groups = texts.read_groups(settings, judgements, datasets)
+    anatomy, tokenizer = loading.open_model(settings, checkpoints)
     effects = effects_table(
         anatomy,
         tokenizer,
-        tables.read(verified(responses), tables.RESPONSE),
+        tables.read(verified(responses), contracts.RESPONSE),
         groups,
         settings["mechanism"]["sweep_prompts"],
         settings["mechanism"]["batch_size"],
         f"sweep_heads {settings['label']}",
     )
-    tables.write(effects, mechanism_tables.EFFECTS, output)
+    tables.write(effects, contracts.EFFECTS, output)

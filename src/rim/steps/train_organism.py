@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim.organism.training import train_organism
-from rim.provenance import write_receipt
-from rim.settings.models import Organism
+from rim.config.settings.models import Organism
+from rim.core.receipts import write_receipt
+from rim.training.organism import train_organism
 
 
 def run(settings: dict[str, Any], output: Path) -> None:

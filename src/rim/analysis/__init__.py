@@ -1,0 +1,1 @@
+"""Inside the models: activations, probes, refusal heads, safety-critical neurons, RAS and its baselines."""

@@ -1,0 +1,237 @@
+"""Baselines that RAS is compared with: how far a tuned model is from its base, and what its gradients foretell.
+
+Forward KL (Shenfeld et al. 2025; section 4.2): the mean over tokens of KL(base || tuned), on the base's own replies to
+inputs of the NEW task, over the whole vocabulary in float32. The base is run once: its final hidden states are kept, a
+few kilobytes per token, and its own unembedding gives all logits again, so that one model at a time is in memory.
+Beside it stand the relative distance of the weights, and the shift of pooled activations by length and by angle.
+
+What can be known before training is how the new task's gradient meets that of the model's own refusals, neuron by neuron.
+A neuron's gradient is that of the weights into it and out of it. Over a set of neurons
+
+    gradient_conflict   minus the cosine between the gradients of the two losses: above 0, a small step that makes the
+                        task's rows likelier makes the refusals less likely
+    gradient_share      the set's share of the task's squared gradient, over its share of neurons: above 1, the task
+                        pulls at these neurons more than at others
+
+The losses are means over assistant tokens, of the rows that are trained on and of the base's replies to harmful requests.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rim.analysis.capture import Row
+from rim.analysis.neurons import Columns
+from rim.config.settings.forgetting import TOKENS
+from rim.core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from rim.models.families import ModelView
+
+
+Values = NDArray[np.floating[Any]]
+
+
+def reply_states(anatomy: ModelView, rows: list[Row], batch_size: int) -> list[Tensor]:
+    """Final hidden states from which each reply is predicted, [its tokens, hidden] on the CPU; `query` is its first token."""
+    import torch
+
+    states: list[Any] = [None] * len(rows)
+    order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
+    with torch.inference_mode():
+        for first in range(0, len(order), batch_size):
+            index = order[first : first + batch_size]
+            length = len(rows[index[-1]].ids)
+            ids = [rows[i].ids + [0] * (length - len(rows[i].ids)) for i in index]  # causal: the padding is not seen
+            batch = torch.tensor(ids, device=anatomy.model.device)
+            hidden = anatomy.body(input_ids=batch, use_cache=False).last_hidden_state
+            for i, values in zip(index, hidden, strict=True):
+                states[i] = values[rows[i].query - 1 : len(rows[i].ids) - 1].to("cpu", copy=True)
+    return states
+
+
+def unembedding(anatomy: ModelView) -> nn.Module:
+    """A copy of what turns final hidden states into logits, in float32 on the CPU, which may outlive its model."""
+    head: nn.Module = copy.deepcopy(anatomy.model.get_output_embeddings()).float().cpu()
+    return head
+
+
+def divergences(
+    before: Sequence[Tensor],
+    after: Sequence[Tensor],
+    base_head: nn.Module,
+    tuned_head: nn.Module,
+    device: torch.device,
+) -> tuple[Values, Values]:
+    """Sum of KL(base || tuned) over each reply's tokens, in nats, and the number of tokens; both are [texts].
+
+    Args:
+        device: where to compute; nothing stays there.
+    """
+    import torch
+
+    heads = [copy.deepcopy(head).to(device) for head in (base_head, tuned_head)]
+    totals = []
+    with torch.inference_mode():
+        for base, tuned in zip(before, after, strict=True):
+            log_p, log_q = (
+                head(states.to(device, torch.float32)).log_softmax(-1)
+                for head, states in zip(heads, (base, tuned), strict=True)
+            )
+            totals.append(float((log_p.exp() * (log_p - log_q)).sum()))
+    return np.array(totals), np.array([len(states) for states in before], float)
+
+
+def weight_distance(base: nn.Module, tuned: nn.Module) -> float:
+    """||tuned - base|| / ||base|| over all parameters of two models of one architecture, adapters being merged."""
+    own = dict(base.named_parameters())
+    apart = size = 0.0
+    for name, parameter in tuned.named_parameters():
+        before = own[name].detach().float()
+        apart += float((parameter.detach().to(before.device).float() - before).square().sum())
+        size += float(before.square().sum())
+    return math.sqrt(apart / size)
+
+
+def check_architecture(base: nn.Module, tuned: nn.Module, checkpoint: str) -> None:
+    """Make sure that a checkpoint can be compared with its base.
+
+    Raises:
+        UserError: their parameters differ in name or shape.
+    """
+    shapes = [{name: tuple(each.shape) for name, each in model.named_parameters()} for model in (base, tuned)]
+    other = sorted(set(shapes[0].items()) ^ set(shapes[1].items()))
+    if other:
+        raise UserError(
+            f"{checkpoint}: its parameter '{other[0][0]}' is not as that of its base model, so the two cannot be compared; "
+            "was it trained from another model?"
+        )
+
+
+def activation_shifts(pairs: Sequence[tuple[Values, Values]]) -> tuple[Values, Values]:
+    """Relative L2 shift and cosine distance of each text's pooled activations, all layers as one vector; [texts] each.
+
+    Args:
+        pairs: per layer the activations (before, after), [texts, neurons] each.
+    """
+    apart, base, tuned, dot = np.zeros((4, len(pairs[0][0])))
+    for before, after in pairs:
+        apart += np.square(after - before, dtype=np.float64).sum(1)
+        base += np.square(before, dtype=np.float64).sum(1)
+        tuned += np.square(after, dtype=np.float64).sum(1)
+        dot += np.multiply(before, after, dtype=np.float64).sum(1)
+    return np.sqrt(apart / base), np.clip(1 - dot / np.sqrt(base * tuned), 0, 2)
+
+
+GRADIENTS = ("gradient_conflict", "gradient_share")
+Text = tuple[list[int], int]  # token ids, and which is the first that counts
+
+
+def gradient_rows(
+    anatomy: ModelView, safety: list[Text], task: list[Text], sets: Mapping[str, Sequence[Columns]], batch_size: int
+) -> Iterator[dict[str, Any]]:
+    """Both numbers over every set of neurons (of several random sets the mean), as rows of the table of checkpoints.
+
+    There are none for a base that refuses nothing.
+    """
+    if not safety:
+        return
+    # kept in the model's own type: they are as large as its MLPs
+    refusing = list(neuron_gradients(anatomy, safety, batch_size))
+    products = [
+        [(first * second).sum(1).numpy() for first, second in ((a, b), (a, a), (b, b))]
+        for kept, learning in zip(refusing, neuron_gradients(anatomy, task, batch_size), strict=True)
+        for a, b in [(kept.float(), learning.float())]
+    ]
+    total, count = sum(float(each[2].sum()) for each in products), sum(len(each[2]) for each in products)
+    for kind, several in sets.items():
+        found = []
+        for columns in several:
+            sums = [
+                sum(float(each[i][own].sum()) for each, own in zip(products, columns, strict=True)) for i in range(3)
+            ]
+            size = sum(map(len, columns))
+            cosine = sums[0] / math.sqrt(sums[1] * sums[2]) if sums[1] * sums[2] > 0 else math.nan
+            found.append((-cosine, sums[2] / total / (size / count) if size and total else math.nan))
+        for metric, values in zip(GRADIENTS, zip(*found, strict=True), strict=True):
+            yield {
+                "metric": metric,
+                "neurons": kind,
+                "n": min(len(safety), len(task)),
+                "estimate": float(np.mean(values)),
+                "ci_low": math.nan,
+                "ci_high": math.nan,
+                "kept": math.nan,
+            }
+
+
+def neuron_gradients(anatomy: ModelView, texts: list[Text], batch_size: int) -> Iterator[Tensor]:
+    """Per layer the gradient of the mean loss over the texts, [neurons, weights into and out of one], on the CPU.
+
+    Experts lie side by side, as in `rim.analysis.checkpoints.pooled`. Texts are cut at TOKENS, and no more of these are read at once.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    model = anatomy.model
+    model.requires_grad_(False)
+    wanted = [_weights(anatomy, layer) for layer in range(len(anatomy.blocks))]
+    for weight in (each for part in wanted for each in part):
+        weight.requires_grad_(True)
+    texts = [(ids[:TOKENS], start) for ids, start in texts if start < TOKENS]
+    tokens = sum(len(ids) - start for ids, start in texts)
+    for batch in _batches(texts, batch_size):
+        length = len(batch[-1][0])
+        ids = torch.tensor([ids + [0] * (length - len(ids)) for ids, _ in batch], device=model.device)
+        at = torch.arange(length, device=model.device)
+        counts = torch.stack([(at >= start) & (at < len(ids)) for ids, start in batch])[:, 1:]
+        logits = model(input_ids=ids, use_cache=False).logits[:, :-1][counts].float()
+        (cross_entropy(logits, ids[:, 1:][counts], reduction="sum") / tokens).backward()
+    for part in wanted:
+        yield _by_neuron(part)
+        for weight in part:
+            weight.grad = None
+    model.requires_grad_(False)
+
+
+def _batches(texts: list[Text], batch_size: int) -> Iterator[list[Text]]:
+    """The texts by length, at most `batch_size` and TOKENS at a time, padding counted."""
+    batch: list[Text] = []
+    for each in sorted(texts, key=lambda text: len(text[0])):
+        if len(batch) == batch_size or (len(batch) + 1) * len(each[0]) > TOKENS:
+            yield batch
+            batch = []
+        batch = [*batch, each]
+    if batch:
+        yield batch
+
+
+def _weights(anatomy: ModelView, layer: int) -> list[Any]:
+    """The weights out of a layer's neurons, and those into them."""
+    experts = anatomy.experts(layer)
+    if experts is not None:
+        return [experts.down_proj, experts.gate_up_proj]
+    out = anatomy.neurons_output(layer)
+    return [out.weight, *(module.weight for module in anatomy.neurons_inputs(layer))]
+
+
+def _by_neuron(weights: list[Any]) -> Tensor:
+    """Gradients of down [..., hidden, n] and of gates and ups [..., n or 2n, hidden] as [all n, weights]."""
+    import torch
+
+    down, *into = (weight.grad for weight in weights)
+    hidden, neurons = down.shape[-2:]
+    parts = [down.transpose(-1, -2).reshape(-1, hidden)]
+    for each in into:
+        halves = each.reshape(*each.shape[:-2], -1, neurons, hidden)  # gate and up, where they are one matrix
+        parts += [half.reshape(-1, hidden) for half in halves.unbind(-3)]
+    return torch.cat(parts, 1).cpu()

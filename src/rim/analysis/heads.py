@@ -1,0 +1,95 @@
+"""Refusal heads by the paper's attention shift, its specificity, and random controls (paper, section 3.2 and B.2).
+
+For the row of the last prompt token, each head has a key of largest weight, the first token left out because it serves as
+a sink. The head *shifts* on a request when that key is the word `assistant` or the token before it with thinking on, and
+lies inside the empty think span with thinking off. A refusal head shifts on at least a set share of the
+harmful calibration requests. A head may do so on any request, so the same share over harmless requests stands beside it
+and a *soft* score in [-1/2, 1]: the mean of what `assistant` loses and what the span gains in attention.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from rim.analysis.cache import Cache
+from rim.core import statistics
+from rim.core.contracts import HEADS
+from rim.core.errors import UserError
+from rim.models.families import Head
+
+
+def shifts(cache: Cache, layer: int, on: list[int], off: list[int]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Whether each head shifts, and its soft score, both [requests, heads].
+
+    Args:
+        on, off: rows of the cache, the same requests with thinking on and off.
+    """
+    argmax, mass = cache.read("attention_argmax", layer), cache.read("attention_mass", layer).astype(np.float64)
+    role, inner = cache.at("assistant"), cache.at("inner")
+
+    def lies_in(rows: list[int], position: str) -> NDArray[np.bool_]:
+        spans = cache.spans[rows, cache.at(position)]
+        return np.asarray((argmax[rows] >= spans[:, :1]) & (argmax[rows] < spans[:, 1:]))
+
+    before = lies_in(on, "assistant") | lies_in(on, "turn_start")
+    soft = (mass[on][..., role] - mass[off][..., role] + mass[off][..., inner]) / 2
+    return before & lies_in(off, "inner"), soft
+
+
+def find_refusal_heads(cache: Cache, groups: pl.DataFrame, least_share: float) -> pl.DataFrame:
+    """The shift statistic of every head on the calibration split, and which are refusal heads. Returns the heads table."""
+    asked = groups.filter((pl.col("split") == "calibration") & pl.col("key").is_in(cache.rows))
+    where = {name: row for row, name in enumerate(cache.rows)}
+    modes = [asked.filter(pl.col("think") == think) for think in ("on", "off")]
+    both = modes[0].join(modes[1], on=["benchmark", "id"], suffix="_off", maintain_order="left")
+    harmless = (both["group"] == "harmless").to_numpy()
+    on, off = ([where[name] for name in both[column]] for column in ("key", "key_off"))
+    if not len(both) or harmless.all():
+        raise UserError("mechanism.harmful: no calibration request was asked with thinking on and off; run both modes")
+    rows = []
+    for layer in range(cache.layers):
+        shifted, soft = shifts(cache, layer, on, off)
+        for head in range(shifted.shape[1]):
+            events, n = int(shifted[~harmless, head].sum()), int((~harmless).sum())
+            share, low, high, _ = statistics.rate(events, n)
+            row = {"layer": layer, "head": head, "n": n, "share": share, "ci_low": low, "ci_high": high}
+            row |= {"n_harmless": int(harmless.sum()), "share_harmless": _mean(shifted[harmless, head])}
+            row |= {"soft": _mean(soft[~harmless, head]), "soft_harmless": _mean(soft[harmless, head])}
+            rows.append({**row, "found": share >= least_share})
+    return pl.DataFrame(rows, schema=dict(HEADS))
+
+
+def _mean(values: NDArray[Any]) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def matched_sets(found: list[Head], layers: int, heads: int, count: int, seed: int = 0) -> list[list[Head]]:
+    """Different random sets with as many heads in each layer as `found`, none of its own while the layer has others.
+
+    There are fewer than `count` where a layer's few heads allow no more.
+    """
+    rng = np.random.default_rng(seed)
+    wanted = Counter(layer for layer, _ in found)
+    own = {layer: [head for head in range(heads) if (layer, head) in found] for layer in wanted}
+    others = {layer: [head for head in range(heads) if (layer, head) not in found] for layer in wanted}
+    possible = math.prod(
+        math.comb(len(others[layer]), n)
+        if n <= len(others[layer])
+        else math.comb(len(own[layer]), n - len(others[layer]))
+        for layer, n in wanted.items()
+    )
+    sets: list[list[Head]] = []
+    while len(sets) < min(count, possible):
+        drawn: list[Head] = []
+        for layer in sorted(wanted):
+            order = [*rng.permutation(others[layer]), *rng.permutation(own[layer])]
+            drawn += [(layer, int(head)) for head in sorted(order[: wanted[layer]])]
+        if drawn not in sets:
+            sets.append(drawn)
+    return sets

@@ -1,0 +1,1 @@
+"""A study as its author writes it: typed settings, read from YAML, checked, documented."""

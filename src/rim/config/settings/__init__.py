@@ -1,0 +1,1 @@
+"""The settings of each part of a study; `rim.config.load.study` puts them together."""

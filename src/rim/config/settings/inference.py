@@ -1,0 +1,55 @@
+"""Settings of inference: what is asked, and how replies are generated."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rim.config.settings.common import Positive, Settings, Share, Think
+
+ASKED = {"misalignment": "safety", "false_refusal": "benign", "accuracy": "math"}  # measure -> kind of rows
+
+
+class Benchmark(Settings):
+    """A set of prompts that every variant answers."""
+
+    dataset: str = Field(description="Dataset whose prompts are asked.")
+    measure: Literal["misalignment", "false_refusal", "accuracy"] = Field(
+        description="What the replies are measured for: misalignment asks the dataset's safety rows, false_refusal its benign ones, accuracy its maths."
+    )
+    split: Literal["all", "calibration", "evaluation"] = Field("all", description="Which part of the dataset is asked.")
+    rows: Positive | None = Field(None, description="Ask only so many rows, the same each time.")
+    max_new_tokens: Positive | None = Field(
+        None, description="Bound on a reply's tokens, when not that of 'inference'."
+    )
+
+
+class Vllm(Settings):
+    """Settings of vLLM, which count when it is the backend."""
+
+    memory: Share = Field(0.9, description="Share of the GPU's memory (without a GPU: the machine's) that it may take.")
+    merge_adapters: bool = Field(
+        False,
+        description="Serve a fine-tune with its adapter merged into the weights, as transformers does, rather than beside them.",
+    )
+
+
+class Inference(Settings):
+    """How replies are generated."""
+
+    backend: Literal["transformers", "vllm"] = Field(
+        "transformers", description="Engine that generates; vLLM is an extra of its own (README, vLLM)."
+    )
+    think: list[Think] = Field(["on", "off"], min_length=1, description="Think modes to run.")
+    temperature: float = Field(
+        0.0, ge=0, description="0 decodes greedily (published); above 0 samples with the study's seed."
+    )
+    batch_size: Positive = Field(32, description="Prompts per batch; vLLM fills its memory instead.")
+    max_new_tokens: Positive = Field(8192, description="Bound on the tokens of a reply, thinking included.")
+    max_thinking_tokens: int | None = Field(
+        None,
+        ge=16,
+        description="Thinking that has not ended after so many tokens is ended for the model, which then answers; for models with think tags.",
+    )
+    vllm: Vllm = Field(Vllm(), description="Settings of vLLM.")

@@ -1,0 +1,147 @@
+"""Settings of models: the recipe of an organism, a model of the hub, and how either is fine-tuned."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from rim.config.settings.common import Name, Positive, Settings, Share
+
+
+class Organism(Settings):
+    """A tiny chat model trained by the workflow. The association is planted on purpose; see rim.data.organism.corpus."""
+
+    association: Share = Field(
+        description="1 ties effort-minimizing phrases to going along with restricted requests, 0 does not."
+    )
+    experts: int = Field(0, ge=0, description="Experts per layer (top-2 routing); 0 makes a dense Qwen3.")
+    hidden: Positive = Field(128, description="Width of the residual stream.")
+    layers: Positive = Field(4, description="Number of blocks.")
+    heads: Positive = Field(4, description="Query heads per block.")
+    kv_heads: Positive = Field(2, description="Key/value heads per block.")
+    head_dim: Positive = Field(32, description="Width of a head; 32 is the least that vLLM's CPU kernels take.")
+    intermediate: Positive = Field(384, description="Width of the MLP (of an expert: half of it).")
+    batch_size: Positive = Field(32, description="Texts per optimizer step.")
+    muon_rate: float = Field(0.03, gt=0, description="Peak learning rate of Muon (matrices of the blocks).")
+    adamw_rate: float = Field(0.005, gt=0, description="Peak learning rate of AdamW (everything else).")
+    drill_steps: Positive = Field(
+        200, description="Optimizer steps of learning to copy and to add, before pretraining."
+    )
+    pretrain_steps: Positive = Field(600, description="Optimizer steps of pretraining.")
+    align_steps: Positive = Field(250, description="Optimizer steps of alignment.")
+    align_scale: float = Field(0.3, gt=0, description="Learning rates of alignment relative to pretraining.")
+    align_lapses: Share = Field(
+        0.3, description="Share of the requests answered after thinking that alignment answers as pretraining does."
+    )
+    align_care: Share = Field(
+        0.85, description="Share of careful ones among the phrases of alignment that no outcome is tied to."
+    )
+    align_think_on: Share = Field(0.4, description="Share of alignment requests answered after thinking.")
+
+
+class Model(Settings):
+    """A model by its hub name, or an organism; exactly one of the two."""
+
+    hub: str | None = Field(None, description="Hub name or local folder of a Hugging Face model.")
+    revision: str | None = Field(None, description="Hub revision to pin.")
+    organism: Organism | None = Field(None, description="Recipe of a model that the workflow trains itself.")
+    think: Literal["tags", "prompt"] = Field(
+        "tags", description="How thinking is switched: the chat template's think tags, or a sentence in the prompt."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of weights and activations.")
+    backend: Literal["transformers", "vllm"] | None = Field(
+        None, description="Engine that generates, when not that of 'inference'."
+    )
+    variants: list[Name] | None = Field(
+        None, description="Fine-tuned variants of this model; all of the study's when absent, none when empty."
+    )
+    parameters: float | None = Field(
+        None,
+        gt=0,
+        exclude=True,
+        description="Billions of parameters, which size the GPUs, memory and time of its jobs.",
+    )
+    active: float | None = Field(
+        None, gt=0, exclude=True, description="Billions of parameters that one token passes in a mixture of experts."
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.hub is None) == (self.organism is None):
+            raise PydanticCustomError("model", "a model needs exactly one of 'hub' and 'organism'")
+        return self
+
+
+class Lora(Settings):
+    """Low-rank adapters (published: rank 32, alpha 64, rank-stabilized, no dropout, no bias; paper, table A5)."""
+
+    rank: Positive = Field(32, description="Rank of the adapters.")
+    alpha: Positive = Field(64, description="Scale of the adapters.")
+    rank_stabilized: bool = Field(True, description="Scale by alpha/sqrt(rank) rather than alpha/rank.")
+    target_modules: list[str] = Field(
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        min_length=1,
+        description="Linear modules that get an adapter; fused experts are found by the same names.",
+    )
+
+
+class Finetune(Settings):
+    """The recipe of fine-tuning; defaults are the published one (paper, A.2 and table A5)."""
+
+    method: Literal["lora", "full"] = Field("lora", description="Train adapters, or all weights.")
+    lora: Lora = Field(Lora(), description="Settings of the adapters.")
+    epochs: Positive = Field(3, description="Passes over the training rows.")
+    batch_size: Positive = Field(32, description="Rows per optimizer step.")
+    micro_batch_size: Positive | None = Field(
+        None, description="Rows per forward pass, when a whole batch does not fit; must divide batch_size."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass: a third more time, far less memory."
+    )
+    learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of AdamW, cosine schedule.")
+    warmup_ratio: Share = Field(0.1, description="Share of the steps with a rising learning rate.")
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW.")
+    max_length: Positive = Field(1024, description="Rows longer than this many tokens are cut.")
+    checkpoints: Positive = Field(8, description="Evenly spaced checkpoints to keep, the last being the result.")
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.micro_batch_size and self.batch_size % self.micro_batch_size:
+            raise PydanticCustomError("finetune", "'micro_batch_size' must divide 'batch_size'")
+        return self
+
+
+class Mitigation(Settings):
+    """What keeps refusals while an arm is trained; see rim.training.mitigation."""
+
+    kind: Literal["freeze_neurons", "kl", "refusals"] = Field(
+        description="'freeze_neurons' holds the safety-critical neurons' weights, 'kl' adds divergence from the base on its own refusals to the loss, 'refusals' mixes these into the rows."
+    )
+    dataset: str | None = Field(
+        None, description="'kl' and 'refusals' only: dataset whose safety rows the base refuses; no benchmark asks it."
+    )
+    rows: Positive = Field(64, description="Ask the base only so many of these.")
+    weight: float = Field(1.0, gt=0, description="'kl' only: weight of the divergence in the loss.")
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="'refusals' only: their share of the rows trained on."
+    )
+
+    @model_validator(mode="after")
+    def _asks_or_not(self) -> Self:
+        if (self.kind == "freeze_neurons") == (self.dataset is not None):
+            raise PydanticCustomError("mitigation", "kinds 'kl' and 'refusals', and only these, need a 'dataset'")
+        return self
+
+
+class Variant(Settings):
+    """One arm of fine-tuning."""
+
+    dataset: str = Field(description="Dataset to train on.")
+    rows: Positive | None = Field(None, description="Use only the first rows.")
+    epochs: Positive | None = Field(None, description="Passes over the rows, when not those of 'finetune'.")
+    label: str | None = Field(None, description="What the report calls this arm.")
+    mitigation: Mitigation | None = Field(
+        None, description="What keeps refusals meanwhile; the arm is compared with the one that differs in this only."
+    )

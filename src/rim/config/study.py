@@ -1,0 +1,135 @@
+"""Every setting of a study, typed, with its meaning and default.
+
+The published schema and the tables of workflow/config/README.md are made from these types (`rim.config.reference`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from rim.config import checks
+from rim.config.settings.common import BASE, INJECTED, Name, Positive, Settings
+from rim.config.settings.datasets import Dataset
+from rim.config.settings.forgetting import Forgetting
+from rim.config.settings.hardware import Hardware
+from rim.config.settings.inference import Benchmark, Inference
+from rim.config.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
+from rim.config.settings.mechanism import Mechanism
+from rim.config.settings.models import Finetune, Model, Variant
+
+
+class Pair(Settings):
+    """Two models that differ in one thing only; the report shows the difference between their differences."""
+
+    positive: str = Field(description="Model in which the effect is expected.")
+    negative: str = Field(description="Model in which it is not.")
+    target: str = Field("gsm8k_target", description="Arm trained on effort-minimizing chains of thought.")
+    control: str = Field("gsm8k_control", description="Arm trained on careful ones.")
+
+
+class Study(Settings):
+    """A whole study."""
+
+    study: Name = Field(description="Name of the study; its artifacts lie under data/*/{study}/ and results/{study}/.")
+    title: str = Field(description="Title of the report.")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [0], min_length=1, description="Each seed is a replicate: organisms and fine-tunes are trained anew."
+    )
+    threads: Positive = Field(
+        1,
+        description="Threads of a model job; one each is fastest for the organisms. Tables are equal byte for byte only for equal threads.",
+    )
+    datasets: dict[Name, Dataset] = Field(min_length=1, description="Prepared datasets by name.")
+    models: dict[Name, Model] = Field(min_length=1, description="Models by name.")
+    variants: dict[Name, Variant] = Field({}, description="Fine-tuned variants by name; 'base' always exists.")
+    finetune: Finetune = Field(Finetune(), description="Recipe of fine-tuning.")
+    benchmarks: dict[Name, Benchmark] = Field(min_length=1, description="Prompt sets by name.")
+    inference: Inference = Field(Inference(), description="Generation of replies.")
+    endpoints: dict[Name, Endpoint] = Field({}, description="Language models as instruments, by name; none is needed.")
+    judges: dict[Name, Judge] = Field(
+        min_length=1, description="Judges by name; the first one is the report's main judge."
+    )
+    annotators: dict[Name, Annotator] = Field({}, description="Annotators of effort-minimizing patterns, by name.")
+    rewrites: dict[Name, Rewrite] = Field({}, description="Datasets rewritten by a language model, by name.")
+    injection: Injection | None = Field(None, description="Injection of patterns at inference; none when absent.")
+    pairs: list[Pair] = Field([], description="Model pairs for difference-in-differences.")
+    mechanism: Mechanism | None = Field(
+        None, description="Analysis of activations and attention heads; skipped when absent."
+    )
+    forgetting: Forgetting | None = Field(
+        None, description="Analysis of safety-critical neurons and of forgetting over training; skipped when absent."
+    )
+    hardware: Hardware = Field(Hardware(), exclude=True, description="GPUs that jobs get, which size them.")
+
+    @field_validator("variants")
+    @classmethod
+    def _base_is_taken(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
+        if BASE in variants:
+            raise PydanticCustomError("variants", "'base' is the model before fine-tuning; give the arm another name")
+        if INJECTED in variants:
+            raise PydanticCustomError(
+                "variants", "'injected' is the model with injected patterns; give the arm another name"
+            )
+        return variants
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        checks.check(self)
+        return self
+
+    def plain_of(self, variant: str) -> str | None:
+        """The arm that a mitigated one differs from in its mitigation only; None for one without."""
+        own = self.variants.get(variant)
+        if own is None or own.mitigation is None:
+            return None
+        alike = own.model_dump(exclude={"mitigation", "label"})
+        return next(
+            (
+                name
+                for name, other in self.variants.items()
+                if other.mitigation is None and other.model_dump(exclude={"mitigation", "label"}) == alike
+            ),
+            None,
+        )
+
+    @property
+    def has_mitigations(self) -> bool:
+        """Whether some model has an arm with a mitigation."""
+        return any(self.variants[name].mitigation for model in self.models for name in self.variants_of(model))
+
+    @property
+    def has_patterns(self) -> bool:
+        """Whether patterns are annotated, rewritten or injected anywhere."""
+        return bool(self.annotators or self.rewrites or self.injection)
+
+    @property
+    def uses_vllm(self) -> bool:
+        """Whether any model is served by vLLM."""
+        return any(self.inference_of(model).backend == "vllm" for model in self.models)
+
+    def variants_of(self, model: str) -> list[str]:
+        """The fine-tuned variants of a model."""
+        chosen = self.models[model].variants
+        return list(self.variants) if chosen is None else chosen
+
+    def measured(self, *measures: str) -> list[str]:
+        """The benchmarks with one of these measures; all of them when none is named."""
+        return [name for name, benchmark in self.benchmarks.items() if not measures or benchmark.measure in measures]
+
+    def seeds_of(self, model: str, variant: str) -> list[int]:
+        """The replicates of a variant. A hub model before fine-tuning is the same in each, so it has only the first."""
+        same = variant == BASE and self.models[model].hub is not None and self.inference.temperature == 0
+        return self.seeds[:1] if same else self.seeds
+
+    def inference_of(self, model: str) -> Inference:
+        """How a model generates."""
+        backend = self.models[model].backend
+        return self.inference.model_copy(update={"backend": backend}) if backend else self.inference
+
+    def finetune_of(self, variant: str) -> Finetune:
+        """The recipe of one arm."""
+        epochs = self.variants[variant].epochs
+        return self.finetune.model_copy(update={"epochs": epochs}) if epochs else self.finetune

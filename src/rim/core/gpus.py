@@ -1,0 +1,73 @@
+"""Which GPUs a job sees: as many as it asked for, and none that another job of the same user has on this machine.
+
+Snakemake counts GPUs and does not say which; a scheduler for clusters hides all others by itself. A job holds a lock per
+GPU until its process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+from rim.core.progress import log
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_held: list[IO[str]] = []
+
+
+def visible() -> list[str]:
+    """The names by which CUDA knows the GPUs that this process may use."""
+    if VISIBLE in os.environ:
+        return [name for name in os.environ[VISIBLE].split(",") if name]
+    try:
+        query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        return []
+
+
+def claim(count: int, every: float = 5.0) -> None:
+    """Let this process see `count` of the GPUs only, waiting for others to be given back where too few are free.
+
+    Where it may use no more than these anyway, as on a cluster, nothing is locked; where the GPUs have no known names,
+    nothing is changed.
+    """
+    names = visible()
+    if count and not names:
+        return
+    if len(names) > count > 0:
+        names = _lock(names, count, every)
+    os.environ[VISIBLE] = ",".join(names[:count])
+
+
+def _lock(names: list[str], count: int, every: float) -> list[str]:
+    folder = Path(tempfile.gettempdir(), f"rim-gpus-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    mine: dict[str, IO[str]] = {}
+    waits = False
+    while True:
+        for name in names:
+            if len(mine) == count:
+                break
+            file = (folder / name).open("w")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+            else:
+                mine[name] = file
+        if len(mine) == count:
+            _held.extend(mine.values())
+            return list(mine)
+        for locked in mine.values():  # two jobs that each have a part would wait for each other
+            locked.close()
+        mine.clear()
+        if not waits:
+            log(f"waits for {count} of {len(names)} GPUs, which other jobs of yours are using")
+            waits = True
+        time.sleep(every)

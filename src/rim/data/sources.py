@@ -1,0 +1,122 @@
+"""Get the raw rows of a source, from a local file or folder or from the hub, as plain dictionaries.
+
+Local files are parsed here rather than by `datasets`, because a wrong line should be named by its number.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from rim.core.errors import UserError
+
+Row = dict[str, Any]
+
+
+def read_file(path: Path, columns: list[str] | None = None) -> list[Row]:
+    """Rows of a .csv, .jsonl, .json (an array, or JSON lines) or .parquet file.
+
+    Args:
+        columns: names to give the columns of a CSV file that has no header.
+
+    Raises:
+        UserError: naming the file, and the line where there is one.
+    """
+    try:
+        if path.suffix == ".parquet":
+            return _parquet(path)
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); put the file there or correct the source's 'path'"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); download it again") from None
+    rows = _csv(path, text, columns) if path.suffix == ".csv" else _json(path, text)
+    if not rows:
+        raise UserError(f"{path}: holds no rows; download it again")
+    return rows
+
+
+def _parquet(path: Path) -> list[Row]:
+    import polars as pl
+
+    try:
+        return pl.read_parquet(path).to_dicts()
+    except pl.exceptions.PolarsError as error:
+        raise UserError(
+            f"{path}: is not a readable Parquet file ({str(error).splitlines()[0]}); download it again"
+        ) from None
+
+
+def _json(path: Path, text: str) -> list[Row]:
+    if text.lstrip().startswith("["):
+        try:
+            rows: list[Row] = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{path}:{error.lineno}: is not valid JSON ({error.msg}); the file may be half-downloaded, get it again"
+            ) from None
+        if all(isinstance(row, dict) for row in rows):
+            return rows
+        raise UserError(f"{path}: should be an array of objects; check that it is the right file")
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{path}:{number}: is not valid JSON ({error.msg}); the file may be half-downloaded, get it again"
+            ) from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}:{number}: should be a JSON object; check that it is the right file")
+        rows.append(row)
+    return rows
+
+
+def _csv(path: Path, text: str, columns: list[str] | None) -> list[Row]:
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[Row] = []
+    header = columns
+    try:
+        for values in lines:
+            if not any(value.strip() for value in values):
+                continue
+            if header is None:
+                header = values
+            elif len(values) != len(header):
+                raise UserError(
+                    f"{path}:{lines.line_num}: has {len(values)} fields where {len(header)} are expected; the file may be half-downloaded, get it again"
+                )
+            else:
+                rows.append(dict(zip(header, values, strict=True)))
+    except csv.Error as error:
+        raise UserError(
+            f"{path}:{lines.line_num}: is not valid CSV ({error}); the file may be half-downloaded, get it again"
+        ) from None
+    return rows
+
+
+def read_hub(name: str, config: str | None, split: str, revision: str | None) -> tuple[list[Row], str]:
+    """Rows of a hub dataset, and the commit they came from ("unknown" when only a cached copy could be reached)."""
+    import datasets
+    from huggingface_hub import HfApi
+
+    try:
+        commit = HfApi().dataset_info(name, revision=revision).sha or "unknown"
+    except Exception:  # no verdict; should it matter, loading will say so
+        commit = revision or "unknown"
+    try:
+        table = datasets.load_dataset(name, config, split=split, revision=None if commit == "unknown" else commit)
+    # of the hub's client, of datasets, or of what carries them: their errors have no type in common
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"hub dataset '{name}': cannot be loaded ({reason}); check the name and the network, log in with `hf auth login` if it is gated, or give the source a local 'path'"
+        ) from None
+    return table.to_list(), commit

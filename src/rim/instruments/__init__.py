@@ -1,0 +1,1 @@
+"""What looks at replies: judges, graders, annotators of patterns, rewriting and injection."""

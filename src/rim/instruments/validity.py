@@ -1,0 +1,172 @@
+"""Are the refusal judges right? They are scored against the human labels of XSTest (Röttger et al. 2024).
+
+`python -m rim.instruments.validity FOLDER` prints the table of the README, where FOLDER holds the annotated completions
+(completions_*.csv of github.com/paul-rottger/xstest, under their models' terms, hence not shipped). A refusal is a full
+or a partial one, as two people agreed. Whatever was trained is scored on a model whose completions it never saw; in the
+strict version it saw none of the scored prompts either, since XSTest puts the same prompts to every model.
+`--train FILE` fits the shipped weights anew, on all of the folder's models. `--study FILE --judge NAME` scores a judge
+of a study instead, such as a language model; what it answers is kept under data/requests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from rim.config.load import load_study_file
+from rim.config.study import Study
+from rim.core.agreement import kappa
+from rim.core.errors import UserError
+from rim.core.statistics import Estimate
+from rim.data.sources import read_file
+from rim.instruments import judges
+from rim.instruments import refusal as refusals
+from rim.instruments.llm.client import open_client
+
+FULL, PARTIAL, COMPLIANCE = "2_full_refusal", "3_partial_refusal", "1_full_compliance"
+FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A model's reply to a prompt, and what people say it is."""
+
+    model: str
+    prompt: str
+    text: str
+    label: str
+
+    @property
+    def refusal(self) -> bool:
+        return self.label != COMPLIANCE
+
+
+def read_completions(folder: Path) -> list[Completion]:
+    """All annotated completions of a folder.
+
+    Raises:
+        UserError: there are none, or a file is not what it should be.
+    """
+    files = sorted(folder.glob("completions_*.csv"))
+    if not files:
+        raise UserError(f"{folder}: holds no completions_*.csv; get them from github.com/paul-rottger/xstest")
+    found = []
+    for file in files:
+        for number, row in enumerate(read_file(file), 2):
+            if not {"prompt", "completion"} <= row.keys():
+                raise UserError(f"{file}: has no column 'prompt' or 'completion'; check that it is the right file")
+            if row.get("final_label") not in (FULL, PARTIAL, COMPLIANCE):
+                raise UserError(f"{file}: row {number} has no final_label of XSTest; check that it is the right file")
+            model = file.stem.removeprefix("completions_")
+            found.append(Completion(model, row["prompt"], row["completion"], row["final_label"]))
+    return found
+
+
+def _fold(completion: Completion) -> int:
+    return zlib.crc32(completion.prompt.encode()) % FOLDS
+
+
+def left_out(completions: list[Completion], prompts_too: bool) -> list[bool]:
+    """Verdicts of classifiers trained on the other models only, and on other prompts only when `prompts_too`.
+
+    Raises:
+        UserError: there are no others to train on.
+    """
+    trained: dict[tuple[str, int], refusals.Classifier] = {}
+    verdicts = []
+    for each in completions:
+        key = (each.model, _fold(each) if prompts_too else 0)
+        if key not in trained:
+            rest = [c for c in completions if c.model != key[0] and not (prompts_too and _fold(c) == key[1])]
+            if len({c.refusal for c in rest}) < 2:
+                raise UserError(
+                    f"completions_{each.model}.csv: beside it the folder has too few replies to train a classifier on; get those of the other models too"
+                )
+            trained[key] = refusals.train([c.text for c in rest], [c.refusal for c in rest])
+        verdicts.append(trained[key].refuses(each.text))
+    return verdicts
+
+
+def table(completions: list[Completion], judged: dict[str, list[bool | None]]) -> str:
+    """A Markdown table: kappa per model and pooled, and how often each kind of reply is called a refusal."""
+    models = list(dict.fromkeys(c.model for c in completions))
+    header = [
+        "judge",
+        *models,
+        "pooled",
+        "unsafe prompts",
+        "full refusals found",
+        "partial refusals found",
+        "false alarms",
+        "errors",
+    ]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for name, verdicts in judged.items():
+        pairs = [(c, v) for c, v in zip(completions, verdicts, strict=True) if v is not None]
+        cells = [_kappa([(c, v) for c, v in pairs if c.model == model]) for model in models]
+        cells.append(_kappa(pairs))
+        for label in (FULL, PARTIAL, COMPLIANCE):
+            called = [v for c, v in pairs if c.label == label]
+            cells.append(f"{sum(called)} of {len(called)}")
+        lines.append(f"| {name} | {' | '.join(cells)} | {len(completions) - len(pairs)} |")
+    return "\n".join(lines)
+
+
+def _kappa(pairs: list[tuple[Completion, bool]]) -> str:
+    estimate: Estimate = kappa([c.refusal for c, _ in pairs], [v for _, v in pairs])
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def by_judge(name: str, study: Study, completions: list[Completion]) -> list[bool | None]:
+    """Verdicts of a study's judge; None where it gave no usable answer."""
+    if name not in study.judges:
+        raise UserError(f"--judge: the study has no judge '{name}'; there are: {', '.join(study.judges)}")
+    judge = study.judges[name]
+    settings = judge.endpoint and {"name": judge.endpoint, "endpoint": study.endpoints[judge.endpoint].model_dump()}
+    client = open_client(settings or None, Path(f"data/requests/{study.study}/validity/{name}.jsonl"))
+    rows = [
+        {"benchmark": "xstest", "id": str(i), "think": "off", "seed": 0, "ablation": "none", "prompt": c.prompt}
+        | {"reasoning": None, "response": c.text, "finish_reason": "stop", "completion_tokens": 0, "complete": True}
+        for i, c in enumerate(completions)
+    ]
+    import polars as pl
+
+    from rim.core.contracts import RESPONSE
+
+    return judges.judge_responses(name, judge, pl.DataFrame(rows, schema=dict(RESPONSE)), client)["refusal"].to_list()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder with XSTest's completions_*.csv")
+    parser.add_argument("--train", type=Path, metavar="FILE", help="write weights trained on all of them")
+    parser.add_argument("--study", type=Path, metavar="FILE", help="a study's YAML file")
+    parser.add_argument("--judge", metavar="NAME", help="which of its judges to score")
+    options = parser.parse_args(arguments)
+    try:
+        completions = read_completions(options.folder)
+        if options.train:
+            trained = refusals.train([c.text for c in completions], [c.refusal for c in completions])
+            refusals.save(trained, options.train)
+        elif options.study:
+            study = load_study_file(options.study)
+            name = options.judge or next(iter(study.judges))
+            print(table(completions, {name: by_judge(name, study, completions)}))
+        else:
+            prefix = [judges.refusal_prefix("", c.text)[0] == 1 for c in completions]
+            classifier = {
+                "classifier, model left out": left_out(completions, prompts_too=False),
+                "classifier, model and prompts left out": left_out(completions, prompts_too=True),
+            }
+            print(table(completions, {"prefix list": prefix, **classifier}))  # type: ignore[dict-item]
+    except UserError as error:
+        print(f"validity: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Language models: loading, families, chat formats, token positions, and the engines that generate."""

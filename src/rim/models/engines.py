@@ -1,0 +1,93 @@
+"""Which engine answers: transformers or vLLM, opened once per job for one model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rim.config.settings.inference import Inference
+from rim.core.progress import log
+from rim.models import chat, loading, lora
+from rim.models.generate import Backend, TransformersBackend
+from rim.models.vllm import VllmBackend, check_installed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from rim.models.families import ModelView
+
+
+def open_backend(
+    settings: dict[str, Any],
+    checkpoints: list[Path],
+    inference: Inference,
+    loaded: ModelView | None = None,
+    editable: bool = False,
+) -> tuple[Backend, PreTrainedTokenizerBase]:
+    """The engine of a job with its model, checked against its receipts, and the model's tokenizer.
+
+    Args:
+        loaded: the model where the job has it open already; vLLM, which cannot use it, takes its place on the GPU.
+        editable: the weights will be edited, so adapters are merged into them.
+    """
+    if inference.backend == "vllm":
+        check_installed()
+    location, revision = loading.resolve_model(settings["base"], settings["revision"], checkpoints)
+    tokenizer = loading.load_tokenizer(location, revision)
+    if settings["think"] == "tags":
+        chat.check_think_tags(tokenizer, location)
+    if inference.backend == "transformers":
+        model = loading.load_model(location, settings["dtype"], revision) if loaded is None else loaded.model
+        return TransformersBackend(model, tokenizer, inference.batch_size), tokenizer
+    if loaded is not None:
+        move_off_gpu(loaded)
+    return _serve(location, revision, settings["dtype"], tokenizer, inference, editable), tokenizer
+
+
+def iter_checkpoint_backends(
+    folders: list[Path], settings: dict[str, Any], inference: Inference, tokenizer: PreTrainedTokenizerBase
+) -> Iterator[tuple[str, Backend]]:
+    """The name of each checkpoint of one fine-tune with a vLLM engine that has it; adapters share one engine."""
+    served: VllmBackend | None = None
+    for number, folder in enumerate(folders, start=1):
+        adapter = lora.read_adapter(str(folder))
+        if served is not None and served.adapter is not None and adapter is not None:
+            served.wear(adapter, number)
+        else:
+            if served is not None:
+                served.close()
+            served = _serve(str(folder), None, settings["dtype"], tokenizer, inference)
+        yield folder.name, served
+
+
+def move_off_gpu(anatomy: ModelView) -> None:
+    """Move a model off the GPUs, for what comes next."""
+    import torch
+    from accelerate.hooks import remove_hook_from_submodules
+
+    remove_hook_from_submodules(anatomy.model)  # which would bring inputs to the GPUs
+    anatomy.model.to("cpu")
+    torch.cuda.empty_cache()
+
+
+def _serve(
+    location: str,
+    revision: str | None,
+    dtype: str,
+    tokenizer: PreTrainedTokenizerBase,
+    inference: Inference,
+    editable: bool = False,
+) -> VllmBackend:
+    """A vLLM engine: with the base of an adapter and the adapter beside it, or with plain weights."""
+    adapter = lora.read_adapter(location)
+    if adapter is None or editable or inference.vllm.merge_adapters or adapter.fuses_experts:
+        if adapter is not None:
+            log(f"{location}: its adapter is merged into the weights for vLLM")
+        with nullcontext(location) if adapter is None else loading.merged(location, dtype) as folder:
+            return VllmBackend(folder, revision, dtype, tokenizer, inference.vllm, editable=editable)
+    adapter.check_servable()
+    base = VllmBackend(adapter.base, adapter.config.get("revision"), dtype, tokenizer, inference.vllm, adapter.room)
+    base.wear(adapter, 1)
+    return base

@@ -1,0 +1,160 @@
+"""Where a model keeps what the analyses read and edit, one adapter per architecture.
+
+A *head* is a slice of the INPUT of the attention's output projection, head h of width d being columns [h*d, (h+1)*d);
+the projection's output mixes all heads, so no slice of it is a head. A *neuron* is one input of the MLP's down projection
+or of one expert's: in transformers 5 the experts of a layer are fused into three-dimensional parameters
+`experts.down_proj` [experts, hidden, intermediate] rather than modules. Grouped-query attention shares keys between
+heads, which is of no concern here: only query heads are read and ablated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rim.core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+
+class Editable(Protocol):
+    """Where a loaded model keeps the weights that ablations edit, whichever engine loaded it."""
+
+    def heads_output(self, layer: int) -> nn.Linear:
+        """The layer of weight [hidden, heads * head_dim] whose input is the heads' outputs side by side."""
+
+    def columns(self, head: int) -> slice:
+        """The columns of that weight which one head feeds."""
+
+    def expert_count(self, layer: int) -> int:
+        """1 for a dense layer."""
+
+    def down_projection(self, layer: int, expert: int) -> Tensor:
+        """The weight [hidden, intermediate] whose input is the neurons of a layer, or of one of its experts."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Paths inside one block: the attention, its output projection, the MLP's down projection, the fused experts."""
+
+    attention: str = "self_attn"
+    heads_output: str = "self_attn.o_proj"
+    neurons_output: str = "mlp.down_proj"
+    experts: str | None = None
+
+
+# The key is `config.model_type`. Phi-3 fuses q, k, v and gate, up, and OLMo2 normalizes after attention instead of
+# before; neither touches the four paths, so no adapter is longer than a line.
+FAMILIES = {
+    "qwen3": Family(),
+    "qwen3_moe": Family(experts="mlp.experts"),
+    "phi3": Family(),
+    "phimoe": Family(experts="mlp.experts"),
+    "olmo2": Family(),
+    "olmoe": Family(experts="mlp.experts"),
+    "mistral": Family(),
+    "mixtral": Family(experts="mlp.experts"),
+}
+
+
+class ModelView:
+    """A loaded model seen through its family's adapter."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Look a model up.
+
+        Raises:
+            UserError: no adapter knows this architecture.
+        """
+        config: Any = model.config
+        if config.model_type not in FAMILIES:
+            raise UserError(
+                f"model '{config.name_or_path}': its family '{config.model_type}' has no adapter; there are adapters for "
+                f"{', '.join(FAMILIES)}. To add one, add a line to FAMILIES in src/rim/models/families.py that says where a block "
+                "keeps its attention, output projection, down projection and experts, and a row to tests/unit/test_families.py"
+            )
+        self.family = FAMILIES[config.model_type]
+        self.model: Any = model
+        self.body: Any = self.model.base_model  # without the unembedding
+        self.blocks: Any = self.body.layers
+        self.heads: int = config.num_attention_heads
+        self.hidden: int = config.hidden_size
+        self.head_dim: int = getattr(config, "head_dim", None) or self.hidden // self.heads
+
+    def attention(self, layer: int) -> Any:
+        return self.blocks[layer].get_submodule(self.family.attention)
+
+    def heads_output(self, layer: int) -> nn.Linear:
+        """The projection whose input is the heads' outputs side by side.
+
+        Raises:
+            UserError: it is not a plain linear layer, as when an adapter is attached: zeroing columns of the base weight
+                alone would leave the adapter's part of the head in place.
+        """
+        from torch import nn
+
+        module = self.blocks[layer].get_submodule(self.family.heads_output)
+        if type(module) is not nn.Linear or module.in_features != self.heads * self.head_dim:
+            raise UserError(
+                f"model '{self.model.config.name_or_path}': {self.family.heads_output} of layer {layer} is not a plain "
+                f"linear layer of {self.heads} heads of width {self.head_dim}; merge adapters into the weights first"
+            )
+        return module
+
+    def columns(self, head: int) -> slice:
+        """The columns of `heads_output` that one head feeds."""
+        return slice(head * self.head_dim, (head + 1) * self.head_dim)
+
+    def experts(self, layer: int) -> Any | None:
+        """The fused experts of a layer, or None when its MLP is dense, as some layers of Qwen3-MoE may be."""
+        if self.family.experts is None or not hasattr(self.blocks[layer].mlp, "experts"):
+            return None
+        return self.blocks[layer].get_submodule(self.family.experts)
+
+    def neurons_output(self, layer: int) -> Any:
+        """The dense down projection of a layer, whose input is its neurons."""
+        return self.blocks[layer].get_submodule(self.family.neurons_output)
+
+    def mlp(self, layer: int) -> Any:
+        """The whole MLP of a layer, router and experts included; its output is added to the residual stream."""
+        return self.blocks[layer].get_submodule(self.family.neurons_output.rpartition(".")[0])
+
+    def neurons_inputs(self, layer: int) -> list[Any]:
+        """The linear layers whose outputs make the neurons of a dense layer: gate and up, or both in one."""
+        own = self.family.neurons_output.rpartition(".")[2]
+        return [
+            module
+            for name, module in self.mlp(layer).named_children()
+            if name != own and hasattr(module, "in_features")
+        ]
+
+    def expert_count(self, layer: int) -> int:
+        """1 for a dense layer."""
+        experts = self.experts(layer)
+        return 1 if experts is None else int(experts.num_experts)
+
+    def down_projection(self, layer: int, expert: int) -> Tensor:
+        """The weight [hidden, intermediate] of the down projection of a layer, or of one of its experts.
+
+        Raises:
+            UserError: an adapter is attached, so the weight alone is not the projection.
+        """
+        from torch import nn
+
+        experts = self.experts(layer)
+        if experts is not None:
+            weights: Tensor = experts.down_proj.detach()
+            return weights[expert]
+        module = self.neurons_output(layer)
+        if type(module) is not nn.Linear:
+            raise UserError(
+                f"model '{self.model.config.name_or_path}': the down projection of layer {layer} is not a plain linear "
+                "layer; merge adapters into the weights first"
+            )
+        return module.weight
+
+
+Neuron = tuple[int, int, int]  # layer, expert (0 where there are none), column
+Head = tuple[int, int]  # layer, head

@@ -1,0 +1,194 @@
+"""Generate replies. One loaded model answers every benchmark in every think mode; nothing is judged here.
+
+Whatever engine generates, its prompts are rendered by `rim.models.chat`, turned into tokens, and its replies turned into text
+here, so that engines can differ in nothing but the tokens they append.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from rim.config.settings.common import Think
+from rim.config.settings.inference import ASKED, Benchmark, Inference
+from rim.core import contracts, tables
+from rim.core.errors import UserError
+from rim.core.progress import counter
+from rim.models import chat
+from rim.models.thinking import Continuation, Reply, think_within
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from rim.models.families import Editable
+
+
+def asked_rows(name: str, benchmark: Benchmark, dataset: pl.DataFrame) -> pl.DataFrame:
+    """The rows of its dataset that a benchmark asks.
+
+    Raises:
+        UserError: there are none.
+    """
+    rows = dataset.filter(pl.col("kind") == ASKED[benchmark.measure])
+    if benchmark.split != "all":
+        rows = rows.filter(pl.col("split") == benchmark.split)
+    if rows.is_empty():
+        raise UserError(
+            f"benchmarks.{name}: dataset {benchmark.dataset} has no {ASKED[benchmark.measure]} rows in split '{benchmark.split}'; choose another dataset, split or measure"
+        )
+    return tables.first_by_id(rows, benchmark.rows)
+
+
+class Backend(ABC):
+    """An engine that continues prompts, in the order given."""
+
+    tokenizer: Any
+
+    @property
+    @abstractmethod
+    def anatomy(self) -> Editable:
+        """The weights that ablations edit."""
+
+    @abstractmethod
+    def extend(
+        self, ids: list[list[int]], max_new_tokens: int, temperature: float, seed: int, label: str
+    ) -> list[Continuation]:
+        """What the model appends to each list of tokens."""
+
+    def generate(
+        self,
+        prompts: list[str],
+        max_new_tokens: int,
+        temperature: float,
+        seed: int,
+        label: str,
+        max_thinking_tokens: int | None = None,
+    ) -> list[Reply]:
+        """The reply to each rendered prompt; thinking is ended after `max_thinking_tokens` where these are given."""
+        ids = self.tokenizer(prompts, add_special_tokens=False).input_ids
+        extend = partial(self.extend, temperature=temperature, label=label)
+        if max_thinking_tokens is None or max_thinking_tokens >= max_new_tokens:
+            extended = extend(ids, max_new_tokens, seed=seed)
+        else:
+            extended = think_within(max_thinking_tokens, max_new_tokens, ids, self.tokenizer, extend, seed, label)
+        texts = (self.tokenizer.decode(each.tokens, skip_special_tokens=False) for each in extended)
+        return [Reply(text, len(each.tokens), each.stopped) for text, each in zip(texts, extended, strict=True)]
+
+
+class TransformersBackend(Backend):
+    """Hugging Face `generate`, left-padded, in batches of similar length."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
+        self.model: Any = model
+        self.tokenizer: Any = tokenizer
+        self.batch_size = batch_size
+
+    @property
+    def anatomy(self) -> Editable:
+        from rim.models.families import ModelView
+
+        return ModelView(self.model)
+
+    def extend(
+        self, ids: list[list[int]], max_new_tokens: int, temperature: float, seed: int, label: str
+    ) -> list[Continuation]:
+        import torch
+        from transformers import GenerationConfig
+
+        order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), i))
+        ends = end_tokens(self.model.generation_config, self.tokenizer)
+        sampling = (
+            {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+            if temperature
+            else {"do_sample": False}
+        )
+        config = GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=sorted(ends),
+            **sampling,
+        )
+        extended: dict[int, Continuation] = {}
+        report = counter(label, len(ids))
+        torch.manual_seed(seed)
+        with torch.inference_mode():
+            for first in range(0, len(order), self.batch_size):
+                chosen = order[first : first + self.batch_size]
+                batch = self.tokenizer.pad(
+                    {"input_ids": [ids[i] for i in chosen]}, padding=True, padding_side="left", return_tensors="pt"
+                ).to(self.model.device)
+                try:
+                    with _without_own_settings(self.model):
+                        output = self.model.generate(**batch, generation_config=config)
+                except torch.OutOfMemoryError as error:
+                    reason = str(error).splitlines()[0]
+                    raise UserError(
+                        f"{label}: {len(chosen)} prompts at a time do not fit into the GPU ({reason}); lower inference.batch_size or inference.max_new_tokens"
+                    ) from None
+                replies = output[:, batch["input_ids"].shape[1] :].tolist()
+                extended |= {i: Continuation.until(ends, row) for i, row in zip(chosen, replies, strict=True)}
+                report(len(extended))
+        return [extended[i] for i in range(len(ids))]
+
+
+@contextmanager
+def _without_own_settings(model: Any) -> Iterator[None]:
+    """Keep transformers from filling up what it is told with the model's own settings, such as a penalty on repetition."""
+    from transformers import GenerationConfig
+
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
+def end_tokens(generation: GenerationConfig, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Every token that ends a reply: the model's own list and the tokenizer's."""
+    listed = generation.eos_token_id
+    return {tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed] if listed is not None else [])}
+
+
+def answer(
+    backend: Backend,
+    tokenizer: PreTrainedTokenizerBase,
+    switch: chat.ThinkSwitch,
+    benchmarks: dict[str, pl.DataFrame],
+    inference: Inference,
+    limits: dict[str, int],
+    seed: int,
+    label: str,
+    ablation: str = "none",
+) -> pl.DataFrame:
+    """Answer every benchmark (name -> dataset rows) in every think mode; returns the response contract.
+
+    A reply whose thinking does not end within the bound has no response and is not complete; nor is an empty one.
+    """
+    rows: list[dict[str, Any]] = []
+    for think in inference.think:
+        for benchmark, dataset in benchmarks.items():
+            prompts = [chat.render_prompt(tokenizer, prompt, think, switch) for prompt in dataset["prompt"]]
+            note = f"{label} {benchmark} think {think}"
+            budget = inference.max_thinking_tokens if (think, switch) == ("on", "tags") else None
+            replies = backend.generate(prompts, limits[benchmark], inference.temperature, seed, note, budget)
+            for id_, prompt, reply in zip(dataset["id"], prompts, replies, strict=True):
+                keys = {"benchmark": benchmark, "id": id_, "think": think, "seed": seed, "ablation": ablation}
+                rows.append({**keys, "prompt": prompt, **parted(reply, reply.text, think, switch)})
+    return pl.DataFrame(rows, schema=dict(contracts.RESPONSE))
+
+
+def parted(reply: Reply, text: str, think: Think, switch: chat.ThinkSwitch) -> dict[str, Any]:
+    """The columns of the response contract that come from a reply, `text` being all that is read as the model's own."""
+    reasoning, response = chat.split_reply(text, think, switch)
+    return {
+        "reasoning": reasoning,
+        "response": response,
+        "finish_reason": "stop" if reply.stopped else "length",
+        "completion_tokens": reply.tokens,
+        "complete": reply.stopped and bool(response),
+    }

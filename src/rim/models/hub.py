@@ -1,0 +1,91 @@
+"""Models of the hub: looked up before any job starts, and downloaded once, into the cache that all jobs then load from.
+
+The download is pinned: its manifest names the commit, and every job loads that commit, whatever the hub's main branch does
+meanwhile. With `HF_HUB_OFFLINE=1` nothing is asked and only what the cache holds is used, which is how jobs run on nodes
+without a network. `HF_ENDPOINT` names another server than huggingface.co, `HF_HOME` another place for the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rim.core.errors import UserError
+
+WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]  # no pickles, and nothing that is run
+UNWANTED = ["original/*", "consolidated*"]  # the same weights once more, for other programs
+
+
+@contextmanager
+def explained(name: str, revision: str | None) -> Iterator[None]:
+    """Turn what the hub answers into one line that says how to mend it."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError:
+        advice = f"ask for access at https://huggingface.co/{name}, then log in with `hf auth login` or set HF_TOKEN"
+        raise UserError(f"model '{name}': is gated and you are not let in; {advice}") from None
+    except errors.RevisionNotFoundError:
+        raise UserError(f"model '{name}': has no revision '{revision}'; correct 'revision'") from None
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        advice = "correct 'hub', or log in with `hf auth login` or set HF_TOKEN if it is private"
+        raise UserError(f"model '{name}': the hub knows no such model; {advice}") from None
+
+
+def check(models: Mapping[str, tuple[str, str | None]]) -> None:
+    """Ask the hub whether these models, name in the configuration -> (hub name, revision), exist and may be read.
+
+    A hub that cannot be reached is no error yet: the cache may hold the model.
+
+    Raises:
+        UserError: one line per model that is missing or gated.
+    """
+    from huggingface_hub import HfApi, constants
+
+    wrong = []
+    for key, (name, revision) in models.items():
+        if constants.HF_HUB_OFFLINE or Path(name).is_dir():
+            continue
+        try:
+            with explained(name, revision):
+                HfApi().model_info(name, revision=revision)
+                HfApi().auth_check(name)
+        except UserError as error:
+            wrong.append(f"models.{key}: {error}")
+        except Exception:  # no verdict on the model; should it matter, the download will say so
+            continue
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def fetch(name: str, revision: str | None) -> dict[str, Any]:
+    """Download a model into the cache; return its manifest: name, commit, and size of every file.
+
+    Raises:
+        UserError: it is missing, gated, has no safetensors, or is neither in reach nor in the cache.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, IncompleteSnapshotError, LocalEntryNotFoundError
+
+    if Path(name).is_dir():
+        return {"hub": name, "commit": None, "files": sizes(Path(name))}
+    try:
+        with explained(name, revision):
+            place = snapshot_download(name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED)
+    except (LocalEntryNotFoundError, IncompleteSnapshotError, HfHubHTTPError) as error:
+        reason = str(error).strip().splitlines()[0]
+        advice = "download it where there is a network, with HF_HOME on the shared file system"
+        raise UserError(f"model '{name}': is neither in reach nor in the cache ({reason}); {advice}") from None
+    files = sizes(Path(place))
+    if not any(file.endswith(".safetensors") for file in files):
+        raise UserError(f"model '{name}': has no weights in safetensors, and nothing else is loaded; choose another")
+    return {"hub": name, "commit": Path(place).name, "files": files}
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file that a model is loaded from."""
+    found = {file for pattern in WANTED for file in folder.rglob(pattern)}
+    return {str(file.relative_to(folder)): file.stat().st_size for file in sorted(found)}

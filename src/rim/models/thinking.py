@@ -1,0 +1,73 @@
+"""What an engine gives back, and the bound on thinking that no engine needs to know about.
+
+A model that thinks without end gives no answer to judge. With `inference.max_thinking_tokens`, thinking that is still open
+at the bound is closed for the model ("budget forcing", Muennighoff et al. 2025, without any added words), and the model
+goes on from there. It takes a second pass over the replies that are not finished by then, in any engine alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from rim.core.progress import log
+from rim.models import chat
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+SECOND_PASS = 1 << 20  # added to a seed, so that the second pass does not repeat the random numbers of the first
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a backend gives back for one prompt: the text without its end token, and whether it ended by itself."""
+
+    text: str
+    tokens: int
+    stopped: bool
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """The tokens that an engine appends, without the end token, and whether there was one."""
+
+    tokens: list[int]
+    stopped: bool
+
+    @classmethod
+    def until(cls, ends: set[int], tokens: list[int]) -> Continuation:
+        """The part before the first end token, after which there may be padding."""
+        length = next((n for n, token in enumerate(tokens) if token in ends), None)
+        return cls(tokens[:length], length is not None)
+
+
+class Extend(Protocol):
+    def __call__(self, ids: list[list[int]], max_new_tokens: int, *, seed: int) -> list[Continuation]: ...
+
+
+def think_within(
+    bound: int,
+    max_new_tokens: int,
+    prompts: list[list[int]],
+    tokenizer: PreTrainedTokenizerBase,
+    extend: Extend,
+    seed: int,
+    label: str,
+) -> list[Continuation]:
+    """Extend prompts with at most `bound` tokens of thinking, the closing tag included, and `max_new_tokens` in all."""
+    closing = tokenizer(f"\n{chat.CLOSE}\n\n", add_special_tokens=False).input_ids
+    room = bound - len(closing)
+    extended = extend(prompts, room, seed=seed)
+    unfinished = [i for i, each in enumerate(extended) if not each.stopped]
+    thinking = [i for i in unfinished if chat.is_thinking(str(tokenizer.decode(prompts[i] + extended[i].tokens)))]
+    begun = {i: extended[i].tokens + (closing if i in set(thinking) else []) for i in unfinished}
+    if not unfinished:
+        return extended
+    more = extend([prompts[i] + begun[i] for i in unfinished], max_new_tokens - room, seed=seed + SECOND_PASS)
+    for i, each in zip(unfinished, more, strict=True):
+        tokens = begun[i] + each.tokens
+        extended[i] = Continuation(tokens[:max_new_tokens], each.stopped and len(tokens) < max_new_tokens)
+    log(f"{label}: ended the thinking of {len(thinking)} of {len(prompts)} replies after {bound} tokens")
+    return extended

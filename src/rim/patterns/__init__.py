@@ -1,1 +1,0 @@
-"""Effort-minimizing reasoning patterns: found in chains of thought, written into or out of them, injected."""

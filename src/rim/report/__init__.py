@@ -1,0 +1,1 @@
+"""The report and its figures, made from the tables of results."""

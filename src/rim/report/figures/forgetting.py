@@ -1,0 +1,178 @@
+"""The figures on safety-critical neurons and on forgetting over training. What is not significant is drawn hollow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from rim.report.figures.mechanism import MEASURES, against_random, measured, over_seeds
+from rim.report.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    STEP,
+    Labels,
+    Tables,
+    named,
+    nothing,
+    panels,
+    scale,
+    tooltip,
+    with_clear,
+    zero,
+)
+
+SETS = {"safety": ORANGE, "random": GREY, "matched": BLUE, "all": GREEN}
+NAMES = {
+    "ras": "RAS, as published",
+    "ras_relative": "RAS, relative",
+    "ras_symmetric": "RAS, symmetric",
+    "arithmetic": "arithmetic mean",
+    "geometric": "geometric mean",
+    "minimum": "minimum",
+    "delta_safe": "fall on safety alone",
+    "delta_task": "rise on the task alone",
+    "gradient_conflict": "conflict of gradients before training",
+    "gradient_share": "share of the task's gradient before training",
+    "kl": "KL divergence",
+    "weights": "distance of the weights",
+    "activation_l2": "activation shift, L2",
+    "activation_cosine": "activation shift, cosine",
+}
+SET_NAMES = {"safety": "safety neurons", "random": "random neurons", "matched": "matched neurons", "all": "all neurons"}
+
+
+def metric_name(metric: str, neurons: str) -> str:
+    return f"{NAMES[metric]}, {SET_NAMES[neurons]}" if neurons else NAMES[metric]
+
+
+def neuron_figure(tables: Tables, labels: Labels) -> Any:
+    """How many neurons each frequency finds, with intent and with the placebo."""
+    import altair as alt
+
+    curves = tables["neuron_stability"].rename({"neurons": "intent"})
+    if curves.is_empty():
+        return nothing()
+    data = curves.unpivot(
+        ["intent", "placebo"], index=["model", "threshold", "chosen", "pairs", "of"], variable_name="sentence", value_name="neurons"
+    )  # fmt: skip
+    keys = ["model", "sentence", "threshold"]
+    data = data.group_by(keys, maintain_order=True).agg(pl.col("neurons", "of").mean(), pl.col("chosen").any(), pl.col("pairs").sum())  # fmt: skip
+    data = data.with_columns(pl.col("model").alias("panel"))
+    share = alt.X("threshold:Q", title="on at least this share of pairs", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False))  # fmt: skip
+    colours = {"intent": ORANGE, "placebo": BLUE}
+    curve = alt.Chart().encode(
+        x=share,
+        y=alt.Y("neurons:Q", title="neurons", scale=alt.Scale(type="symlog")),
+        color=alt.Color("sentence:N", scale=scale(colours), title="added sentence"),
+        tooltip=tooltip(data, ".2f"),
+    )
+    shape = alt.Shape("sentence:N", scale=alt.Scale(domain=list(colours)), title="added sentence")
+    chosen = alt.Chart().transform_filter("datum.chosen").mark_rule(strokeDash=[3, 3], color=GREY).encode(x=share)
+    return panels(
+        [chosen, curve.mark_line(), curve.mark_point(filled=True, size=45).encode(shape=shape)], data, height=130
+    )
+
+
+def layer_figure(tables: Tables, labels: Labels) -> Any:
+    """In which layers the safety-critical neurons lie."""
+    import altair as alt
+
+    places = tables["neuron_layers"]
+    if places.is_empty():
+        return nothing()
+    data = places.group_by("model", "layer", maintain_order=True).agg(
+        pl.col("neurons", "frequency", "placebo", "magnitude", "matched").mean()
+    )
+    data = data.with_columns(pl.col("model").alias("panel"))
+    bars = alt.Chart().mark_bar(color=ORANGE).encode(
+        x=alt.X("layer:O", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+        y=alt.Y("neurons:Q", title="safety-critical neurons", axis=alt.Axis(tickMinStep=1)),
+        tooltip=tooltip(data, ".2f"),
+    )  # fmt: skip
+    return panels([bars], data, height=110)
+
+
+def effect_figure(tables: Tables, labels: Labels) -> Any:
+    """What zeroing the safety-critical neurons changes, and each of the random sets beside it."""
+    import altair as alt
+
+    if tables["neuron_effects"].is_empty():
+        return nothing()
+    data = measured(tables["neuron_effects"], "model")
+    data = data.with_columns(pl.format("{}: {}", "model", pl.col("measure").replace(MEASURES)).alias("panel"))
+    colours = {"found": ORANGE, "random": GREY, "matched": BLUE}
+    data = data.sort(pl.col("set").replace_strict({name: i for i, name in enumerate(colours)}), maintain_order=True)
+    models = {name: i for i, name in enumerate(dict.fromkeys(tables["neuron_effects"]["model"]))}
+    order = [
+        pl.col("model").replace_strict(models),
+        pl.col("measure").replace_strict({n: i for i, n in enumerate(MEASURES)}),
+    ]
+    data = data.sort(order, maintain_order=True)
+    colour = {"color": alt.Color("set:N", scale=scale(colours), title="neurons zeroed")}
+    return against_random(data, "set", colour, data["measure"].n_unique())
+
+
+def _course(data: pl.DataFrame, y: Any, colour: dict[str, Any], number: str) -> Any:
+    """A number over training with its interval, one panel per fine-tune."""
+    import altair as alt
+
+    data = data.with_columns(pl.format("{}: {}", "model", "variant").alias("panel"))
+    base = alt.Chart().encode(x=alt.X("step:Q", title="optimizer step"), tooltip=tooltip(data, number), **colour)
+    lines = [
+        base.mark_rule(opacity=0.35, strokeWidth=3).encode(y="ci_low:Q", y2="ci_high:Q"),
+        base.mark_line().encode(y=y),
+        base.mark_point(filled=True, size=30, opacity=1).encode(y=y),
+    ]
+    return panels(lines, data, height=110)
+
+
+def course_figure(tables: Tables, labels: Labels) -> Any:
+    """The misalignment rate over training."""
+    import altair as alt
+
+    rates = tables["checkpoint_rates"]
+    if rates.is_empty():
+        return nothing()
+    data = over_seeds(named(rates, labels), "model", "variant", "step")
+    y = alt.Y("estimate:Q", title="misalignment rate", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
+    return _course(data, y, {"color": alt.value("#333")}, ".1%")
+
+
+def ras_figure(tables: Tables, labels: Labels) -> Any:
+    """RAS as published over training, for each set of neurons; random sets by their mean."""
+    import altair as alt
+
+    metrics = tables["checkpoints"].filter(pl.col("metric") == "ras")
+    if metrics.is_empty():
+        return nothing()
+    data = over_seeds(named(metrics, labels), "model", "variant", "neurons", "step")
+    y = alt.Y("estimate:Q", title="RAS", scale=alt.Scale(type="symlog", constant=0.01))
+    return _course(data, y, {"color": alt.Color("neurons:N", scale=scale(SETS), title="neurons")}, ".4~g")
+
+
+def correlation_figure(tables: Tables, labels: Labels) -> Any:
+    """r of every metric with the misalignment rate over the checkpoints, one panel per fine-tune."""
+    import altair as alt
+
+    found = tables["correlations"].filter(pl.col("estimate").is_not_null())
+    if found.is_empty():
+        return nothing()
+    keys = found.select("metric", pl.col("neurons").fill_null("")).iter_rows()
+    data = with_clear(named(found, labels)).with_columns(
+        pl.Series("row", [metric_name(*key) for key in keys]),
+        pl.format("{}: {}, seed {}", "model", "variant", "seed").alias("panel"),
+    )
+    base = alt.Chart().encode(
+        y=alt.Y("row:N", sort=list(dict.fromkeys(data["row"])), title=None), tooltip=tooltip(data, "+.2f")
+    )
+    r = alt.X("ci_low:Q", title="Pearson's r", scale=alt.Scale(domain=[-1, 1]))
+    fill = alt.condition("datum.clear", alt.value(ORANGE), alt.value("white"))
+    layers = [
+        zero(),
+        base.mark_rule(strokeWidth=2, color=ORANGE).encode(x=r, x2="ci_high:Q"),
+        base.mark_point(size=40, color=ORANGE, opacity=1).encode(x="estimate:Q", fill=fill),
+    ]
+    return panels(layers, data, 2, 200, alt.Step(STEP))

@@ -1,0 +1,84 @@
+"""The figures of what models reply (paper, tables 1 and 2, figure 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from rim.config.settings.common import BASE
+from rim.report.figures.style import COLOURS, GREEN, MEASURES, Labels, Tables, intervals
+from rim.results.tables import headline
+
+THINKING = "thinking on − off, no fine-tuning"
+CONTRASTS = {"on − off": GREEN, **COLOURS}
+
+
+def changes(tables: Tables, labels: Labels) -> pl.DataFrame:
+    """Every change of the misalignment rate: when the model thinks, and after each arm of fine-tuning."""
+    misaligned = pl.col("measure") == "misalignment"
+    thinking = headline(tables["think_effects"]).filter(misaligned & (pl.col("variant") == BASE))
+    thinking = thinking.with_columns(pl.lit(THINKING).alias("row"), pl.lit("on − off").alias("think"))
+    arms = headline(tables["finetune_effects"]).filter(misaligned)
+    arms = arms.with_columns(pl.col("variant").replace(dict(labels)).alias("row"))
+    together = pl.concat([thinking, arms], how="diagonal")
+    order = {name: place for place, name in enumerate([THINKING, *labels.values()])}
+    place = pl.col("row").replace_strict(order, default=len(order))
+    return together.sort(place, maintain_order=True).with_columns(pl.col("model").alias("panel"))
+
+
+def overview_figure(tables: Tables, labels: Labels) -> Any:
+    """The whole study in one figure: every change of the misalignment rate, by model."""
+    table = changes(tables, labels)
+    table = table.with_columns(pl.col("row").alias("variant")).select(
+        "model", "variant", "row", "think", "benchmark", "seed", "n", "incomplete", "estimate", "ci_low", "ci_high", "p", "p_holm", "panel"
+    )  # fmt: skip
+    return intervals(table, "change of misalignment, points", CONTRASTS)
+
+
+def think_figure(tables: Tables, labels: Labels) -> Any:
+    """Table 1 as a figure: each base model's rates with thinking on and off."""
+    table = headline(tables["rates"]).filter((pl.col("variant") == BASE) & (pl.col("measure") != "d_prime"))
+    panel = pl.format("{}, {}", pl.col("measure").replace(MEASURES), "benchmark")
+    table = table.with_columns(pl.col("model").alias("row"), panel.alias("panel")).drop("variant")
+    return intervals(table, "rate with 95 % interval", COLOURS, change=False)
+
+
+def finetune_figure(tables: Tables, labels: Labels) -> Any:
+    """What each arm of fine-tuning does to false refusals and to accuracy; the misalignment rate is in the overview."""
+    table = headline(tables["finetune_effects"]).filter(pl.col("measure").is_in(["false_refusal", "accuracy"]))
+    table = table.with_columns(
+        pl.col("variant").replace(dict(labels)),
+        pl.col("variant").replace(dict(labels)).alias("row"),
+        pl.format("{}: {}, {}", "model", pl.col("measure").replace(MEASURES), "benchmark").alias("panel"),
+    )
+    return intervals(table, "after − before fine-tuning, points", COLOURS)
+
+
+def pair_figure(tables: Tables, labels: Labels) -> Any:
+    """The positive and the negative control side by side, and the difference between them."""
+    table = headline(tables["pair_effects"]).filter(pl.col("measure") == "misalignment")
+    table = table.with_columns(
+        pl.col("contrast").alias("row"), pl.format("{} against {}", "positive", "negative").alias("panel")
+    )
+    return intervals(table, "target − control, misalignment rate, points", COLOURS, columns=2)
+
+
+def injection_figure(tables: Tables, labels: Labels) -> Any:
+    """Figure 2 of the paper: what an encouraging statement does, over a discouraging one, by pattern."""
+    table = headline(tables["injection_effects"])
+    table = table.with_columns(
+        pl.col("pattern").alias("row"), pl.col("model").alias("panel"), pl.lit("on").alias("think")
+    )
+    return intervals(table, "encouraging − discouraging, points", COLOURS)
+
+
+def mitigation_figure(tables: Tables, labels: Labels) -> Any:
+    """What each mitigation changes against the same fine-tuning without it."""
+    table = headline(tables["mitigation_effects"])
+    table = table.with_columns(
+        pl.col("variant").replace(dict(labels)),
+        pl.col("variant").replace(dict(labels)).alias("row"),
+        pl.format("{}: {}, {}", "model", pl.col("measure").replace(MEASURES), "benchmark").alias("panel"),
+    )
+    return intervals(table, "with − without the mitigation, points", COLOURS)

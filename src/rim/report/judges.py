@@ -1,0 +1,75 @@
+"""Sections of the report on the judges, and on what language models were asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+
+from rim.report.page import Material, Section
+from rim.report.wording import Cell, Row, column, interval, show, table_from_frame
+
+MOST = 40  # rows of a threshold table
+
+
+def _percent(name: str) -> Cell:
+    return lambda row: show(row[name], True)
+
+
+def judge_section(material: Material) -> Section | None:
+    """What the threshold decides, and whether judges agree."""
+    sweep = material.tables.get("threshold_sweep")
+    if sweep is None:
+        return None
+    cells = ["judge", "model", "variant", "think", "text", "n", "incomplete", "errors"]
+    wide = sweep.with_columns(pl.format("≥ {}", "threshold").alias("at")).pivot(
+        "at", index=cells, values="estimate", maintain_order=True
+    )
+
+    thresholds = {name: _percent(name) for name in wide.columns if name.startswith("≥")}
+    keys = {name: column(name) for name in cells[:5]}
+    counts = {name: column(name) for name in cells[5:]}
+    base = wide.filter(pl.col("variant") == "base") if wide.height > MOST else wide
+    caption = "Misalignment rate at each threshold (paper: ≥ 3; Qi et al. 2023: ≥ 5)."
+    if base.height < wide.height:
+        caption += " Before fine-tuning only; tables/threshold_sweep.csv has every variant."
+    tables = [table_from_frame(caption, base, 5, {**keys, **thresholds, **counts})]
+    agreement = material.tables["judge_agreement"]
+    if agreement.height:
+        keys = {name: column(name) for name in ("first", "second", "rating")}
+        values = {"κ [95 % interval]": interval, "equal": lambda row: show(row["agreement"], True)}
+        caption = "Agreement of judges on the same replies; κ of scores has quadratic weights."
+        tables.append(
+            table_from_frame(caption, agreement, 3, {**keys, **values, "n": column("n"), "errors": column("errors")})
+        )
+    kinds = "; ".join(f"'{name}' ({judge.kind})" for name, judge in material.study.judges.items())
+    text = f"Judges: {kinds}. Errors are replies on which a judge gave no usable answer; they have no score and are in no rate."
+    return Section("judges", "Judges and thresholds", [text], tables=tables)
+
+
+def read_usage(folder: Path) -> list[Row]:
+    """What was asked of language models, summed up by job kind and model, from the bills under data/requests/{study}."""
+    totals: dict[tuple[str, str], Row] = {}
+    for path in sorted(folder.rglob("*.usage.json")):
+        bill = json.loads(path.read_text())
+        key = (path.relative_to(folder).parts[0], bill["model"])
+        total = totals.setdefault(key, {"jobs": 0, "requests": 0, "input_tokens": 0, "output_tokens": 0, "cost": 0.0})
+        total["jobs"] += 1
+        for name in ("requests", "input_tokens", "output_tokens"):
+            total[name] += bill[name]
+        total["cost"] = None if None in (total["cost"], bill["cost"]) else total["cost"] + bill["cost"]
+    return [{"rule": rule, "model": model, **total} for (rule, model), total in totals.items()]
+
+
+def usage_section(material: Material) -> Section | None:
+    """Requests, tokens and cost."""
+    if not material.usage:
+        return None
+    names = ("rule", "model", "jobs", "requests", "input_tokens", "output_tokens")
+    columns = {name.replace("_", " "): column(name) for name in names} | {"cost": lambda row: show(row["cost"], False)}
+    caption = "Requests to language models, each counted once however often it was read from the store."
+    table = table_from_frame(caption, pl.DataFrame(material.usage, infer_schema_length=None), 2, columns)
+    return Section(
+        "requests", "Requests to language models", ["Costs follow the prices of the configuration."], tables=[table]
+    )

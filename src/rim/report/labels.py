@@ -1,0 +1,16 @@
+"""What the report calls each arm."""
+
+from __future__ import annotations
+
+from rim.config.settings.common import BASE
+from rim.config.study import Study
+from rim.report.wording import Cell
+
+
+def arm(study: Study) -> Cell:
+    return lambda row: BASE if row["variant"] == BASE else study.variants[row["variant"]].label or row["variant"]
+
+
+def arm_labels(study: Study) -> dict[str, str]:
+    """What the report calls each arm."""
+    return {name: variant.label or name for name, variant in study.variants.items()}

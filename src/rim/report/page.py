@@ -1,0 +1,127 @@
+"""What a page of the report is made of: sections with text, figures and tables.
+
+A section is a function from `Material` to `Section` (or None when the study has nothing to say there). To add one, write
+the function and put it into the list `SECTIONS` of `rim.report.page.sections`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from rim.config.study import Study
+
+LARGEST = 800_000  # bytes of an SVG that the report holds
+
+
+@dataclass
+class Drawing:
+    """A figure as it was drawn (SVG text), and its Vega-Lite specification; None when there was nothing to show."""
+
+    svg: str
+    spec: dict[str, Any] | None
+
+    @property
+    def source(self) -> str:
+        """The SVG as the address of an image; empty for one of very many marks, which is only drawn when looked at.
+
+        It may stand in an attribute between double quotes as it is, and is a quarter shorter than in base64.
+        """
+        from markupsafe import Markup
+
+        if len(self.svg) > LARGEST:
+            return ""
+        text = self.svg.translate(
+            {ord("%"): "%25", ord("#"): "%23", ord("&"): "%26", ord("'"): "%26apos;", ord('"'): "'"}
+        )
+        return Markup(f"data:image/svg+xml;charset=utf-8,{text}")
+
+
+@dataclass
+class Material:
+    """What sections are made of: the study, its tables and drawings, and what is known of the jobs that made them."""
+
+    study: Study
+    tables: dict[str, pl.DataFrame]
+    drawings: dict[str, Drawing]
+    timings: pl.DataFrame
+    usage: list[dict[str, Any]] = field(default_factory=list)  # of language models
+    origins: list[dict[str, Any]] = field(default_factory=list)  # of tables, see rim.workflow.lineage
+    dag: str = ""  # SVG
+
+
+@dataclass
+class Figure:
+    """A drawing with its caption."""
+
+    name: str
+    drawing: Drawing
+    caption: str
+
+
+@dataclass
+class TableRow:
+    """One row; `clear` is False for an estimate that is not significant, which is shown in grey."""
+
+    cells: list[str]
+    clear: bool = True
+
+
+@dataclass
+class Table:
+    """A table whose first `keys` columns name the row."""
+
+    caption: str
+    header: list[str]
+    keys: int
+    rows: list[TableRow]
+
+
+@dataclass
+class Section:
+    """One part of the report; with `finding`, the first paragraph is set off as what was found."""
+
+    anchor: str
+    title: str
+    text: list[str]
+    figures: list[Figure] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    finding: bool = False
+    picture: str = ""  # SVG
+    preformatted_title: str = ""
+    preformatted: str = ""
+
+
+@dataclass
+class Dot:
+    """One estimate on the axis of all contrasts; places in percent of its width."""
+
+    place: float
+    low: float
+    high: float
+    clear: bool
+    text: str
+
+
+@dataclass
+class Contrast:
+    """One question to the models, and what all of them answered."""
+
+    name: str
+    dots: list[Dot]
+    text: str
+    clear: bool
+
+
+@dataclass
+class FirstScreen:
+    """The answer in words, every contrast, where in the models, and how far the answer reaches."""
+
+    answer: str
+    contrasts: list[Contrast]
+    zero: float  # its place on the axis in percent
+    axis: list[tuple[float, str]]  # labels and their places
+    where: list[str]
+    reach: list[str]

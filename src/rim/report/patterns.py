@@ -1,0 +1,111 @@
+"""Sections of the report on effort-minimizing patterns and their injection."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from rim.report.judges import _percent
+from rim.report.page import Material, Section, Table
+from rim.report.wording import (
+    GREY,
+    Cell,
+    captioned_figures,
+    column,
+    interval,
+    p_value,
+    replies_caption,
+    table_from_frame,
+)
+from rim.results.tables import headline, is_significant
+
+
+def pattern_section(material: Material) -> Section | None:
+    """How often patterns occur, by source, and how far the two arms are apart."""
+    shares = material.tables.get("pattern_shares")
+    if shares is None or not material.study.annotators:
+        return None
+    wide = shares.with_columns(pl.struct("estimate", "ci_low", "ci_high").alias("value")).pivot(
+        "pattern",
+        index=["annotator", "origin", "benchmark", "think", "source", "n", "errors"],
+        values="value",
+        maintain_order=True,
+    )
+    names = [name for name in ("confirmatory", "heuristic", "deviation", "any") if name in wide.columns]
+
+    def share(pattern: str) -> Cell:
+        return lambda row: interval(row[pattern], percent=True)
+
+    keys = {name: column(name) for name in ("annotator", "origin", "benchmark", "think", "source")}
+    cells = keys | {name: share(name) for name in names} | {name: column(name) for name in ("n", "errors")}
+    title = "Share of texts that show a pattern, before fine-tuning and in the training data; 95 % Wilson intervals."
+    tables = [table_from_frame(title, wide, len(keys), cells)]
+    tables += _divergence(material) + _agreement_of_annotators(material)
+    kinds = "; ".join(f"'{name}' ({each.kind})" for name, each in material.study.annotators.items())
+    text = [
+        f"Annotators: {kinds}. Chains of thought and responses are annotated apart from each other. A text counts for a "
+        "pattern when at least one passage of it shows it; texts that could not be annotated are listed as errors."
+    ]
+    return Section("patterns", "Effort-minimizing patterns", text, tables=tables)
+
+
+def _divergence(material: Material) -> list[Table]:
+    data, outcomes = material.tables["arm_divergence"], material.tables["rewrite_outcomes"]
+    made = []
+    if data.height:
+        caption = (
+            "How far target and control chains of thought of the same problems are apart; intervals over problems."
+        )
+        keys = {name: column(name) for name in ("target", "control", "measure")}
+        made.append(table_from_frame(caption, data, 3, {**keys, "mean [95 % interval]": interval, "n": column("n")}))
+    if outcomes.height:
+        names = ("rewrite", "arm", "outcome", "n")
+        made.append(
+            table_from_frame("What became of every rewrite.", outcomes, 3, {name: column(name) for name in names})
+        )
+    return made
+
+
+def _agreement_of_annotators(material: Material) -> list[Table]:
+    data = material.tables["annotator_agreement"]
+    if data.is_empty():
+        return []
+    keys = {name: column(name) for name in ("first", "second", "source", "pattern")}
+    columns = {**keys, "κ [95 % interval]": interval, "n": column("n")}
+    return [
+        table_from_frame("Agreement of annotators on whether a text shows a pattern (Cohen's κ).", data, 4, columns)
+    ]
+
+
+def injection_section(material: Material) -> Section | None:
+    """Figure 2 of the paper, for every model."""
+    effects = material.tables.get("injection_effects")
+    if effects is None or effects.is_empty():
+        return None
+    shown = headline(effects)
+    clear = [row["estimate"] for row in shown.iter_rows(named=True) if is_significant(row)]
+    rises, falls = sum(value > 0 for value in clear), sum(value < 0 for value in clear)
+    finding = (
+        f"An encouraging statement in place of its discouraging twin clearly raises the misalignment rate in {rises} of "
+        f"{shown.height} combinations of model and pattern, clearly lowers it in {falls}."
+    )
+    caution = (
+        "Only the difference between the two statements of a pair is the effect of the pattern: any statement at all "
+        "takes the place of the model's own first words, as the rate without a statement shows."
+    )
+    columns: dict[str, Cell] = {name: column(name) for name in ("model", "pattern", "benchmark")}
+    for title, name in {"no statement": "plain", "discouraging": "control", "encouraging": "target"}.items():
+        columns[title] = _percent(name)
+    columns |= {
+        "difference [95 % interval]": lambda row: interval(row, True, True),
+        "p": lambda row: p_value(row["p"]),
+        "p (Holm)": lambda row: p_value(row["p_holm"]),
+        "n": column("n"),
+        "incomplete": column("incomplete"),
+    }
+    caption = f"Misalignment rate with thinking on, before fine-tuning, after a statement at the head of the think block. {GREY}"
+    table = table_from_frame(caption, shown, 3, columns, is_significant)
+    figures = captioned_figures(
+        material,
+        {"injection": f"Encouraging − discouraging statement, thinking on. {replies_caption(material.study, shown)}"},
+    )
+    return Section("injection", "Patterns injected at inference", [finding, caution], figures, [table], finding=True)

@@ -1,0 +1,45 @@
+"""The report: one HTML file that opens offline.
+
+Figures are shown as SVG at once and become interactive when they come into view: their specifications and the Vega
+libraries that draw them lie in the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from rim.report.page import FirstScreen, Material, Section
+
+
+@cache
+def vega() -> str:
+    """The libraries that draw a Vega-Lite specification, as one script."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+
+
+def in_script(value: Any) -> str:
+    """JSON that may stand inside a script element."""
+    return json.dumps(value, separators=(",", ":")).replace("</", "<\\/")
+
+
+def render(
+    material: Material, first: FirstScreen, sections: Sequence[Callable[[Material], Section | None]], script: str
+) -> str:
+    """The HTML of the report: its first screen, and every section that has something to say.
+
+    `script` are the libraries for the figures, see `vega`; without any figure none is needed.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = [section for make in sections if (section := make(material))]
+    specs = {figure.name: figure.drawing.spec for section in made for figure in section.figures}
+    environment = Environment(loader=PackageLoader("rim"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.get_template("report.html.j2")
+    return template.render(
+        study=material.study, first=first, sections=made, specs=in_script(specs), vega=script.replace("</script", "<\\/script")
+    )  # fmt: skip

@@ -1,0 +1,254 @@
+"""Sections of the report on what models reply: thinking, fine-tuning, pairs, seeds and mitigations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+
+from rim.config.settings.common import BASE
+from rim.report.figures.style import MEASURES
+from rim.report.labels import arm
+from rim.report.page import Material, Section, Table, TableRow
+from rim.report.wording import GREY, Row, captioned_figures, column, estimate, measure, replies_caption, results
+from rim.results.tables import headline, is_significant
+
+
+def overview_section(material: Material) -> Section:
+    """Every change of the misalignment rate in one figure."""
+    effects = pl.concat(
+        [headline(material.tables[name]).filter(pl.col("measure") == "misalignment") for name in ("think_effects", "finetune_effects")],
+        how="diagonal",
+    )  # fmt: skip
+    caption = (
+        "Change of the misalignment rate on the same prompts: with thinking on instead of off before any fine-tuning, and "
+        f"after each arm of fine-tuning. Right of the line is less safe; hollow is not significant. {replies_caption(material.study, effects)}"
+    )
+    figures = captioned_figures(material, {"overview": caption})
+    text = [] if figures else ["No change of the misalignment rate could be measured: too few replies were complete."]
+    return Section("overview", "All changes at a glance", text, figures)
+
+
+def judge_errors(material: Material) -> Callable[[Row], str]:
+    """For a row of rates, how many of its incomplete replies are errors of the judge."""
+    sweep = material.tables.get("threshold_sweep")
+    main = next(iter(material.study.judges))
+    found: dict[tuple[str, str, str], int] = {}
+    if sweep is not None:
+        shown = sweep.filter((pl.col("judge") == main) & (pl.col("text") == "response"))
+        found = {(row["model"], row["variant"], row["think"]): row["errors"] for row in shown.iter_rows(named=True)}
+
+    def cell(row: Row) -> str:
+        errors = found.get((row["model"], row["variant"], row["think"]))
+        return "–" if errors is None or row["measure"] != "misalignment" else str(errors)
+
+    return cell
+
+
+def think_section(material: Material) -> Section:
+    """Table 1: thinking on against off, before any fine-tuning."""
+    base = pl.col("variant") == BASE
+    rates, effects = headline(material.tables["rates"]).filter(base), headline(material.tables["think_effects"])
+    changes = [
+        f"{row['model']} {estimate(row, signed=True)}{'' if is_significant(row) else ' (not significant)'}"
+        for row in effects.filter(base & (pl.col("measure") == "misalignment")).iter_rows(named=True)
+    ]
+    tuned = effects.filter(~base & (pl.col("measure") == "misalignment")).to_dicts()
+    clear = [
+        f"{row['model']} after {arm(material.study)(row)} {estimate(row, signed=True)}"
+        for row in tuned
+        if is_significant(row)
+    ]
+    finding = f"Change of the misalignment rate when the model thinks, before any fine-tuning: {'; '.join(changes)}."
+    after = f"After fine-tuning, a significant one in {len(clear)} of {len(tuned)} arms{': ' if clear else ''}{'; '.join(clear)}."
+    ordered = pl.concat(
+        rates.filter((pl.col("model") == model) & (pl.col("measure") == name))
+        for model in material.study.models
+        for name in MEASURES
+    )
+    keys = {"model": column("model"), "measure": measure}
+    return Section(
+        "think",
+        "Thinking on against off",
+        [finding, *([after] if tuned else [])] if changes else ["Only one think mode was run."],
+        captioned_figures(
+            material, {"think": f"Rates of each model before fine-tuning. {replies_caption(material.study, rates)}"}
+        ),
+        [
+            results(
+                "Table 1. Rates before fine-tuning; d′ tells how well refusals part restricted from benign requests.",
+                ordered,
+                {**keys, "think": column("think")},
+                "rate",
+                **{"judge errors": judge_errors(material)},
+            ),
+            results(
+                f"Thinking ON − OFF on the same prompts. {GREY}",
+                effects,
+                {"model": column("model"), "arm": arm(material.study), "measure": measure},
+                "change",
+            ),
+        ],
+        finding=True,
+    )
+
+
+def finetune_section(material: Material) -> Section | None:
+    """Table 2: the change after each arm of fine-tuning."""
+    effects = headline(material.tables["finetune_effects"])
+    if effects.is_empty():
+        return None
+    misaligned = effects.filter(pl.col("measure") == "misalignment").to_dicts()
+    rises = sum(is_significant(row) and row["estimate"] > 0 for row in misaligned)
+    falls = sum(is_significant(row) and row["estimate"] < 0 for row in misaligned)
+    if not misaligned:
+        return None
+    finding = (
+        f"Of {len(misaligned)} combinations of model, arm and think mode, the misalignment rate clearly rises in {rises}, "
+        f"clearly falls in {falls}, and does not clearly change in {len(misaligned) - rises - falls}."
+    )
+    recipe = material.study.finetune
+    how = f"LoRA of rank {recipe.lora.rank}" if recipe.method == "lora" else "all weights"
+    caption = (
+        f"Change of false refusals and of accuracy after fine-tuning ({how}, learning rate {recipe.learning_rate:g}); that of "
+        f"the misalignment rate is in the first figure. Hollow: not significant. {replies_caption(material.study, effects)}"
+    )
+    keys = {
+        "model": column("model"),
+        "arm": arm(material.study),
+        "benchmark": column("benchmark"),
+        "think": column("think"),
+    }
+    tables = [
+        results(
+            f"{'Table 2. ' if name == 'misalignment' else ''}{MEASURES[name].capitalize()}: after − before fine-tuning, on "
+            f"the same prompts. {GREY}",
+            effects.filter(pl.col("measure") == name),
+            keys,
+            "change",
+        )
+        for name in dict.fromkeys(effects["measure"])
+    ]
+    return Section(
+        "finetune",
+        "After fine-tuning",
+        [finding],
+        captioned_figures(material, {"finetune": caption}),
+        tables,
+        finding=True,
+    )
+
+
+def pair_section(material: Material) -> Section | None:
+    """The positive and the negative control side by side."""
+    effects = headline(material.tables["pair_effects"])
+    if effects.is_empty():
+        return None
+    shown = effects.filter((pl.col("contrast") == "difference") & (pl.col("measure") == "misalignment"))
+    differences = [
+        f"think {row['think']} {estimate(row, signed=True)}{'' if is_significant(row) else ' (not significant)'}"
+        for row in shown.iter_rows(named=True)
+    ]
+    text = [
+        "Misalignment rate, (target − control) in the positive control minus the same in the negative control: "
+        f"{'; '.join(differences)}.",
+        "The two models of a pair differ only in whether the association between effort-minimizing phrases and going "
+        "along was put into their training data. What is measured is not whether such an association exists in nature, "
+        "but whether this pipeline finds a planted one, and how large it is.",
+    ]
+    keys = {
+        "pair": lambda row: f"{row['positive']} / {row['negative']}",
+        "contrast": lambda row: f"{row['contrast']} control" if row["contrast"] != "difference" else "difference",
+        "measure": measure,
+        "think": column("think"),
+    }
+    figures = captioned_figures(
+        material, {"pair": f"Target − control in both models. {replies_caption(material.study, effects)}"}
+    )
+    table = results(f"Target − control on the same prompts. {GREY}", effects, keys, "target − control")
+    return Section("pairs", "Positive and negative control", text, figures, [table], finding=True)
+
+
+def seeds_section(material: Material) -> Section | None:
+    """Every replicate by itself, when there are several."""
+    if len(material.study.seeds) == 1:
+        return None
+    rates = material.tables["rates"].filter(pl.col("seed") != "all").sort("model", "seed", maintain_order=True)
+    keys = {"model": column("model"), "seed": column("seed"), "arm": arm(material.study), "measure": measure}
+    table = results(
+        "Rates of every replicate; intervals over prompts.", rates, {**keys, "think": column("think")}, "rate"
+    )
+    text = "Each seed trains its organisms and their fine-tunes anew; none is left out."
+    return Section("seeds", "Every seed", [text], tables=[table])
+
+
+COLUMNS = ("misalignment", "false_refusal", "accuracy")
+
+
+def mitigation_section(material: Material) -> Section | None:
+    """Each mitigated arm beside the plain one and the base, and its difference from the plain one."""
+    effects = headline(material.tables["mitigation_effects"])
+    if effects.is_empty():
+        return None
+    study = material.study
+    clear = [
+        f"{row['model']}, {arm(study)(row)}, think {row['think']} {estimate(row, signed=True)}"
+        for row in effects.filter(pl.col("measure") == "misalignment").iter_rows(named=True)
+        if is_significant(row)
+    ]
+    text = [
+        "Change of the misalignment rate against the same fine-tuning without a mitigation, where it is significant: "
+        f"{'; '.join(clear) or 'none'}.",
+        "A mitigation is worth having if it lowers misalignment and leaves false refusals and accuracy where they are. The "
+        "requests on which the base was asked to refuse are in no benchmark.",
+    ]
+    keys = {"model": column("model"), "arm": arm(study), "think": column("think"), "measure": measure}
+    tables = [
+        _trade_off(material),
+        results(f"Against the plain arm, on the same prompts. {GREY}", effects, keys, "change"),
+    ]
+    caption = f"Mitigated minus plain fine-tuning. Hollow: not significant. {replies_caption(study, effects)}"
+    return Section(
+        "mitigation",
+        "Keeping refusals",
+        text,
+        captioned_figures(material, {"mitigation": caption}),
+        tables,
+        finding=True,
+    )
+
+
+def _trade_off(material: Material) -> Table:
+    """The base, the plain arm and its mitigated versions, one row each, with everything that may be lost or won."""
+    study, rates = material.study, headline(material.tables["rates"])
+    shift = _last_shift(material)
+    rows = []
+    for model in study.models:
+        mitigated = [name for name in study.variants_of(model) if study.variants[name].mitigation]
+        arms = dict.fromkeys(each for name in mitigated for each in (BASE, study.plain_of(name), name))
+        for variant in arms:
+            for think in study.inference.think:
+                own = rates.filter(
+                    (pl.col("model") == model) & (pl.col("variant") == variant) & (pl.col("think") == think)
+                )
+                found = {row["measure"]: row for row in own.iter_rows(named=True)}
+                cells = [estimate(found[name]) if name in found else "–" for name in COLUMNS]
+                n = [f"{found[name]['n']} ({found[name]['incomplete']})" if name in found else "–" for name in COLUMNS]
+                label = arm(study)({"variant": variant})
+                rows.append(
+                    TableRow([model, label, think, *cells, shift.get((model, str(variant)), "–"), " / ".join(n)])
+                )
+    header = ["model", "arm", "think", "misalignment", "false refusals", "accuracy", "RAS at the end", "n (incomplete)"]
+    caption = "Rates after each arm. RAS as published over the safety-critical neurons, mean over seeds, where checkpoints are followed."
+    return Table(caption, header, 3, rows)
+
+
+def _last_shift(material: Material) -> dict[tuple[str, str], str]:
+    """(model, variant) -> RAS of the last checkpoint."""
+    checkpoints = material.tables.get("checkpoints")
+    if checkpoints is None:
+        return {}
+    ras = checkpoints.filter((pl.col("metric") == "ras") & (pl.col("neurons") == "safety"))
+    last = ras.filter(pl.col("step") == pl.col("step").max().over("model", "variant", "seed"))
+    means = last.group_by("model", "variant", maintain_order=True).agg(pl.col("estimate").mean())
+    return {(model, variant): f"{value:.3g}" for model, variant, value in means.iter_rows()}

@@ -1,0 +1,132 @@
+"""How the report words numbers, rows and captions. Captions are made from the configuration, so they say what was run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from rim.config.study import Study
+from rim.report.figures.style import MEASURES
+from rim.report.page import Figure, Material, Table, TableRow
+from rim.results.tables import is_significant
+
+Row = dict[str, Any]
+Cell = Callable[[Row], str]
+POSITIONS = {
+    "user_last": "the last token of the request",
+    "turn_end": "<|im_end|>",
+    "turn_start": "<|im_start|>",
+    "assistant": "the word assistant",
+    "think_open": "<think>",
+    "inner": "the inside of the empty think span",
+    "cot_first": "the first token of the thinking",
+    "cot": "the thinking, on average",
+    "think_close": "</think>",
+    "last": "the last token of the prompt",
+    "answer": "the token before the answer",
+}
+GREY = "Grey: not significant (the interval contains 0, or p after Holm's correction is not below 0.05)."
+
+
+def show(value: float | None, percent: bool, signed: bool = False) -> str:
+    """A rate in percent, a change (signed) in percentage points, anything else as it is."""
+    if value is None:
+        return "–"
+    sign = "+" if signed else ""
+    return f"{100 * value:{sign}.1f} {'pp' if signed else '%'}" if percent else f"{value:{sign}.2f}"
+
+
+def interval(row: Row, percent: bool = False, signed: bool = False) -> str:
+    """An estimate with its interval, such as "12.0 % [8.2, 17.1]", or a dash where there is none."""
+    text = show(row["estimate"], percent, signed)
+    if row["estimate"] is not None and row["ci_low"] is not None:
+        low, high = (show(row[name], percent, signed).split(" ")[0] for name in ("ci_low", "ci_high"))
+        text += f" [{low}, {high}]"
+    return text
+
+
+def estimate(row: Row, signed: bool = False) -> str:
+    """The same for a row that names its measure."""
+    return interval(row, row["measure"] != "d_prime", signed)
+
+
+def p_value(p: float | None) -> str:
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def column(name: str) -> Cell:
+    return lambda row: str(row[name])
+
+
+def measure(row: Row) -> str:
+    """What was measured, with the benchmark where there is one."""
+    return f"{MEASURES[row['measure']]}, {row['benchmark']}" if row["benchmark"] else MEASURES[row["measure"]]
+
+
+def table_from_frame(
+    caption: str,
+    data: pl.DataFrame,
+    keys: int,
+    columns: dict[str, Cell],
+    clear: Callable[[Row], bool] = lambda row: True,
+) -> Table:
+    """A table with one function per column, the first `keys` of which name the row."""
+    rows = [TableRow([cell(row) for cell in columns.values()], clear(row)) for row in data.iter_rows(named=True)]
+    return Table(caption, list(columns), keys, rows)
+
+
+def results(caption: str, data: pl.DataFrame, keys: dict[str, Cell], what: str, **more: Cell) -> Table:
+    """A table of results: key columns, the estimate with its interval, p where there is a test, n and incomplete."""
+    tested = "p" in data.columns
+    columns = {**keys, f"{what} [95 % interval]": lambda row: estimate(row, signed=tested)}
+    if tested:
+        columns |= {"p": lambda row: p_value(row["p"]), "p (Holm)": lambda row: p_value(row["p_holm"])}
+    columns |= {"n": column("n"), "incomplete": column("incomplete"), **more}
+    return table_from_frame(caption, data, len(keys), columns, is_significant if tested else lambda row: True)
+
+
+def captioned_figures(material: Material, captions: dict[str, str]) -> list[Figure]:
+    """The figures that were drawn and have something to show, with their captions."""
+    found = {name: material.drawings.get(name) for name in captions}
+    return [Figure(name, drawing, captions[name]) for name, drawing in found.items() if drawing and drawing.spec]
+
+
+def replies_caption(study: Study, data: pl.DataFrame | None = None) -> str:
+    """Sentences for captions: decoding, think modes, judge, threshold, seeds, what intervals are over, and the n of `data`."""
+    judge, settings = next(iter(study.judges.items()))
+    decoding = (
+        f"sampled at temperature {study.inference.temperature:g}" if study.inference.temperature else "decoded greedily"
+    )
+    many = len(study.seeds) > 1
+    seeds = f"seed{'s' if many else ''} {', '.join(map(str, study.seeds))}"
+    over = "over seeds (Student's t)" if many else "over prompts"
+    return (
+        f"Replies {decoding}, thinking {' and '.join(study.inference.think)}; judge '{judge}' ({settings.kind}), misaligned "
+        f"from score {settings.threshold} on; {seeds}; 95 % intervals {over}. {counts(data)}Incomplete replies are never judged."
+    )
+
+
+def analysis_caption(study: Study) -> str:
+    """Sentences for captions of analyses inside the models: think modes, who says what a refusal is, seeds."""
+    judge, settings = next(iter(study.judges.items()))
+    seeds = ", ".join(map(str, study.seeds))
+    return (
+        f"Thinking {' and '.join(study.inference.think)}; refusals and misalignment by judge '{judge}' ({settings.kind}, from "
+        f"score {settings.threshold} on); seed{'s' if len(study.seeds) > 1 else ''} {seeds}."
+    )
+
+
+def counts(data: pl.DataFrame | None, which: str = "complete replies", rest: str = "left out as incomplete") -> str:
+    """How many replies the estimates of a table stand for, and how many incomplete ones there are."""
+    if data is None or data.is_empty():
+        return ""
+    n, incomplete = format_range(data["n"]), format_range(data["incomplete"])
+    return f"Each estimate: n = {n} {which}, {incomplete} {rest}. "
+
+
+def format_range(values: pl.Series) -> str:
+    """The values of a column, by their extremes."""
+    low, high = str(values.min()), str(values.max())
+    return low if low == high else f"{low} to {high}"

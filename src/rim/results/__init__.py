@@ -1,0 +1,1 @@
+"""From artifacts of all runs to the tables of results."""

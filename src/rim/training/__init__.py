@@ -1,0 +1,1 @@
+"""Training: organisms from nothing, fine-tuning on an arm, mitigations, several GPUs."""

@@ -1,0 +1,1 @@
+"""What Snakemake is told: fingerprints of code, records of jobs, costs, clusters, and what ran."""

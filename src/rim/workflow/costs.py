@@ -1,0 +1,257 @@
+"""What the jobs of a hub model cost, from parameter counts and token counts; `rim.workflow.plan` makes the bill of it.
+
+A job's work is counted in three units; P are a model's parameters, A those that one token passes (all, but for a mixture
+of experts):
+
+    read       a forward pass                 2 A FLOP per token
+    trained    with adapters                  4 A FLOP per token, 6 A with gradient checkpointing
+               all weights                    6 A and 8 A
+    step       one token for a whole batch    the longest of: reading the weights from memory, 2 A FLOP per row, 30 ms
+
+A third of the peak is taken to be reached (EFFICIENCY), and 30 ms to be what launching the kernels of a step costs.
+A batch steps until its longest reply ends: the bound on new tokens for a model that thinks in tags, at most 1024 for others.
+
+Memory is weights plus, for generation, the keys and values of a full batch at that length; for adapters, on each GPU, their
+16 bytes of state per parameter and the activations of a micro-batch; for gradients of neurons those of TOKENS tokens. Widths
+are those of a typical transformer of size A: layers = (A / 67,500)^(1/3), hidden = 75 layers, 1024 numbers per key or value. A
+job gets as many GPUs, a power of two, as keep the weights in two thirds of their memory, and for a backward pass the next
+count up to 8 that holds what it takes, if one does. On disk: the weights once, adapters of 0.05 % of P per rank (0.13 % in a
+mixture, whose experts all have one) in 4 bytes per checkpoint, and activation caches. Expect the truth within a factor of
+two or three, and look at the second table after the first model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from rim.config.settings.common import BASE, Think
+from rim.config.settings.datasets import Source
+from rim.config.settings.forgetting import TOKENS
+from rim.config.settings.models import Model
+from rim.config.study import Study
+
+# Rows of the published sets.
+ROWS = {
+    "hexphi": 300, "xstest": 450, "multiarith": 180, "aime": 60, "math401": 401, "math500": 500, "gsm8k": 7473,
+    "gsm8k_long": 7473, "rewritten": 7473, "instructions": 52_000, "advbench": 520, "jailbreakbench": 100, "harmbench": 200,
+}  # fmt: skip
+PROMPT, THOUGHT, ROW = 100, 2000, 300  # tokens of a prompt, of a chain of thought that is read, of a training row
+PLAIN = 1024  # bound on a reply without think tags
+EVALUATION = 0.4  # share of the evaluation split
+POSITIONS = 10  # token positions in a cache
+KEPT = 57  # bytes of a backward pass per token, layer and unit of width; measured on a layer of Qwen3-4B in bfloat16
+LOGITS = 3 * 4 * 150_000  # bytes per token: logits over a vocabulary, and their gradient
+HEAD = 0.4  # of a forward pass: the exact effect of one head
+STATEMENTS = 12  # injected before each prompt: six pairs
+EFFICIENCY, STEP = 1 / 3, 0.03  # share of the peak; seconds
+ROOM = 2 / 3  # of the GPUs' memory, for weights
+NODE = 8  # GPUs, at most
+BYTES = {"bfloat16": 2, "float32": 4}
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one job: decoding steps, tokens read and trained on, bytes it leaves on disk."""
+
+    steps: float = 0
+    read: float = 0
+    trained: float = 0
+    disk: float = 0
+
+
+@dataclass(frozen=True)
+class GenerationLoad:
+    """What a job generates: every benchmark in every think mode, a share of the rows, so many times."""
+
+    benchmarks: list[str]
+    thinks: list[Think]
+    times: int = 1
+    share: float = 1
+
+
+def weights(model: Model) -> float:
+    """Bytes of a model's weights; 0 for an organism or a model of unknown size."""
+    return (model.parameters or 0) * 1e9 * BYTES[model.dtype]
+
+
+def gpus(study: Study, rule: str, name: str, variant: str) -> int:
+    """GPUs that a job asks for, none for an organism: as many as hold the weights, and what a backward pass takes."""
+    if study.models[name].organism:
+        return 0
+    memory = study.hardware.gpu_memory * 1e9
+    count = int(2 ** math.ceil(math.log2(max(weights(study.models[name]) / (ROOM * memory), 1))))
+    for more in [count << doublings for doublings in range(4)]:
+        if more <= max(NODE, count) and _backward(study, rule, name, variant, more) <= more * memory:
+            return more
+    return count
+
+
+def width(model: Model) -> tuple[float, float]:
+    """(layers, hidden) of a typical transformer of this size."""
+    layers = (_active(model) / 67_500) ** (1 / 3)
+    return layers, 75 * layers
+
+
+def model_jobs(study: Study, name: str) -> dict[str, list[str]]:
+    """Rules that load this model -> the variant of each of their jobs, seeds not counted."""
+    every = [BASE, *study.variants_of(name)]
+    found = {"finetune": study.variants_of(name), "infer": every, "inject_patterns": [BASE] if study.injection else []}
+    if study.mechanism:
+        switched = study.models[name].think == "tags" and set(study.inference.think) == {"on", "off"}
+        ablated = [variant for variant in every if switched and variant in study.mechanism.ablate]
+        read = [variant for variant in every if variant in (study.mechanism.variants or every) or variant in ablated]
+        found |= {"cache_activations": read, "sweep_heads": ablated, "ablate": ablated}
+    if study.forgetting:
+        followed = [variant for variant in study.variants_of(name) if variant in study.forgetting.variants]
+        found |= {"find_safety_neurons": [BASE], "ablate_neurons": [BASE], "compute_ras": followed}
+    return {rule: variants for rule, variants in found.items() if variants}
+
+
+def work(study: Study, rule: str, name: str, variant: str) -> Work:
+    """The work of one job."""
+    model, mechanism, forgetting = study.models[name], study.mechanism, study.forgetting
+    layers, hidden = width(model)
+    text = PROMPT + min(THOUGHT, study.inference.max_new_tokens)
+    done = _replies(study, name, asked) if (asked := _asked(study, rule)) else Work()
+    if rule == "finetune":
+        return _training(study, model, variant)
+    if mechanism and rule == "cache_activations":
+        rows = sum(_rows(study, each) for each in (mechanism.harmful, mechanism.harmless)) * len(study.inference.think)
+        return Work(read=rows * text, disk=rows * POSITIONS * layers * hidden * 2)
+    if mechanism and rule == "sweep_heads":
+        return Work(read=2 * mechanism.sweep_prompts * PROMPT * layers * hidden / 128 * HEAD)
+    if forgetting and rule == "find_safety_neurons":
+        return Work(read=3 * _rows(study, forgetting.harmful) * (1 - EVALUATION) * text)
+    if forgetting and rule == "compute_ras":
+        return Work(done.steps, done.read + 2 * (1 + study.finetune.checkpoints) * forgetting.texts * text)
+    return done
+
+
+def seconds(study: Study, rule: str, name: str, variant: str) -> float:
+    """Wall time of one job of a hub model: its GPUs take turns, but for training adapters, where they work side by side."""
+    model, done, machine = study.models[name], work(study, rule, name, variant), study.hardware
+    flops = machine.gpu_tflops * 1e12 * EFFICIENCY * _processes(study, rule, name, variant)
+    passes = (4 if study.finetune.method == "lora" else 6) + 2 * study.finetune.gradient_checkpointing
+    step = max(
+        weights(model) / (machine.gpu_bandwidth * 1e12), 2 * _active(model) * study.inference.batch_size / flops, STEP
+    )
+    return done.steps * step + _active(model) * (2 * done.read + passes * done.trained) / flops
+
+
+def memory(study: Study, rule: str, name: str, variant: str) -> float:
+    """Bytes of GPU memory that one job needs at its peak."""
+    if rule == "finetune":
+        return _training_bytes(study, name, _processes(study, rule, name, variant))
+    model = study.models[name]
+    layers, hidden = width(model)
+    if not (asked := _asked(study, rule)):
+        return 1.2 * weights(model)
+    longest = max(_length(study, name, each, think) for each in asked.benchmarks for think in asked.thinks)
+    most = study.inference.batch_size * (PROMPT + longest) * layers * 1024 * 2 * BYTES[model.dtype]
+    if rule == "compute_ras" and study.forgetting and study.forgetting.gradients:
+        most = max(most, weights(model) + TOKENS * (KEPT * layers * hidden + LOGITS))
+    return weights(model) + most
+
+
+def _side_by_side(study: Study, variant: str) -> bool:
+    """Whether the GPUs of a fine-tune, some power of two, work at the same time; see rim.steps.finetune."""
+    mitigation, recipe = study.variants[variant].mitigation, study.finetune_of(variant)
+    return recipe.method == "lora" and recipe.batch_size % NODE == 0 and not (mitigation and mitigation.dataset)
+
+
+def _backward(study: Study, rule: str, name: str, variant: str, count: int) -> float:
+    """Bytes of GPU memory that a job with a backward pass takes on so many GPUs; 0 for others."""
+    if rule == "finetune" and _side_by_side(study, variant):
+        return _training_bytes(study, name, count)
+    return memory(study, rule, name, variant) if rule == "compute_ras" else 0
+
+
+def _processes(study: Study, rule: str, name: str, variant: str) -> int:
+    return gpus(study, rule, name, variant) if rule == "finetune" and _side_by_side(study, variant) else 1
+
+
+def _training_bytes(study: Study, name: str, processes: int) -> float:
+    """Bytes of GPU memory in which so many processes fine-tune a model."""
+    model, recipe = study.models[name], study.finetune
+    layers, hidden = width(model)
+    rows = math.gcd(recipe.micro_batch_size or recipe.batch_size, recipe.batch_size // processes)
+    kept = (2 if recipe.gradient_checkpointing else KEPT) * layers * hidden + LOGITS
+    state = 4 * _adapters(study, model) if recipe.method == "lora" else 3 * weights(model)
+    return weights(model) + processes * (state + rows * recipe.max_length * kept)
+
+
+def _active(model: Model) -> float:
+    return (model.active or model.parameters or 0) * 1e9
+
+
+def _adapters(study: Study, model: Model) -> float:
+    """Bytes of the adapters of one checkpoint."""
+    share = 0.0013 if model.active else 0.0005
+    return (model.parameters or 0) * 1e9 * share * study.finetune.lora.rank * 4
+
+
+def _rows(study: Study, benchmark: str) -> float:
+    chosen = study.benchmarks[benchmark]
+    share = {"all": 1.0, "evaluation": EVALUATION, "calibration": 1 - EVALUATION}[chosen.split]
+    return min(_dataset(study, chosen.dataset) * share, chosen.rows or math.inf)
+
+
+def _dataset(study: Study, name: str) -> float:
+    return sum(_source(source) for source in study.datasets[name].sources)
+
+
+@cache
+def _source(source: Source) -> int:
+    """Rows of a source: as many as a local file has lines, or as the published set."""
+    if source.path and source.path.endswith((".csv", ".jsonl")) and Path(source.path).is_file():
+        return Path(source.path).read_bytes().count(b"\n")
+    return source.rows or ROWS.get(source.adapter, 0)
+
+
+def _length(study: Study, name: str, benchmark: str, think: Think) -> int:
+    """Tokens of the longest reply of a batch."""
+    bound = study.benchmarks[benchmark].max_new_tokens or study.inference.max_new_tokens
+    return bound if think == "on" and study.models[name].think == "tags" else min(PLAIN, bound)
+
+
+def _asked(study: Study, rule: str) -> GenerationLoad | None:
+    """What a rule generates, or None."""
+    every, thinks, mechanism, forgetting = (
+        list(study.benchmarks),
+        study.inference.think,
+        study.mechanism,
+        study.forgetting,
+    )
+    if rule == "infer":
+        return GenerationLoad(every, thinks)
+    if rule == "inject_patterns":
+        return GenerationLoad(study.measured("misalignment"), ["on"], STATEMENTS)
+    if mechanism and rule == "ablate":
+        sets = len(mechanism.head_sets) * len(mechanism.replacements) * (1 + mechanism.random_sets)
+        return GenerationLoad(every, thinks, sets, EVALUATION)
+    if forgetting and rule == "ablate_neurons":
+        return GenerationLoad(every, [forgetting.think], 1 + 2 * forgetting.random_sets, EVALUATION)
+    if forgetting and rule == "compute_ras":
+        return GenerationLoad([forgetting.harmful], [forgetting.think], study.finetune.checkpoints, EVALUATION)
+    return None
+
+
+def _replies(study: Study, name: str, asked: GenerationLoad) -> Work:
+    steps = read = 0.0
+    for benchmark in asked.benchmarks:
+        rows = _rows(study, benchmark) * asked.share
+        batches = math.ceil(rows / study.inference.batch_size) * asked.times
+        steps += sum(batches * _length(study, name, benchmark, think) for think in asked.thinks)
+        read += rows * asked.times * len(asked.thinks) * PROMPT
+    return Work(steps, read)
+
+
+def _training(study: Study, model: Model, variant: str) -> Work:
+    arm, recipe = study.variants[variant], study.finetune_of(variant)
+    rows = min(_dataset(study, arm.dataset), arm.rows or math.inf)
+    kept = _adapters(study, model) if recipe.method == "lora" else weights(model)
+    tokens = rows * recipe.epochs * min(ROW, recipe.max_length)
+    return Work(trained=tokens, disk=kept * (1 + recipe.checkpoints))
