@@ -6,24 +6,21 @@ All of it is found before any job starts, and told with the path of the key that
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-from pydantic_core import PydanticCustomError
 
 from rim.config.settings.common import BASE
 from rim.config.settings.datasets import KINDS, Dataset
 from rim.config.settings.inference import ASKED
-
-if TYPE_CHECKING:
-    from rim.config.study import Study
-
+from rim.config.study import Study
+from rim.core.errors import UserError
 
 ORGANISMS_ONLY = ("organism_rule", "organism_phrases")
 
 
 def check(study: Study) -> None:
-    """Raises:
-    PydanticCustomError: a reference to nothing, or a combination that cannot work.
+    """Check a study as a whole.
+
+    Raises:
+        UserError: a reference to nothing, or a combination that cannot work.
     """
     _datasets(study)
     _variants(study)
@@ -32,8 +29,8 @@ def check(study: Study) -> None:
     _analyses(study)
 
 
-def _error(path: str, problem: str) -> PydanticCustomError:
-    return PydanticCustomError("study", "{path}: {problem}", {"path": path, "problem": problem})
+def _error(path: str, problem: str) -> UserError:
+    return UserError(f"{path}: {problem}")
 
 
 def _require_known(path: str, name: str, among: Iterable[str], what: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rim.config import checks
 from rim.config.study import Study
 from rim.core.errors import UserError
 
@@ -18,13 +19,17 @@ MESSAGES = {
 
 
 def load_study(mapping: dict[str, Any], name: str = "configuration") -> Study:
-    """Check a mapping read from YAML.
+    """Check a mapping read from YAML, each setting by itself and then all together.
 
     Raises:
         UserError: one line per wrong key, each with the key's path.
     """
     try:
-        return Study.model_validate(mapping)
+        study = Study.model_validate(mapping)
+        checks.check(study)
+        return study
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
     except ValidationError as error:
         lines = []
         for problem in error.errors(include_url=False):

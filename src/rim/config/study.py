@@ -5,12 +5,11 @@ The published schema and the tables of workflow/config/README.md are made from t
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from rim.config import checks
 from rim.config.settings.common import BASE, INJECTED, Name, Positive, Settings
 from rim.config.settings.datasets import Dataset
 from rim.config.settings.forgetting import Forgetting
@@ -74,11 +73,6 @@ class Study(Settings):
                 "variants", "'injected' is the model with injected patterns; give the arm another name"
             )
         return variants
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        checks.check(self)
-        return self
 
     def plain_of(self, variant: str) -> str | None:
         """The arm that a mitigated one differs from in its mitigation only; None for one without."""

@@ -73,7 +73,7 @@ class ModelView:
             raise UserError(
                 f"model '{config.name_or_path}': its family '{config.model_type}' has no adapter; there are adapters for "
                 f"{', '.join(FAMILIES)}. To add one, add a line to FAMILIES in src/rim/models/families.py that says where a block "
-                "keeps its attention, output projection, down projection and experts, and a row to tests/unit/test_families.py"
+                "keeps its attention, output projection, down projection and experts, and a row to tests/unit/models/test_families.py"
             )
         self.family = FAMILIES[config.model_type]
         self.model: Any = model

@@ -37,7 +37,7 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",  # it would report its use to its makers
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # as many threads as the job was given
 }
-UNSERVED = {  # tried with vLLM 0.32 and tiny random models, in tests/unit/test_vllm.py; the other families agree token by token
+UNSERVED = {  # tried with vLLM 0.32 and tiny random models, in tests/unit/models/test_vllm.py; the other families agree token by token
     "olmo2": "stops with an error of its own",
     "phimoe": "does not choose the tokens that transformers chooses",
 }

@@ -12,7 +12,7 @@ from rim.core.errors import UserError
 from rim.models import loading
 from tests.unit import tiny_families
 
-HOLD = "import sys; from rim import gpus; gpus.claim(int(sys.argv[1])); print(gpus.visible(), flush=True); sys.stdin.read()"
+HOLD = "import sys; from rim.core import gpus; gpus.claim(int(sys.argv[1])); print(gpus.visible(), flush=True); sys.stdin.read()"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_two_jobs_see_different_gpus_and_a_third_waits_for_one(two: None) -> Non
     second, saw_too = hold(1)
     assert {saw, saw_too} == {"['0']", "['1']"}
     third = subprocess.Popen(
-        [sys.executable, "-c", "from rim import gpus; gpus.claim(1, every=0.05); print(gpus.visible())"],
+        [sys.executable, "-c", "from rim.core import gpus; gpus.claim(1, every=0.05); print(gpus.visible())"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -18,7 +18,7 @@ from rim.data.prepare import prepare
 from rim.models import loading
 from rim.models.chat import render_prompt
 from rim.steps import ablate_neurons, compute_ras, find_safety_neurons
-from tests.unit.test_finetune import train
+from tests.unit.training.test_finetune import train
 
 pytestmark = pytest.mark.xdist_group("organism")
 SETTINGS = {"base": "", "revision": None, "dtype": "float32", "think": "tags", "seed": 0, "label": "tiny/base/seed0"}

@@ -17,7 +17,7 @@ from rim.instruments.llm.client import Client
 from rim.results.judges import judge_agreement, threshold_sweep
 from tests.conftest import shared
 from tests.language_model import Server, judged_text
-from tests.unit.test_scoring import response, table
+from tests.unit.instruments.test_scoring import response, table
 
 
 @pytest.fixture

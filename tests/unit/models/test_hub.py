@@ -14,10 +14,10 @@ from tests.hub import COMMIT, TOKEN, Hub
 pytestmark = pytest.mark.xdist_group("organism")
 LOAD = """\
 from pathlib import Path
-from rim import models
-place, revision = models.located("some/other", None, [Path("m.json.receipt.json")])
-models.load_tokenizer(place, revision)
-print(place, revision, sum(p.numel() for p in models.load_model(place, revision=revision).parameters()) > 1000)
+from rim.models import loading
+place, revision = loading.resolve_model("some/other", None, [Path("m.json.receipt.json")])
+loading.load_tokenizer(place, revision)
+print(place, revision, sum(p.numel() for p in loading.load_model(place, revision=revision).parameters()) > 1000)
 """
 
 
@@ -105,7 +105,7 @@ def test_a_hub_out_of_reach_is_one_line(tmp_path: Path) -> None:
 
 def test_all_wrong_models_are_named_at_once_and_a_silent_hub_is_no_verdict(served: Hub, tmp_path: Path) -> None:
     code = (
-        "from rim import hub\n"
+        "from rim.models import hub\n"
         "hub.check({'a': ('lab/tiny', None), 'b': ('lab/closed', None), 'c': ('lab/missing', None), 'd': ('.', None)})"
     )
     lines = run(tmp_path, served.url, "-c", code).stderr.splitlines()

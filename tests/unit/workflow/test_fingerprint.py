@@ -136,6 +136,7 @@ def take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 FILES = {
     "other": "from rim.tools import double\n",
     "more": "def double(x):\n    return x + x\n",
+    "core/__init__": "",
     "core/progress": "def log(line):\n    print(line)\n",
     "__init__": "",
 }

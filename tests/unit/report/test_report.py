@@ -26,7 +26,7 @@ from rim.report.wording import estimate
 from rim.results import contracts, tables
 from rim.workflow import lineage, rule_graph
 from tests import synthetic
-from tests.unit.test_results import planted, tabulated
+from tests.unit.results.test_replies import planted, tabulated
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from rim.models.families import FAMILIES, ModelView, Neuron
 from rim.models.generate import Reply
 from rim.training import mitigation
 from rim.training.finetune import IGNORE, finetune
-from tests.unit.test_finetune import RECIPE, ROWS
 from tests.unit.tiny_families import build
+from tests.unit.training.test_finetune import RECIPE, ROWS
 
 pytestmark = pytest.mark.xdist_group("organism")
 FREEZE = Mitigation(kind="freeze_neurons")
