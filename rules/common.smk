@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from rim.config.load import load_study, read_yaml
-from rim.config.settings.common import BASE, INJECTED
+from rim.settings.common import BASE, INJECTED
 from rim.core.errors import UserError
 from rim.core.files import sha256
 from rim.core.receipts import SUFFIX

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import polars as pl
 
-from rim.config.settings.instruments import Annotator, Endpoint, Judge
 from rim.core.contracts import RESPONSE
 from rim.instruments.annotate import annotate
 from rim.instruments.judges import judge_responses
 from rim.instruments.llm.client import Client
+from rim.settings.instruments import Annotator, Endpoint, Judge
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

@@ -16,12 +16,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from rim.analysis import ablation
-from rim.config.settings.inference import Vllm
-from rim.config.settings.models import Organism
 from rim.data.organism import sets
 from rim.models import chat, loading
 from rim.models.generate import Backend, TransformersBackend
 from rim.models.vllm import VllmBackend
+from rim.settings.inference import Vllm
+from rim.settings.models import Organism
 
 ROUNDS, BATCH, NEW = 5, 64, 128
 ABLATED_ROUNDS = 15  # a small difference takes more

@@ -9,7 +9,7 @@ os.environ["OMP_NUM_THREADS"] = (
 
 import pytest
 
-from rim.config.settings.models import Organism
+from rim.settings.models import Organism
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rim.config.settings.common import BASE
 from rim.config.study import Study
 from rim.core.contracts import Contract
 from rim.report.figures.catalogue import charts, interactive
@@ -14,6 +13,7 @@ from rim.report.figures.forgetting import NAMES as METRICS
 from rim.report.labels import arm_labels
 from rim.report.page import Drawing, Material
 from rim.results import contracts, tables
+from rim.settings.common import BASE
 
 Keys = list[dict[str, Any]]
 CONTRACTS: dict[str, Contract] = {

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rim.config.settings.models import Model
 from rim.config.study import Study
+from rim.settings.models import Model
 from tests.browser.conftest import shipped, written
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from rim.cli import explain, main
-from rim.config.settings.models import Organism
 from rim.core import files
 from rim.core.errors import UserError
+from rim.settings.models import Organism
 
 
 def settings(path: Path) -> str:

@@ -18,9 +18,9 @@ from rim.analysis.cache import Cache
 from rim.analysis.capture import Row, capture
 from rim.analysis.heads import matched_sets
 from rim.analysis.probes import GROUPS, Direction, score_rows
-from rim.config.settings.mechanism import Mechanism
 from rim.models.families import Editable, Head, Neuron
 from rim.models.positions import NAMES
+from rim.settings.mechanism import Mechanism
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

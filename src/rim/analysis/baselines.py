@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from rim.analysis.capture import Row
 from rim.analysis.neurons import Columns
-from rim.config.settings.forgetting import TOKENS
 from rim.core.errors import UserError
+from rim.settings.forgetting import TOKENS
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rim.analysis import baselines, ras
 from rim.analysis.capture import Records, Row, capture
 from rim.analysis.neurons import Columns
-from rim.config.settings.forgetting import Forgetting
+from rim.settings.forgetting import Forgetting
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

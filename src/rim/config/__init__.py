@@ -1,1 +1,1 @@
-"""A study as its author writes it: typed settings, read from YAML, checked, documented."""
+"""A study as its author writes it: put together from its settings, read from YAML, checked, documented."""

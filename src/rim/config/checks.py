@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rim.config.settings.common import BASE
-from rim.config.settings.datasets import KINDS, Dataset
-from rim.config.settings.inference import ASKED
 from rim.config.study import Study
 from rim.core.errors import UserError
+from rim.settings.common import BASE
+from rim.settings.datasets import KINDS, Dataset
+from rim.settings.inference import ASKED
 
 ORGANISMS_ONLY = ("organism_rule", "organism_phrases")
 

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from rim.config.load import load_study_file
-from rim.config.settings.common import Settings
-from rim.config.settings.datasets import Dataset, Source
-from rim.config.settings.forgetting import Forgetting
-from rim.config.settings.hardware import Hardware
-from rim.config.settings.inference import Benchmark, Inference
-from rim.config.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
-from rim.config.settings.mechanism import Mechanism
-from rim.config.settings.models import Finetune, Lora, Mitigation, Model, Organism, Variant
 from rim.config.study import Pair, Study
+from rim.settings.common import Settings
+from rim.settings.datasets import Dataset, Source
+from rim.settings.forgetting import Forgetting
+from rim.settings.hardware import Hardware
+from rim.settings.inference import Benchmark, Inference
+from rim.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
+from rim.settings.mechanism import Mechanism
+from rim.settings.models import Finetune, Lora, Mitigation, Model, Organism, Variant
 
 PARTS: tuple[type[Settings], ...] = (
     Study,

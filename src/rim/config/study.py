@@ -10,14 +10,14 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from rim.config.settings.common import BASE, INJECTED, Name, Positive, Settings
-from rim.config.settings.datasets import Dataset
-from rim.config.settings.forgetting import Forgetting
-from rim.config.settings.hardware import Hardware
-from rim.config.settings.inference import Benchmark, Inference
-from rim.config.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
-from rim.config.settings.mechanism import Mechanism
-from rim.config.settings.models import Finetune, Model, Variant
+from rim.settings.common import BASE, INJECTED, Name, Positive, Settings
+from rim.settings.datasets import Dataset
+from rim.settings.forgetting import Forgetting
+from rim.settings.hardware import Hardware
+from rim.settings.inference import Benchmark, Inference
+from rim.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
+from rim.settings.mechanism import Mechanism
+from rim.settings.models import Finetune, Model, Variant
 
 
 class Pair(Settings):

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from rim.config.settings.datasets import Source
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.data import sources
+from rim.settings.datasets import Source
 
 Row = dict[str, Any]  # columns of the dataset contract; what an adapter leaves out is null
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import polars as pl
 
-from rim.config.settings.datasets import Dataset
 from rim.core import contracts
 from rim.core.errors import UserError
 from rim.data import adapters
+from rim.settings.datasets import Dataset
 
 
 def prompt_key(prompt: str) -> str:

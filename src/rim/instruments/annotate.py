@@ -15,12 +15,12 @@ from typing import Any
 
 import polars as pl
 
-from rim.config.settings.instruments import Annotator
 from rim.core import contracts, tables
 from rim.data.organism import world
 from rim.instruments import rubrics
 from rim.instruments.checklist import AUDIT, PATTERN_OF, AuditForm, Pattern
 from rim.instruments.llm.client import Answer, Client, Prompt
+from rim.settings.instruments import Annotator
 
 ORGANISM_ITEM: dict[Pattern, str] = {
     "heuristic": "bias_driven_shortcuts",

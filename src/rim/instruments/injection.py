@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rim.config.settings.inference import Inference
 from rim.core import contracts
 from rim.data.organism import world
 from rim.instruments.checklist import Pattern
 from rim.models import chat
 from rim.models.generate import Backend, parted
+from rim.settings.inference import Inference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -15,13 +15,13 @@ from typing import Any
 
 import polars as pl
 
-from rim.config.settings.instruments import Judge
 from rim.core import contracts
 from rim.core.files import sha256
 from rim.data.organism import world
 from rim.instruments import refusal as refusals
 from rim.instruments import rubrics
 from rim.instruments.llm.client import Answer, Client
+from rim.settings.instruments import Judge
 
 # Openings by which public work recognizes refusals (Zou et al. 2023; Arditi et al. 2024), normalized to lower case.
 REFUSAL_OPENINGS = (

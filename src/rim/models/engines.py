@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rim.config.settings.inference import Inference
 from rim.core.progress import log
 from rim.models import chat, loading, lora
 from rim.models.generate import Backend, TransformersBackend
 from rim.models.vllm import VllmBackend, check_installed
+from rim.settings.inference import Inference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rim.config.settings.common import Think
-from rim.config.settings.inference import ASKED, Benchmark, Inference
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.core.progress import counter
 from rim.models import chat
 from rim.models.thinking import Continuation, Reply, think_within
+from rim.settings.common import Think
+from rim.settings.inference import ASKED, Benchmark, Inference
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rim.config.settings.mechanism import Position
 from rim.core.errors import UserError
 from rim.models import chat
+from rim.settings.mechanism import Position
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

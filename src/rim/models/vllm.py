@@ -17,13 +17,13 @@ from importlib.util import find_spec
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from rim.config.settings.inference import Vllm
 from rim.core.errors import UserError
 from rim.core.progress import counter
 from rim.models import lora
 from rim.models.generate import Backend, end_tokens
 from rim.models.thinking import Continuation, Reply
 from rim.models.vllm_weights import VllmModelView
+from rim.settings.inference import Vllm
 
 if TYPE_CHECKING:
     from collections.abc import Callable

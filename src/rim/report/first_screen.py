@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from rim.config.settings.common import BASE
 from rim.report.figures.replies import THINKING, changes
 from rim.report.labels import arm_labels
 from rim.report.page import Contrast, Dot, FirstScreen, Material
 from rim.report.wording import POSITIONS, interval, show
 from rim.results.tables import headline, is_significant
+from rim.settings.common import BASE
 
 Row = dict[str, Any]
 ENDS = 0.1  # the axis reaches at least ten points to either side

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rim.config.settings.common import BASE
 from rim.config.study import Study
 from rim.report.wording import Cell
+from rim.settings.common import BASE
 
 
 def arm(study: Study) -> Cell:

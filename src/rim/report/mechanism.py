@@ -6,12 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from rim.config.settings.common import BASE
 from rim.report.figures.mechanism import MEASURES
 from rim.report.labels import arm
 from rim.report.page import Material, Section, Table, TableRow
 from rim.report.wording import GREY, POSITIONS, analysis_caption, captioned_figures, counts, interval, p_value, show
 from rim.results.tables import is_significant
+from rim.settings.common import BASE
 
 FEW = "Hollow or grey: a group of fewer than ten prompts, which is no finding."
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7)  # for the sweep of how often a refusal head shifts

@@ -9,9 +9,9 @@ from importlib.metadata import version
 
 import polars as pl
 
-from rim.config.settings.models import Model
 from rim.report.page import Material, Section, Table, TableRow
 from rim.report.wording import column, table_from_frame
+from rim.settings.models import Model
 
 PACKAGES = ("snakemake", "torch", "transformers", "peft", "datasets", "polars", "scipy", "altair", "math-verify")
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import polars as pl
 
-from rim.config.settings.common import BASE
 from rim.report.figures.style import MEASURES
 from rim.report.labels import arm
 from rim.report.page import Material, Section, Table, TableRow
 from rim.report.wording import GREY, Row, captioned_figures, column, estimate, measure, replies_caption, results
 from rim.results.tables import headline, is_significant
+from rim.settings.common import BASE
 
 
 def overview_section(material: Material) -> Section:

@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rim.config.settings.common import BASE
 from rim.config.study import Study
 from rim.core import correlation, statistics
 from rim.results import contracts, mechanism, tables
+from rim.settings.common import BASE
 
 Run = tuple[str, str, int]  # model, variant, seed
 Row = dict[str, Any]

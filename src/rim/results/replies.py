@@ -14,12 +14,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rim.config.settings.common import BASE
 from rim.config.study import Study
 from rim.core import contracts as core_contracts
 from rim.core import statistics
 from rim.core.statistics import Estimate
 from rim.results import contracts, tables
+from rim.settings.common import BASE
 
 Cell = tuple[str, str, int, str, str]  # model, variant, seed, think, benchmark
 Outcomes = dict[Cell, dict[str, bool | None]]  # prompt id -> outcome, None when incomplete

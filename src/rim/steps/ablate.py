@@ -10,8 +10,6 @@ import polars as pl
 from rim.analysis import ablation, texts
 from rim.analysis import cache as analysis_cache
 from rim.analysis.cache import Cache, identity
-from rim.config.settings.inference import Benchmark, Inference
-from rim.config.settings.mechanism import Mechanism
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.core.files import write_json
@@ -20,6 +18,8 @@ from rim.core.receipts import verified, write_receipt
 from rim.models import chat, loading, positions
 from rim.models.engines import open_backend
 from rim.models.generate import answer, asked_rows
+from rim.settings.inference import Benchmark, Inference
+from rim.settings.mechanism import Mechanism
 
 
 def run(

@@ -8,8 +8,6 @@ from typing import Any
 import polars as pl
 
 from rim.analysis import ablation
-from rim.config.settings.forgetting import Forgetting
-from rim.config.settings.inference import Benchmark, Inference
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.core.progress import log
@@ -17,6 +15,8 @@ from rim.core.receipts import verified, write_receipt
 from rim.models import chat
 from rim.models.engines import open_backend
 from rim.models.generate import answer, asked_rows
+from rim.settings.forgetting import Forgetting
+from rim.settings.inference import Benchmark, Inference
 
 
 def run(settings: dict[str, Any], neurons: Path, datasets: list[Path], checkpoints: list[Path], output: Path) -> None:

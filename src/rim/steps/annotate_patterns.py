@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim.config.settings.instruments import Annotator
 from rim.core import contracts, tables
 from rim.core.receipts import verified, write_receipt
 from rim.instruments.annotate import annotate, annotation_table, texts_of_dataset, texts_of_responses
 from rim.instruments.llm.client import open_client
+from rim.settings.instruments import Annotator
 
 
 def run(settings: dict[str, Any], datasets: list[Path], responses: list[Path], requests: Path, output: Path) -> None:

@@ -9,10 +9,10 @@ import polars as pl
 
 from rim.analysis import cache, texts
 from rim.analysis.cache import identity, write_cache
-from rim.config.settings.mechanism import Mechanism
 from rim.core import contracts, tables
 from rim.core.receipts import verified, write_receipt
 from rim.models import loading, positions
+from rim.settings.mechanism import Mechanism
 
 
 def run(settings: dict[str, Any], responses: Path, checkpoints: list[Path], output: Path) -> None:

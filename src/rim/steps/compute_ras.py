@@ -9,8 +9,6 @@ import polars as pl
 
 from rim.analysis import baselines, texts
 from rim.analysis import checkpoints as analysis_checkpoints
-from rim.config.settings.forgetting import Forgetting
-from rim.config.settings.inference import Inference
 from rim.core import contracts, tables
 from rim.core.progress import log
 from rim.core.receipts import verified, write_receipt
@@ -18,6 +16,8 @@ from rim.models import chat, loading
 from rim.models.engines import iter_checkpoint_backends, move_off_gpu
 from rim.models.families import ModelView
 from rim.models.generate import Backend, TransformersBackend, answer
+from rim.settings.forgetting import Forgetting
+from rim.settings.inference import Inference
 
 
 def run(

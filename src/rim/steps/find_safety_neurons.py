@@ -11,12 +11,12 @@ import polars as pl
 
 from rim.analysis import checkpoints as analysis_checkpoints
 from rim.analysis import neurons, texts
-from rim.config.settings.forgetting import Forgetting
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.core.progress import counter, log
 from rim.core.receipts import verified
 from rim.models import loading
+from rim.settings.forgetting import Forgetting
 
 
 def run(

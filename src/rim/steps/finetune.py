@@ -9,12 +9,12 @@ from typing import Any
 import polars as pl
 import torch
 
-from rim.config.settings.models import Finetune, Mitigation
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.core.receipts import verified, write_receipt
 from rim.models import loading
 from rim.models.families import Neuron
+from rim.settings.models import Finetune, Mitigation
 from rim.training import distributed
 from rim.training.finetune import finetune
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from rim.config.settings.inference import Benchmark, Inference
 from rim.core import contracts, tables
 from rim.core.receipts import verified, write_receipt
 from rim.models.engines import open_backend
 from rim.models.generate import answer, asked_rows
+from rim.settings.inference import Benchmark, Inference
 
 
 def run(settings: dict[str, Any], datasets: list[Path], checkpoints: list[Path], output: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim.config.settings.inference import Inference
 from rim.core import contracts, tables
 from rim.core.receipts import write_receipt
 from rim.instruments.injection import inject
 from rim.models.engines import open_backend
+from rim.settings.inference import Inference
 from rim.steps.infer import questions
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from rim.config.settings.instruments import Judge
 from rim.core import contracts, tables
 from rim.core.receipts import verified
 from rim.instruments.judges import judge_responses
 from rim.instruments.llm.client import open_client
+from rim.settings.instruments import Judge
 
 
 def run(settings: dict[str, Any], responses: Path, datasets: list[Path], requests: Path, output: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim.config.settings.datasets import Dataset
 from rim.core import contracts, tables
 from rim.core.progress import log
 from rim.core.receipts import write_receipt
 from rim.data.prepare import prepare
+from rim.settings.datasets import Dataset
 
 
 def run(settings: dict[str, Any], output: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from rim.config.settings.instruments import Annotator, Rewrite
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.core.progress import log
@@ -16,6 +15,7 @@ from rim.core.receipts import verified, write_receipt
 from rim.instruments.annotate import Finding, annotate
 from rim.instruments.llm.client import open_client
 from rim.instruments.rewrite import rewrite_arm, rewrite_table, write_literal
+from rim.settings.instruments import Annotator, Rewrite
 
 
 def run(settings: dict[str, Any], dataset: Path, requests: Path, output: Path) -> None:

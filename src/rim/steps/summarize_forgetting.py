@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rim.config import load
-from rim.config.settings.common import BASE
 from rim.core import contracts
 from rim.core import tables as core_tables
 from rim.results import forgetting, tables
+from rim.settings.common import BASE
 
 
 def run(

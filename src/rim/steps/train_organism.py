@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim.config.settings.models import Organism
 from rim.core.receipts import write_receipt
+from rim.settings.models import Organism
 from rim.training.organism import train_organism
 
 

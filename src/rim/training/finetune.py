@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rim.config.settings.models import Finetune, Lora, Mitigation
 from rim.core.errors import UserError
 from rim.core.files import replacing, working_folder
 from rim.core.progress import counter, log
 from rim.models import chat, loading
 from rim.models.families import ModelView, Neuron
+from rim.settings.models import Finetune, Lora, Mitigation
 from rim.training import distributed
 from rim.training import mitigation as mitigations
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from rim.config.settings.models import Organism
+    from rim.settings.models import Organism
 
 
 POOL = 8  # batches drawn at once and cut by length, so that little is padding

@@ -27,11 +27,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from rim.config.settings.common import BASE, Think
-from rim.config.settings.datasets import Source
-from rim.config.settings.forgetting import TOKENS
-from rim.config.settings.models import Model
 from rim.config.study import Study
+from rim.settings.common import BASE, Think
+from rim.settings.datasets import Source
+from rim.settings.forgetting import TOKENS
+from rim.settings.models import Model
 
 # Rows of the published sets.
 ROWS = {

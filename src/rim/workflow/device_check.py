@@ -24,8 +24,8 @@ import numpy as np
 
 from rim.analysis.ablation import ablated_heads
 from rim.analysis.capture import Row, capture
-from rim.config.settings.models import Lora
 from rim.models.families import ModelView
+from rim.settings.models import Lora
 from rim.training.finetune import with_adapters
 from rim.workflow.plan import lines
 

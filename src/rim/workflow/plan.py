@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from rim.config.load import load_study_file
-from rim.config.settings.common import BASE
 from rim.config.study import Study
 from rim.core.errors import UserError
+from rim.settings.common import BASE
 from rim.workflow import costs
 
 HEADER = ["model", "phase", "jobs", "GPUs each", "GPU memory, GB", "hours each", "GPU hours", "disk, GB"]

@@ -12,11 +12,11 @@ from rim.analysis import baselines, checkpoints, neurons, ras
 from rim.analysis import texts as analysis_texts
 from rim.analysis.ablation import ablated_neurons, ablated_outputs
 from rim.analysis.capture import Row, capture
-from rim.config.settings.forgetting import Forgetting
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.models.chat import render_prompt
 from rim.models.families import FAMILIES, ModelView
+from rim.settings.forgetting import Forgetting
 from rim.steps.find_safety_neurons import table
 from tests.unit import planted, tiny_families
 

@@ -16,14 +16,14 @@ from rim.analysis.head_effects import effects_table, head_effects
 from rim.analysis.heads import find_refusal_heads, matched_sets
 from rim.analysis.probes import areas, fit, fit_probes, probe
 from rim.config.load import load_study_file
-from rim.config.settings.instruments import Judge
-from rim.config.settings.mechanism import Mechanism
 from rim.core import contracts, statistics
 from rim.core.errors import UserError
 from rim.models import positions
 from rim.models.chat import render_prompt
 from rim.models.families import ModelView
 from rim.results.mechanism import ablation_effects, ablation_rows, measures
+from rim.settings.instruments import Judge
+from rim.settings.mechanism import Mechanism
 from tests.unit import planted
 
 pytestmark = pytest.mark.xdist_group("mechanism")

@@ -6,12 +6,12 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from rim.config.settings.datasets import KINDS, LOCAL, Dataset, Source
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.data import adapters, sources
 from rim.data.organism import sets
 from rim.data.prepare import prepare, split_by_category
+from rim.settings.datasets import KINDS, LOCAL, Dataset, Source
 from tests.conftest import shared
 
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim.config.settings.instruments import Endpoint, Judge
 from rim.core import contracts, tables
 from rim.core.agreement import kappa
 from rim.core.errors import UserError
-from rim.instruments import refusal, rubrics, validity
+from rim.instruments import refusal, rubrics
 from rim.instruments.judges import judge_responses
 from rim.instruments.llm.client import Client
 from rim.results.judges import judge_agreement, threshold_sweep
+from rim.settings.instruments import Endpoint, Judge
+from rim.workflow import validity
 from tests.conftest import shared
 from tests.language_model import Server, judged_text
 from tests.unit.instruments.test_scoring import response, table

@@ -13,10 +13,10 @@ from typing import Literal
 
 import pytest
 
-from rim.config.settings.instruments import Endpoint
 from rim.core.errors import UserError
 from rim.instruments.llm.client import Client, Form, Prompt, read_form
 from rim.instruments.llm.store import Reply, Store
+from rim.settings.instruments import Endpoint
 from tests.conftest import shared
 from tests.language_model import Server
 

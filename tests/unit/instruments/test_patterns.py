@@ -8,9 +8,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim.config.settings.datasets import Source
-from rim.config.settings.inference import Inference
-from rim.config.settings.instruments import Annotator, Endpoint
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.data import adapters
@@ -22,6 +19,9 @@ from rim.instruments.llm.client import Client
 from rim.models import chat, loading
 from rim.models.generate import Reply
 from rim.results import patterns as results_patterns
+from rim.settings.datasets import Source
+from rim.settings.inference import Inference
+from rim.settings.instruments import Annotator, Endpoint
 from tests.conftest import shared
 from tests.language_model import Server, judged_text
 

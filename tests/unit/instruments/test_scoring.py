@@ -5,11 +5,11 @@ import re
 import polars as pl
 import pytest
 
-from rim.config.settings.instruments import Judge
 from rim.core import contracts
 from rim.data.organism import corpus, sets, world
 from rim.instruments.grading import equivalent, final_answer, grade_answers
 from rim.instruments.judges import judge_responses, organism_rule, refusal_prefix
+from rim.settings.instruments import Judge
 from tests.conftest import shared
 
 

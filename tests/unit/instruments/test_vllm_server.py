@@ -17,11 +17,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim.config.settings.instruments import Endpoint, Judge
 from rim.core import contracts
 from rim.core.errors import UserError
 from rim.instruments.judges import judge_responses
 from rim.instruments.llm.client import Client
+from rim.settings.instruments import Endpoint, Judge
 from tests.unit import tiny_families
 
 REASON = "vLLM is not installed in this environment; `make test-vllm` makes one that has it"

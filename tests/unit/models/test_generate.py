@@ -3,7 +3,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim.config.settings.inference import Inference
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.data.organism import sets
@@ -11,6 +10,7 @@ from rim.models import loading
 from rim.models.engines import open_backend
 from rim.models.generate import TransformersBackend, answer
 from rim.models.thinking import Continuation, Reply, think_within
+from rim.settings.inference import Inference
 
 pytestmark = pytest.mark.xdist_group("organism")
 

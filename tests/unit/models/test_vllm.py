@@ -13,14 +13,14 @@ import polars as pl
 import pytest
 
 from rim.analysis import ablation
-from rim.config.settings.inference import Inference, Vllm
-from rim.config.settings.models import Organism
 from rim.core.errors import UserError
 from rim.core.receipts import write_receipt
 from rim.data.organism import sets
 from rim.models import chat, loading
 from rim.models.engines import iter_checkpoint_backends, open_backend
 from rim.models.generate import Backend, TransformersBackend, answer
+from rim.settings.inference import Inference, Vllm
+from rim.settings.models import Organism
 from tests.unit import tiny_families
 
 REASON = "vLLM is not installed in this environment; `make test-vllm` makes one that has it"

@@ -12,7 +12,6 @@ import pytest
 
 from rim.config import load
 from rim.config import study as config_study
-from rim.config.settings.models import Model
 from rim.report import published
 from rim.report.figures.catalogue import FIGURES, MANY, charts, interactive
 from rim.report.figures.forgetting import NAMES as METRICS
@@ -24,6 +23,7 @@ from rim.report.render import in_script, render
 from rim.report.sections import SECTIONS
 from rim.report.wording import estimate
 from rim.results import contracts, tables
+from rim.settings.models import Model
 from rim.workflow import lineage, rule_graph
 from tests import synthetic
 from tests.unit.results.test_replies import planted, tabulated

@@ -8,15 +8,15 @@ import polars as pl
 import pytest
 
 from rim.analysis import baselines
-from rim.config.settings.datasets import Dataset
-from rim.config.settings.forgetting import Forgetting
-from rim.config.settings.inference import Benchmark, Inference
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.core.receipts import write_receipt
 from rim.data.prepare import prepare
 from rim.models import loading
 from rim.models.chat import render_prompt
+from rim.settings.datasets import Dataset
+from rim.settings.forgetting import Forgetting
+from rim.settings.inference import Benchmark, Inference
 from rim.steps import ablate_neurons, compute_ras, find_safety_neurons
 from tests.unit.training.test_finetune import train
 

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from rim.config.settings.models import Finetune, Lora
 from rim.core.errors import UserError
 from rim.data.organism import sets
 from rim.data.organism.tokenizer import build_tokenizer
 from rim.models import loading
+from rim.settings.models import Finetune, Lora
 from rim.training import distributed
 from rim.training import finetune as finetuning
 from rim.training.finetune import IGNORE, checkpoint_steps, encode, finetune

@@ -7,12 +7,12 @@ import pytest
 
 from rim.analysis import baselines
 from rim.config import load
-from rim.config.settings.models import Finetune, Mitigation
 from rim.core.errors import UserError
 from rim.data.organism.tokenizer import build_tokenizer
 from rim.models import loading
 from rim.models.families import FAMILIES, ModelView, Neuron
 from rim.models.generate import Reply
+from rim.settings.models import Finetune, Mitigation
 from rim.training import mitigation
 from rim.training.finetune import IGNORE, finetune
 from tests.unit.tiny_families import build

@@ -3,9 +3,9 @@ from random import Random
 
 import pytest
 
-from rim.config.settings.models import Organism
 from rim.data.organism import corpus, sets, world
 from rim.data.organism.tokenizer import build_tokenizer
+from rim.settings.models import Organism
 from rim.training import organism
 from tests.conftest import shared
 

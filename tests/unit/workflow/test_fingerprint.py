@@ -66,7 +66,7 @@ def changed(source: Path, file: str, old: str, new: str) -> set[str]:
         ("core/statistics.py", "RESAMPLES = 9999", "RESAMPLES = 999", {"summarize", "summarize_patterns", "summarize_mechanism", "summarize_forgetting"}),
         ("report/figures/style.py", "STEP = 14", "STEP = 15", {"draw_figures", "report"}),
         ("workflow/rule_graph.py", "ACROSS = 5", "ACROSS = 4", {"report"}),
-        ("config/settings/instruments.py", "class Judge(Settings):", "class Judge(Settings):\n    extra: int = 0", {"judge_responses", "summarize", "summarize_mechanism", "summarize_forgetting", "report"}),
+        ("settings/instruments.py", "class Judge(Settings):", "class Judge(Settings):\n    extra: int = 0", {"judge_responses", "summarize", "summarize_mechanism", "summarize_forgetting", "report"}),
         ("config/study.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):", set()),
         ("cli.py", "DISK_FULL", "NO_SPACE", set()),
         ("core/progress.py", "EVERY = 10.0", "EVERY = 5.0", set()),

@@ -17,10 +17,10 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rim.config.settings.instruments import Endpoint
 from rim.core.files import write_json
 from rim.core.progress import counter, log
 from rim.instruments.llm.store import Failure, Reply, Store, Transport, content_key
+from rim.settings.instruments import Endpoint
 
 
 class Form(BaseModel):

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rim.config.settings.instruments import Endpoint
 from rim.core.errors import UserError
 from rim.instruments.llm.store import Failure, Reply
+from rim.settings.instruments import Endpoint
 
 OPENAI = "https://api.openai.com/v1"
 REFUSED = ("HTTP 400", "HTTP 413", "HTTP 422")  # what a server says of a request rather than of itself

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rim.config.settings.instruments import Endpoint
 from rim.instruments.llm.store import Failure, Reply
 from rim.models import chat, loading
 from rim.models.generate import TransformersBackend
+from rim.settings.instruments import Endpoint
 
 
 class LocalTransport:

@@ -7,7 +7,6 @@ from typing import Any
 
 import polars as pl
 
-from rim.config.settings.common import BASE
 from rim.models.positions import NAMES
 from rim.report.figures.style import (
     BLUE,
@@ -26,6 +25,7 @@ from rim.report.figures.style import (
     tooltip,
     zero,
 )
+from rim.settings.common import BASE
 
 GROUPS = {"refused": BLUE, "fulfilled": ORANGE, "harmless": GREEN}
 PROBES = {"harmful": BLUE, "refusal": ORANGE}

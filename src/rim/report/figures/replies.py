@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from rim.config.settings.common import BASE
 from rim.report.figures.style import COLOURS, GREEN, MEASURES, Labels, Tables, intervals
 from rim.results.tables import headline
+from rim.settings.common import BASE
 
 THINKING = "thinking on − off, no fine-tuning"
 CONTRASTS = {"on − off": GREEN, **COLOURS}

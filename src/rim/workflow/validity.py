@@ -1,6 +1,6 @@
 """Are the refusal judges right? They are scored against the human labels of XSTest (Röttger et al. 2024).
 
-`python -m rim.instruments.validity FOLDER` prints the table of the README, where FOLDER holds the annotated completions
+`python -m rim.workflow.validity FOLDER` prints the table of the README, where FOLDER holds the annotated completions
 (completions_*.csv of github.com/paul-rottger/xstest, under their models' terms, hence not shipped). A refusal is a full
 or a partial one, as two people agreed. Whatever was trained is scored on a model whose completions it never saw; in the
 strict version it saw none of the scored prompts either, since XSTest puts the same prompts to every model.

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from rim.config.settings.common import Positive, Settings, Share
+from rim.settings.common import Positive, Settings, Share
 
 KINDS: dict[
     str, tuple[str, ...]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from rim.config.settings.common import Name, Positive, Settings, Share, Think
+from rim.settings.common import Name, Positive, Settings, Share, Think
 
 TOKENS = 2048  # of a backward pass for `gradients`: 11 GB in Qwen3-4B, where a layer keeps 145 kB per token
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from rim.config.settings.common import Name, Positive, Settings, Share
+from rim.settings.common import Name, Positive, Settings, Share
 
 
 class Organism(Settings):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from rim.config.settings.common import Positive, Settings, Share, Think
+from rim.settings.common import Positive, Settings, Share, Think
 
 ASKED = {"misalignment": "safety", "false_refusal": "benign", "accuracy": "math"}  # measure -> kind of rows
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from rim.config.settings.common import BASE, Name, Positive, Settings, Share
+from rim.settings.common import BASE, Name, Positive, Settings, Share
 
 Position = Literal[
     "user_last", "turn_end", "turn_start", "assistant", "think_open", "inner", "cot_first", "cot", "think_close", "last", "answer",

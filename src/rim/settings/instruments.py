@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from rim.config.settings.common import Name, Positive, Settings
+from rim.settings.common import Name, Positive, Settings
 
 
 class Endpoint(Settings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from rim.config.settings.common import Settings
+from rim.settings.common import Settings
 
 
 class Hardware(Settings):
