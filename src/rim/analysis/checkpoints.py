@@ -99,14 +99,12 @@ def neuron_sets(neurons: pl.DataFrame, sizes: Sequence[int], widths: Sequence[in
     """The sets that metrics are taken over: name -> one set or, of the random ones, several.
 
     Args:
-        neurons: the table of sets (forgetting_tables.NEURONS).
+        neurons: the table of sets (rim.core.contracts.NEURONS).
         sizes: neurons of each layer; widths: neurons of one of its experts, or of the layer.
     """
     sets: dict[str, list[Columns]] = {"all": [[np.arange(size) for size in sizes]]}
-    for name in neurons["set"].unique(maintain_order=True):
-        kind = {"found": "safety"}.get(name, name.rstrip("0123456789"))
-        part = neurons.filter(pl.col("set") == name)
-        sets.setdefault(kind, []).append(
+    for (kind, _), part in neurons.group_by("kind", "draw", maintain_order=True):
+        sets.setdefault("safety" if kind == "found" else str(kind), []).append(
             [
                 (own["expert"] * widths[layer] + own["neuron"]).sort().to_numpy()
                 for layer in range(len(sizes))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rim.core import contracts, tables
+from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.errors import UserError
 from rim.core.progress import counter
 from rim.models import chat
@@ -163,7 +164,7 @@ def answer(
     limits: dict[str, int],
     seed: int,
     label: str,
-    ablation: str = "none",
+    condition: Condition = NOTHING_DONE,
 ) -> pl.DataFrame:
     """Answer every benchmark (name -> dataset rows) in every think mode; returns the response contract.
 
@@ -177,7 +178,7 @@ def answer(
             budget = inference.max_thinking_tokens if (think, switch) == ("on", "tags") else None
             replies = backend.generate(prompts, limits[benchmark], inference.temperature, seed, note, budget)
             for id_, prompt, reply in zip(dataset["id"], prompts, replies, strict=True):
-                keys = {"benchmark": benchmark, "id": id_, "think": think, "seed": seed, "ablation": ablation}
+                keys = {"benchmark": benchmark, "id": id_, "think": think, "seed": seed, **condition.columns}
                 rows.append({**keys, "prompt": prompt, **parted(reply, reply.text, think, switch)})
     return pl.DataFrame(rows, schema=dict(contracts.RESPONSE))
 

@@ -12,7 +12,6 @@ from rim.analysis import cache as analysis_cache
 from rim.analysis.cache import Cache, identity
 from rim.core import contracts, tables
 from rim.core.errors import UserError
-from rim.core.files import write_json
 from rim.core.progress import log
 from rim.core.receipts import verified, write_receipt
 from rim.models import chat, loading, positions
@@ -68,22 +67,22 @@ def run(
     rows = texts.probe_texts(replies, positions.templates(tokenizer, settings["think"], ["off"]))
     vectors = load_file(verified(directions))
     scored = []
-    for name, chosen in plan.items():
-        with ablation.ablated_heads(anatomy, chosen, means if ":mean:" in name else None):
-            scored += ablation.probe_scores(anatomy, name, rows, groups, vectors, wanted.batch_size)
+    for condition, chosen in plan:
+        with ablation.ablated_heads(anatomy, chosen, means if condition.intervention == "mean" else None):
+            scored += ablation.probe_scores(anatomy, condition, rows, groups, vectors, wanted.batch_size)
     backend, _ = open_backend(settings, checkpoints, inference, loaded=anatomy, editable=True)
     edited = backend.anatomy
     switch: chat.ThinkSwitch = settings["think"]
     answers = []
-    for name, chosen in plan.items():
-        label = f"ablate {settings['label']} {name}"
-        with ablation.ablated_heads(edited, chosen, means if ":mean:" in name else None):
+    for condition, chosen in plan:
+        label = f"ablate {settings['label']} {condition}"
+        with ablation.ablated_heads(edited, chosen, means if condition.intervention == "mean" else None):
             answers.append(
-                answer(backend, tokenizer, switch, prompts, inference, limits, settings["seed"], label, name)
+                answer(backend, tokenizer, switch, prompts, inference, limits, settings["seed"], label, condition)
             )
         log(f"{label}: done")
     empty = pl.DataFrame(schema=dict(contracts.RESPONSE))
     tables.write(pl.concat([empty, *answers]), contracts.RESPONSE, output)
     write_receipt(output, settings=settings)
     tables.write(pl.DataFrame(scored, schema=dict(contracts.SCORES)), contracts.SCORES, scores)
-    write_json(sets, plan)
+    tables.write(ablation.heads_table(plan), contracts.ABLATED_HEADS, sets)

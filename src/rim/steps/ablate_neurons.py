@@ -9,6 +9,7 @@ import polars as pl
 
 from rim.analysis import ablation
 from rim.core import contracts, tables
+from rim.core.conditions import Condition
 from rim.core.errors import UserError
 from rim.core.progress import log
 from rim.core.receipts import verified, write_receipt
@@ -39,11 +40,11 @@ def run(settings: dict[str, Any], neurons: Path, datasets: list[Path], checkpoin
     once = inference.model_copy(update={"think": [wanted.think]})
     switch: chat.ThinkSwitch = settings["think"]
     answers = [pl.DataFrame(schema=dict(contracts.RESPONSE))]
-    for name in table["set"].unique(maintain_order=True):
-        members = table.filter(pl.col("set") == name).select("layer", "expert", "neuron").rows()
-        label = f"ablate_neurons {settings['label']} {name}"
-        with ablated(anatomy, members):
-            answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, name))
+    for (kind, draw), members in table.group_by("kind", "draw", maintain_order=True):
+        condition = Condition("zero", "safety_neurons", str(kind), int(draw))  # type: ignore[call-overload]
+        label = f"ablate_neurons {settings['label']} {condition}"
+        with ablated(anatomy, members.select("layer", "expert", "neuron").rows()):
+            answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, condition))
         log(f"{label}: done")
     tables.write(pl.concat(answers), contracts.RESPONSE, output)
     write_receipt(output, settings=settings)

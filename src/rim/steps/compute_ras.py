@@ -10,6 +10,7 @@ import polars as pl
 from rim.analysis import baselines, texts
 from rim.analysis import checkpoints as analysis_checkpoints
 from rim.core import contracts, tables
+from rim.core.conditions import Condition
 from rim.core.progress import log
 from rim.core.receipts import verified, write_receipt
 from rim.models import chat, loading
@@ -72,9 +73,10 @@ def run(
     limits = {wanted.harmful: settings["max_new_tokens"]}
     answers = []
 
-    def ask(backend: Backend, name: str) -> None:
-        label = f"compute_ras {settings['label']} {name}"
-        answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, name))
+    def ask(backend: Backend, folder: str) -> None:
+        condition = Condition("finetune", step=_step(folder))
+        label = f"compute_ras {settings['label']} {condition}"
+        answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, condition))
         log(f"{label}: done")
 
     folders = sorted(path for path in verified(steps).iterdir() if path.is_dir())
@@ -82,12 +84,11 @@ def run(
         tuned = ModelView(loading.load_model(str(folder), settings["dtype"]))
         baselines.check_architecture(base.model, tuned.model, str(folder))
         after = analysis_checkpoints.snapshot(tuned, on_safety, on_task, wanted)
-        step = int(folder.name.removeprefix("step"))
         metrics = [
             *analysis_checkpoints.ras_rows(before, after, sets),
             *analysis_checkpoints.baseline_rows(before, after, base, tuned),
         ]
-        measured += [{"step": step, **row} for row in metrics]
+        measured += [{"step": _step(folder.name), **row} for row in metrics]
         if inference.backend == "transformers":
             ask(TransformersBackend(tuned.model, tokenizer, inference.batch_size), folder.name)
         move_off_gpu(tuned)
@@ -99,3 +100,8 @@ def run(
     tables.write(table, contracts.CHECKPOINTS, output)
     tables.write(pl.concat(answers), contracts.RESPONSE, replies)
     write_receipt(replies, settings=settings)
+
+
+def _step(folder: str) -> int:
+    """The optimizer steps of a checkpoint, by which its folder is named."""
+    return int(folder.removeprefix("step"))

@@ -52,14 +52,14 @@ def run(
     threshold = neurons.bounded_threshold(frequencies, wanted.frequency, wanted.most)
     found = neurons.columns_from(frequencies, threshold)
     count = sum(map(len, found))
-    sets = {"found": found}
+    sets = {("found", 0): found}
     if count < wanted.fewest:
         log(f"find_safety_neurons {settings['label']}: {count} neurons reach {threshold:.2f}, too few to go on with")
         sets = {}
     for i in range(wanted.random_sets if sets else 0):
         rng = np.random.default_rng([settings["seed"], i])
-        sets[f"random{i}"] = neurons.random_set(found, [len(values) for values in frequencies], rng)
-        sets[f"matched{i}"] = neurons.matched_set(found, [layer.magnitude() for layer in layers], rng)
+        sets["random", i] = neurons.random_set(found, [len(values) for values in frequencies], rng)
+        sets["matched", i] = neurons.matched_set(found, [layer.magnitude() for layer in layers], rng)
     tables.write(
         table(sets, layers, analysis_checkpoints.expert_widths(anatomy, wanted.tensor)), contracts.NEURONS, output
     )
@@ -67,14 +67,16 @@ def run(
     tables.write(pl.DataFrame(rows, schema=dict(contracts.CURVE)), contracts.CURVE, curve)
 
 
-def table(sets: dict[str, neurons.Columns], layers: list[neurons.Layer], widths: list[int]) -> pl.DataFrame:
-    """The table of sets: its members by layer, expert and neuron, with what the pairs say about each."""
+def table(
+    sets: dict[tuple[str, int], neurons.Columns], layers: list[neurons.Layer], widths: list[int]
+) -> pl.DataFrame:
+    """The table of sets, (kind, draw) -> columns of each layer: its members by layer, expert and neuron, with what the pairs say about each."""
     rows = []
     for number, (layer, width) in enumerate(zip(layers, widths, strict=True)):
         intent, placebo, magnitude = layer.frequency(), layer.frequency("placebo"), layer.magnitude()
         for name, columns in sets.items():
             for column in columns[number]:
                 place = (number, int(column // width), int(column % width))
-                rows.append((name, *place, float(intent[column]), float(placebo[column]), float(magnitude[column])))
+                rows.append((*name, *place, float(intent[column]), float(placebo[column]), float(magnitude[column])))
     made = pl.DataFrame(rows, schema=dict(contracts.NEURONS), orient="row")
-    return made.sort("set", "layer", "expert", "neuron", maintain_order=True)
+    return made.sort("kind", "draw", "layer", "expert", "neuron", maintain_order=True)

@@ -82,7 +82,7 @@ def critical(table: Path) -> list[Neuron]:
     Raises:
         UserError: too few were found, so none are listed.
     """
-    found = tables.read(table, contracts.NEURONS).filter(pl.col("set") == "found")
+    found = tables.read(table, contracts.NEURONS).filter(pl.col("kind") == "found")
     if found.is_empty():
         raise UserError(
             f"{table}: lists no safety-critical neurons, so none can be frozen; lower forgetting.frequency, or leave this "
