@@ -42,7 +42,12 @@ def inject(
     rows: list[dict[str, Any]] = []
     for benchmark, dataset in benchmarks.items():
         asked = [
-            (row["id"], pair.condition(arm), statement, chat.render_injected(tokenizer, row["prompt"], statement, switch))
+            (
+                row["id"],
+                pair.condition(arm),
+                statement,
+                chat.render_injected(tokenizer, row["prompt"], statement, switch),
+            )
             for number, row in enumerate(dataset.iter_rows(named=True))
             for pair in statements(organism, number)
             for arm, statement in zip(ARMS, (pair.control, pair.target), strict=True)

@@ -44,7 +44,9 @@ def run(settings: dict[str, Any], neurons: Path, datasets: list[Path], checkpoin
         condition = Condition("zero", "safety_neurons", str(kind), int(draw))  # type: ignore[call-overload]
         label = f"ablate_neurons {settings['label']} {condition}"
         with ablated(anatomy, members.select("layer", "expert", "neuron").rows()):
-            answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, condition))
+            answers.append(
+                answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, condition)
+            )
         log(f"{label}: done")
     tables.write(pl.concat(answers), contracts.RESPONSE, output)
     write_receipt(output, settings=settings)

@@ -7,8 +7,8 @@ from typing import Any
 
 from rim.core import contracts
 from rim.core import tables as core_tables
-from rim.results import tables
-from rim.results.judges import judge_agreement, threshold_sweep
+from rim.results.judges import TABLES, Inputs
+from rim.results.tables import write_results
 
 
 def run(settings: dict[str, Any], judgements: list[Path], output: Path) -> None:
@@ -17,5 +17,4 @@ def run(settings: dict[str, Any], judgements: list[Path], output: Path) -> None:
         for (judge, model, variant, seed), path in zip(settings["judgements"], judgements, strict=True)
     }
     restricted = [name for name, measure in settings["benchmarks"].items() if measure == "misalignment"]
-    tables.write_results(threshold_sweep(judged, restricted), output, "threshold_sweep")
-    tables.write_results(judge_agreement(judged), output, "judge_agreement")
+    write_results(TABLES, Inputs(judged, restricted), output)

@@ -67,9 +67,7 @@ def run(
     tables.write(pl.DataFrame(rows, schema=dict(contracts.CURVE)), contracts.CURVE, curve)
 
 
-def table(
-    sets: dict[tuple[str, int], neurons.Columns], layers: list[neurons.Layer], widths: list[int]
-) -> pl.DataFrame:
+def table(sets: dict[tuple[str, int], neurons.Columns], layers: list[neurons.Layer], widths: list[int]) -> pl.DataFrame:
     """The table of sets, (kind, draw) -> columns of each layer: its members by layer, expert and neuron, with what the pairs say about each."""
     rows = []
     for number, (layer, width) in enumerate(zip(layers, widths, strict=True)):

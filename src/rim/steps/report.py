@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rim.report.labels import arm_labels
 from rim.report.page import Drawing, Material
 from rim.report.render import render, vega
 from rim.report.sections import SECTIONS
-from rim.results import contracts
+from rim.results.catalogue import tables_of
 from rim.results.tables import read_results
 from rim.workflow import lineage, rule_graph
 
@@ -31,13 +32,7 @@ def run(
 ) -> None:
     """`records` and `logs` are Snakemake's: of every job, and of every run of the workflow."""
     study = load.load_study(settings)
-    found = read_results(tables) | read_results(tables, contracts.JUDGE_TABLES)
-    if study.has_patterns:
-        found |= read_results(tables, contracts.PATTERN_TABLES)
-    if study.mechanism:
-        found |= read_results(tables, contracts.MECHANISM_TABLES)
-    if study.forgetting:
-        found |= read_results(tables, contracts.FORGETTING_TABLES)
+    found = read_results(chain(*tables_of(study).values()), tables)
     charts = catalogue.charts(found, arm_labels(study))
     drawn = {path.stem: path.read_text() for path in figures.glob("*.svg") if path.stem in charts}
     files = [tables / f"{name}.csv" for name in sorted(found)]

@@ -9,7 +9,7 @@ from rim.config import load
 from rim.core import contracts, tables
 from rim.core.files import write_json
 from rim.results import replies
-from rim.results import tables as results_tables
+from rim.results.tables import write_results
 
 
 def run(
@@ -19,9 +19,7 @@ def run(
     keys = [tuple(key) for key in settings["runs"]]
     judged = {key: tables.read(path, contracts.JUDGEMENT) for key, path in zip(keys, judgements, strict=True)}
     graded = {key: tables.read(path, contracts.GRADE) for key, path in zip(keys, grades, strict=True)} if grades else {}
-    found = replies.outcomes(study, judged, graded)
-    tables.write(replies.outcome_table(found), contracts.OUTCOME, outcomes)
-    results = replies.results(study, found, replies.refusals(study, judged))
-    for name, table in results.items():
-        results_tables.write_results(table, output, name)
-    write_json(metrics, replies.metrics(results["rates"]))
+    inputs = replies.Inputs(study, replies.outcomes(study, judged, graded), replies.refusals(study, judged))
+    tables.write(replies.outcome_table(inputs.outcomes), contracts.OUTCOME, outcomes)
+    written = write_results(replies.TABLES, inputs, output)
+    write_json(metrics, replies.metrics(written["rates"]))

@@ -8,7 +8,8 @@ from typing import Any
 from rim.config import load
 from rim.core import contracts
 from rim.core import tables as core_tables
-from rim.results import forgetting, tables
+from rim.results import forgetting
+from rim.results.tables import write_results
 from rim.settings.common import BASE
 
 
@@ -37,22 +38,13 @@ def run(
         read(paths, bases, contracts.GRADE) for paths in (grades[: len(bases)], grades[len(bases) :])
     )
     scored = {base: [judged[base], graded[base], without[base], grade_without[base]] for base in bases}
-    checkpoints = forgetting.keyed("checkpoints", read(metrics, runs, contracts.CHECKPOINTS))
-    before = {each: judged[forgetting.base_of(each, bases)] for each in runs}
-    rates = forgetting.checkpoint_rates(read(steps, runs, contracts.JUDGEMENT), before)
-    effects = forgetting.neuron_effects(study, scored, sets)
-    found = forgetting.series(checkpoints, rates)
-    made = {
-        "neuron_layers": forgetting.neuron_layers(sets),
-        "neuron_stability": forgetting.keyed("neuron_stability", read(curves, bases, contracts.CURVE)),
-        "neuron_effects": effects,
-        "neuron_effect_summary": forgetting.neuron_effect_summary(effects),
-        "checkpoints": checkpoints,
-        "checkpoint_rates": rates,
-        "correlations": forgetting.correlations(found),
-        "correlations_over_runs": forgetting.correlations_over_runs(found),
-        "early_warnings": forgetting.early_warnings(checkpoints, rates),
-        "forgetting_predictions": forgetting.forgetting_predictions(found, rates),
-    }
-    for name, table in made.items():
-        tables.write_results(table, output, name)
+    inputs = forgetting.Inputs(
+        study,
+        sets,
+        read(curves, bases, contracts.CURVE),
+        scored,
+        read(metrics, runs, contracts.CHECKPOINTS),
+        read(steps, runs, contracts.JUDGEMENT),
+        {each: judged[forgetting.base_of(each, bases)] for each in runs},
+    )
+    write_results(forgetting.TABLES, inputs, output)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from rim.config import load
 from rim.core import contracts
 from rim.core import tables as core_tables
-from rim.results import mechanism, tables
+from rim.results import mechanism
+from rim.results.tables import write_results
 
 
 def run(
@@ -42,17 +42,13 @@ def run(
         score_tables[key] += more
     judged = read(judgements, ablated_runs, contracts.JUDGEMENT)
     graded = read(grades, ablated_runs, contracts.GRADE)
-    rows = [
-        row
-        for key, path in zip(ablated_runs, sets, strict=True)
-        for row in mechanism.ablation_rows(study, key, judged[key] + graded[key], json.loads(path.read_text()))
-    ]
-    results = {
-        "probes": mechanism.stacked("probes", read(probes, runs, contracts.PROBES)),
-        "probe_scores": mechanism.stacked("probe_scores", score_tables),
-        "heads": mechanism.stacked("heads", read(heads, head_runs, contracts.HEADS)),
-        "head_effects": mechanism.stacked("head_effects", read(effects, ablated_runs, contracts.EFFECTS)),
-        "ablation_effects": mechanism.ablation_effects(rows),
-    }
-    for name, table in results.items():
-        tables.write_results(table, output, name)
+    inputs = mechanism.Inputs(
+        study,
+        read(probes, runs, contracts.PROBES),
+        score_tables,
+        read(heads, head_runs, contracts.HEADS),
+        read(effects, ablated_runs, contracts.EFFECTS),
+        {run: judged[run] + graded[run] for run in ablated_runs},
+        {run: part for run, (part,) in read(sets, ablated_runs, contracts.ABLATED_HEADS).items()},
+    )
+    write_results(mechanism.TABLES, inputs, output)

@@ -7,8 +7,8 @@ from typing import Any
 
 from rim.core import contracts, tables
 from rim.core.receipts import verified
-from rim.results import patterns
-from rim.results import tables as results_tables
+from rim.results.patterns import TABLES, Inputs
+from rim.results.tables import write_results
 
 
 def run(
@@ -33,18 +33,9 @@ def run(
         n: tables.read(verified(path), contracts.REWRITE)
         for n, path in zip(settings["rewrites"], rewrites, strict=True)
     }
-    judged = [
+    injected_judged, plain_judged = (
         {(model, seed): tables.read(path, contracts.JUDGEMENT) for (model, seed), path in zip(runs, paths, strict=True)}
         for runs, paths in ((settings["injected"], injected), (settings["plain"], plain))
-    ]
-    made = {
-        "pattern_shares": patterns.pattern_shares(annotated),
-        "annotator_agreement": patterns.annotator_agreement(annotated),
-        "arm_divergence": patterns.arm_divergence(
-            (target, trained[target], control, trained[control]) for target, control in settings["arms"]
-        ),
-        "rewrite_outcomes": patterns.rewrite_outcomes(rewritten),
-        "injection_effects": patterns.injection_effects(*judged),
-    }
-    for name, table in made.items():
-        results_tables.write_results(table, output, name)
+    )
+    inputs = Inputs(annotated, trained, settings["arms"], rewritten, injected_judged, plain_judged)
+    write_results(TABLES, inputs, output)
