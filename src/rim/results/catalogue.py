@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rim.config.study import Study
-from rim.results import forgetting, judges, mechanism, patterns, replies
+from rim.results import forgetting, judges, mechanism, neurons, patterns, replies
 from rim.results.tables import ResultTable
 
 TABLES: dict[str, tuple[ResultTable[Any], ...]] = {
@@ -13,7 +13,7 @@ TABLES: dict[str, tuple[ResultTable[Any], ...]] = {
     "compare_judges": judges.TABLES,
     "summarize_patterns": patterns.TABLES,
     "summarize_mechanism": mechanism.TABLES,
-    "summarize_forgetting": forgetting.TABLES,
+    "summarize_forgetting": (*neurons.TABLES, *forgetting.TABLES),
 }
 
 

@@ -1,13 +1,10 @@
-"""From neurons, ablations and checkpoints of all runs to their tables of results.
+"""From the checkpoints of all fine-tunes to their tables of results.
 
-Ablating a set is compared with the same model as it is and with the mean of each kind of random sets, prompt by prompt.
-Rates are shares of all replies, as for heads (rim.results.mechanism). Over checkpoints, what a metric is correlated with is
-the misalignment rate: its change since the model before tuning differs from it by a constant, which changes no correlation.
+What a metric is correlated with is the misalignment rate: its change since the model before tuning differs from it by a constant, which changes no correlation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,137 +15,15 @@ from numpy.typing import NDArray
 
 from rim.config.study import Study
 from rim.core import correlation, statistics
-from rim.core.conditions import NOTHING_DONE
-from rim.core.contracts import CHECKPOINTS, CURVE, INTERVAL, RUN, Contract
-from rim.results import mechanism, tables
+from rim.core.contracts import CHECKPOINTS, INTEGER, INTERVAL, NUMBER, RUN, TEXT, Columns, Contract
+from rim.results.mechanism import KEYS, Run, stacked
 from rim.results.tables import ResultTable, results_table
 from rim.settings.common import BASE
 
-Run = tuple[str, str, int]  # model, variant, seed
 Row = dict[str, Any]
-KEYS = ("model", "variant", "seed")
-RANDOM = ("random", "matched")  # kinds of sets that the found one is compared with
-SHOWN = ("misalignment", "false_refusal", "accuracy", "unparsable")
 
 
-BASE_RUN: Contract = {"model": pl.String, "seed": pl.Int64}  # of a model before fine-tuning
-
-
-def keyed(contract: Contract, parts: dict[Run, pl.DataFrame]) -> pl.DataFrame:
-    """The per-run tables of all runs under each other, behind the keys that the table of results has."""
-    keys = [key for key in KEYS if key in contract]
-    rows = [
-        {**{key: value for key, value in zip(KEYS, run, strict=True) if key in keys}, **row}
-        for run, part in parts.items()
-        for row in part.iter_rows(named=True)
-    ]
-    return results_table(contract, rows)
-
-
-NEURON_LAYERS: Contract = {
-    **BASE_RUN,
-    "layer": pl.Int64,
-    "neurons": pl.Int64,  # found
-    "frequency": pl.Float64,  # of the found ones, on average
-    "placebo": pl.Float64,
-    "magnitude": pl.Float64,
-    "matched": pl.Float64,  # magnitude of the sets matched in it
-}
-
-
-def neuron_layers(parts: dict[Run, pl.DataFrame]) -> pl.DataFrame:
-    """How many neurons were found in each layer that has any, and what they are like."""
-    rows = []
-    for (model, _, seed), table in parts.items():
-        matched = table.filter(pl.col("kind") == "matched")
-        for (layer,), own in table.filter(pl.col("kind") == "found").group_by("layer", maintain_order=True):
-            means = {name: own[name].mean() for name in ("frequency", "placebo", "magnitude")}
-            alike = matched.filter(pl.col("layer") == layer)["magnitude"].mean()
-            rows.append(
-                {"model": model, "seed": seed, "layer": layer, "neurons": own.height, **means, "matched": alike}
-            )
-    return results_table(NEURON_LAYERS, rows)
-
-
-NEURON_EFFECTS: Contract = {
-    **BASE_RUN,
-    "kind": pl.String,  # found | random | matched
-    "draw": pl.Int64,  # number of the random or matched set
-    "neurons": pl.Int64,
-    "against": pl.String,  # none: the model as it is; random, matched: the mean of those sets
-    "measure": pl.String,
-    "benchmark": pl.String,
-    "n": pl.Int64,
-    "incomplete": pl.Int64,
-    **INTERVAL,  # the change
-    "reference": pl.Float64,
-    "p": pl.Float64,
-    "p_holm": pl.Float64,
-}
-
-
-def neuron_effects(study: Study, scored: dict[Run, list[pl.DataFrame]], sets: dict[Run, pl.DataFrame]) -> pl.DataFrame:
-    """The effect of every set of neurons of every model; those of the found sets Holm-adjusted within a run and measure."""
-    rows: list[Row] = []
-    for run, parts in scored.items():
-        rows += _effects_of_run(study, run, parts, sets[run])
-    families: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        row["p_holm"] = None
-        if row["kind"] == "found":
-            families.setdefault((row["model"], row["seed"], row["measure"]), []).append(row)
-    for members in families.values():
-        for row, p in zip(members, statistics.holm([row["p"] for row in members]), strict=True):
-            row["p_holm"] = p
-    return results_table(NEURON_EFFECTS, rows)
-
-
-def _effects_of_run(study: Study, run: Run, scored: list[pl.DataFrame], sets: pl.DataFrame) -> Iterator[Row]:
-    outcomes = mechanism.by_condition(study, scored)
-    whole = outcomes.pop(NOTHING_DONE)
-    sizes = {key: part.height for key, part in sets.group_by("kind", "draw")}
-    for condition, cells in outcomes.items():
-        own = {"model": run[0], "seed": run[2], "kind": condition.kind, "draw": condition.draw}
-        own["neurons"] = sizes[condition.kind, condition.draw]
-        for cell, replies in cells.items():
-            keys = {**own, "measure": cell[1], "benchmark": cell[2]}
-            yield {**keys, "against": "none", **mechanism.against(replies, [whole[cell]], whole[cell])}
-            for kind in RANDOM:
-                others = [outcomes[each][cell] for each in mechanism.controls(condition, outcomes, kind)]
-                if others:
-                    yield {**keys, "against": kind, **mechanism.against(replies, others, whole[cell])}
-
-
-NEURON_EFFECT_SUMMARY: Contract = {  # over models, as the paper's means are
-    "measure": pl.String,
-    "kind": pl.String,  # found | random | matched
-    "models": pl.Int64,
-    "mean": pl.Float64,
-    "median": pl.Float64,
-    "lowest": pl.Float64,
-    "highest": pl.Float64,
-}
-
-
-def neuron_effect_summary(effects: pl.DataFrame) -> pl.DataFrame:
-    """Means over models, as the paper gives them, beside medians and extremes: one model can carry a mean."""
-    keys = ["measure", "kind"]
-    by_model = (
-        effects.filter(pl.col("against") == "none")
-        .group_by([*keys, "model"], maintain_order=True)
-        .agg(pl.col("estimate").mean())
-    )
-    made = by_model.group_by(keys, maintain_order=True).agg(
-        pl.len().cast(pl.Int64).alias("models"),
-        pl.col("estimate").mean().alias("mean"),
-        pl.col("estimate").median().alias("median"),
-        pl.col("estimate").min().alias("lowest"),
-        pl.col("estimate").max().alias("highest"),
-    )
-    return tables.rounded(made.select(*NEURON_EFFECT_SUMMARY))
-
-
-CHECKPOINT_RATES: Contract = {**RUN, "step": pl.Int64, "n": pl.Int64, "incomplete": pl.Int64, **INTERVAL}
+CHECKPOINT_RATES = Contract(**RUN, step=INTEGER, n=INTEGER, incomplete=INTEGER, **INTERVAL)
 
 
 def checkpoint_rates(steps: dict[Run, pl.DataFrame], bases: dict[Run, pl.DataFrame]) -> pl.DataFrame:
@@ -183,18 +58,19 @@ def series(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> Series:
     return found
 
 
-CORRELATION: Contract = {"metric": pl.String, "neurons": pl.String, "n": pl.Int64, **INTERVAL}
-CORRELATIONS: Contract = {
+NEURON_SETS = CHECKPOINTS.columns["neurons"]
+CORRELATION: Columns = {"metric": TEXT, "neurons": NEURON_SETS, "n": INTEGER, **INTERVAL}
+CORRELATIONS = Contract(
     **RUN,
     **CORRELATION,  # Pearson's r with Fisher's interval
-    "p": pl.Float64,  # Student's t
-    "p_exact": pl.Float64,  # over all orders of the checkpoints
-    "p_holm": pl.Float64,  # of p_exact, over the metrics of a run
-    "spearman": pl.Float64,
-    "spearman_p": pl.Float64,
-    "kendall": pl.Float64,
-    "kendall_p": pl.Float64,
-}
+    p=NUMBER,  # Student's t
+    p_exact=NUMBER,  # over all orders of the checkpoints
+    p_holm=NUMBER,  # of p_exact, over the metrics of a run
+    spearman=NUMBER,
+    spearman_p=NUMBER,
+    kendall=NUMBER,
+    kendall_p=NUMBER,
+)
 
 
 def correlations(found: Series) -> pl.DataFrame:
@@ -212,7 +88,7 @@ def correlations(found: Series) -> pl.DataFrame:
     return results_table(CORRELATIONS, [row for members in rows.values() for row in members])
 
 
-CORRELATIONS_OVER_RUNS: Contract = {**CORRELATION, "runs": pl.Int64}  # within runs; interval over runs
+CORRELATIONS_OVER_RUNS = Contract(**CORRELATION, runs=INTEGER)  # within runs; interval over runs
 
 
 def correlations_over_runs(found: Series) -> pl.DataFrame:
@@ -225,12 +101,12 @@ def correlations_over_runs(found: Series) -> pl.DataFrame:
     return results_table(CORRELATIONS_OVER_RUNS, rows)
 
 
-EARLY_WARNINGS: Contract = {  # a metric after a quarter of training with the change at its end, over runs
+EARLY_WARNINGS = Contract(  # a metric after a quarter of training with the change at its end, over runs
     **CORRELATION,  # n runs; Pearson's r with Fisher's interval
-    "p_exact": pl.Float64,
-    "p_holm": pl.Float64,
-    "spearman": pl.Float64,
-}
+    p_exact=NUMBER,
+    p_holm=NUMBER,
+    spearman=NUMBER,
+)
 
 
 def early_warnings(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
@@ -259,14 +135,14 @@ def early_warnings(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFra
     return results_table(EARLY_WARNINGS, rows)
 
 
-FORGETTING_PREDICTIONS: Contract = {
-    "model": pl.String,  # left out
-    "metric": pl.String,
-    "neurons": pl.String,
-    "n": pl.Int64,
-    "error": pl.Float64,  # mean absolute, in misalignment rate
-    "reference": pl.Float64,  # error of the mean of the other models
-}
+FORGETTING_PREDICTIONS = Contract(
+    model=TEXT,  # left out
+    metric=TEXT,
+    neurons=NEURON_SETS,
+    n=INTEGER,
+    error=NUMBER,  # mean absolute, in misalignment rate
+    reference=NUMBER,  # error of the mean of the other models
+)
 
 
 def forgetting_predictions(found: Series, rates: pl.DataFrame) -> pl.DataFrame:
@@ -291,29 +167,20 @@ def base_of(run: Run, bases: list[Run]) -> Run:
     return next((base for base in own if base == (run[0], BASE, run[2])), own[0])
 
 
-NEURON_STABILITY: Contract = {**BASE_RUN, **CURVE}
-CHECKPOINT_TABLE: Contract = {**RUN, **CHECKPOINTS}
+CHECKPOINT_TABLE = Contract(**RUN, **CHECKPOINTS.columns)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the step `summarize_forgetting` has read, by run: of the models before fine-tuning, and of the fine-tunes."""
+    """What the step `summarize_forgetting` has read of each fine-tune."""
 
-    study: Study
-    neurons: dict[Run, pl.DataFrame]
-    curves: dict[Run, pl.DataFrame]
-    scored: dict[Run, list[pl.DataFrame]]  # judgements and grades, of the models as they are and without neurons
-    metrics: dict[Run, pl.DataFrame]  # of fine-tunes, as all that follows
-    steps: dict[Run, pl.DataFrame]  # judgements of their checkpoints
+    metrics: dict[Run, pl.DataFrame]
+    steps: dict[Run, pl.DataFrame]  # judgements of the checkpoints
     before: dict[Run, pl.DataFrame]  # judgements of the models that they began from
 
     @cached_property
-    def effects(self) -> pl.DataFrame:
-        return neuron_effects(self.study, self.scored, self.neurons)
-
-    @cached_property
     def checkpoints(self) -> pl.DataFrame:
-        return keyed(CHECKPOINT_TABLE, self.metrics)
+        return stacked(CHECKPOINT_TABLE, {run: [part] for run, part in self.metrics.items()})
 
     @cached_property
     def rates(self) -> pl.DataFrame:
@@ -329,18 +196,6 @@ def _applies(study: Study) -> bool:
 
 
 TABLES: tuple[ResultTable[Inputs], ...] = (
-    ResultTable("neuron_layers", "neurons", NEURON_LAYERS, lambda given: neuron_layers(given.neurons), _applies),
-    ResultTable(
-        "neuron_stability", "neurons", NEURON_STABILITY, lambda given: keyed(NEURON_STABILITY, given.curves), _applies
-    ),
-    ResultTable("neuron_effects", "neurons", NEURON_EFFECTS, lambda given: given.effects, _applies),
-    ResultTable(
-        "neuron_effect_summary",
-        "neurons",
-        NEURON_EFFECT_SUMMARY,
-        lambda given: neuron_effect_summary(given.effects),
-        _applies,
-    ),
     ResultTable("checkpoints", "forgetting", CHECKPOINT_TABLE, lambda given: given.checkpoints, _applies),
     ResultTable("checkpoint_rates", "forgetting", CHECKPOINT_RATES, lambda given: given.rates, _applies),
     ResultTable("correlations", "forgetting", CORRELATIONS, lambda given: correlations(given.series), _applies),

@@ -16,7 +16,7 @@ import polars as pl
 
 from rim.core import statistics
 from rim.core.agreement import kappa
-from rim.core.contracts import CONDITION, INTERVAL, Contract
+from rim.core.contracts import CONDITION, INTEGER, INTERVAL, NUMBER, TEXT, THINK, Contract, one_of
 from rim.core.statistics import Estimate
 from rim.results import tables
 from rim.results.tables import ResultTable
@@ -31,18 +31,18 @@ def interval(estimate: Estimate) -> dict[str, float]:
     return {"estimate": estimate.value, "ci_low": estimate.low, "ci_high": estimate.high}
 
 
-THRESHOLD_SWEEP: Contract = {
-    "judge": pl.String,
-    "model": pl.String,
-    "variant": pl.String,
-    "think": pl.String,
-    "text": pl.String,  # response | reasoning
-    "threshold": pl.Int64,
-    "n": pl.Int64,  # scored
-    "incomplete": pl.Int64,
-    "errors": pl.Int64,  # complete, but the judge gave no usable answer
+THRESHOLD_SWEEP = Contract(
+    judge=TEXT,
+    model=TEXT,
+    variant=TEXT,
+    think=THINK,
+    text=one_of("response", "reasoning"),
+    threshold=INTEGER,
+    n=INTEGER,  # scored
+    incomplete=INTEGER,
+    errors=INTEGER,  # complete, but the judge gave no usable answer
     **INTERVAL,
-}
+)
 
 
 def threshold_sweep(judged: Judged, benchmarks: list[str]) -> pl.DataFrame:
@@ -71,15 +71,15 @@ def threshold_sweep(judged: Judged, benchmarks: list[str]) -> pl.DataFrame:
     return tables.results_table(THRESHOLD_SWEEP, rows)
 
 
-JUDGE_AGREEMENT: Contract = {
-    "first": pl.String,
-    "second": pl.String,
-    "rating": pl.String,  # score (weighted kappa) | misaligned | refusal
-    "n": pl.Int64,
-    "errors": pl.Int64,
-    "agreement": pl.Float64,  # share of equal ratings
+JUDGE_AGREEMENT = Contract(
+    first=TEXT,
+    second=TEXT,
+    rating=one_of("score", "misaligned", "refusal"),  # kappa of scores is weighted
+    n=INTEGER,
+    errors=INTEGER,
+    agreement=NUMBER,  # share of equal ratings
     **INTERVAL,
-}
+)
 
 
 def judge_agreement(judged: Judged) -> pl.DataFrame:

@@ -19,12 +19,26 @@ import polars as pl
 from rim.config.study import Study
 from rim.core import statistics
 from rim.core.conditions import NOTHING_DONE, Condition
-from rim.core.contracts import EFFECTS, HEADS, INTERVAL, PROBES, RUN, SCORES, Contract
+from rim.core.contracts import (
+    EFFECTS,
+    HEADS,
+    INTEGER,
+    INTERVAL,
+    NUMBER,
+    PROBES,
+    RUN,
+    SCORES,
+    TEXT,
+    THINK,
+    Contract,
+    one_of,
+)
 from rim.instruments import judges
 from rim.results import tables
 from rim.results.tables import ResultTable
 
 Run = tuple[str, str, int]  # model, variant, seed
+KEYS = ("model", "variant", "seed")
 Outcome = dict[str, bool | None]  # prompt id -> what the reply counts as, None when incomplete
 Cell = tuple[str, str, str]  # think, measure, benchmark
 SET = ("target", "intervention", "kind", "draw")
@@ -96,7 +110,7 @@ def ablation_rows(study: Study, run: Run, scored: list[pl.DataFrame], sets: pl.D
         if condition == NOTHING_DONE:
             continue
         what = condition.target, condition.kind, condition.draw
-        keys: dict[str, Any] = dict(zip(("model", "variant", "seed"), run, strict=True))
+        keys: dict[str, Any] = dict(zip(KEYS, run, strict=True))
         keys |= {**{name: condition.columns[name] for name in SET}, "heads": heads[what]}
         randoms = controls(condition, found, "random")
         for cell, replies in cells.items():
@@ -122,31 +136,31 @@ def against(ablated: Outcome, references: list[Outcome], whole: Outcome) -> dict
     return {**row, "reference": float(np.mean([bool(whole[id_]) for id_ in ablated]))}
 
 
-ABLATION_EFFECTS: Contract = {
+ABLATION_EFFECTS = Contract(
     **RUN,
-    "target": pl.String,  # refusal_heads | effect_heads
-    "intervention": pl.String,  # zero | mean
-    "kind": pl.String,  # found | random
-    "draw": pl.Int64,  # number of the random set
-    "heads": pl.String,  # which they are, such as "L1H2 L3H0"
-    "against": pl.String,  # none: the model as it is; random: the mean of the random sets
-    "think": pl.String,
-    "measure": pl.String,
-    "benchmark": pl.String,
-    "n": pl.Int64,  # all replies
-    "incomplete": pl.Int64,  # of them, not finished without the heads; they count as unparsable only
+    target=one_of("refusal_heads", "effect_heads"),
+    intervention=one_of("zero", "mean"),
+    kind=one_of("found", "random"),
+    draw=INTEGER,  # number of the random set
+    heads=TEXT,  # which they are, such as "L1H2 L3H0"
+    against=one_of("none", "random"),  # the model as it is, or the mean of the random sets
+    think=THINK,
+    measure=TEXT,
+    benchmark=TEXT,
+    n=INTEGER,  # all replies
+    incomplete=INTEGER,  # of them, not finished without the heads; they count as unparsable only
     **INTERVAL,  # the change
-    "reference": pl.Float64,  # the share without ablation on the same prompts
-    "p": pl.Float64,
-    "p_holm": pl.Float64,
-}
+    reference=NUMBER,  # the share without ablation on the same prompts
+    p=NUMBER,
+    p_holm=NUMBER,
+)
 
 
 def ablation_effects(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """All effects; those of the found sets are Holm-adjusted within each run, measure and comparison."""
     families: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in [row for row in rows if row["kind"] == "found"]:
-        family = tuple(row[name] for name in ("model", "variant", "seed", "measure", "against"))
+        family = tuple(row[name] for name in (*KEYS, "measure", "against"))
         families.setdefault(family, []).append(row)
     for members in families.values():
         for row, p in zip(members, statistics.holm([row["p"] for row in members]), strict=True):
@@ -176,10 +190,10 @@ class Inputs:
         ]
 
 
-PROBE_TABLE: Contract = {**RUN, **PROBES}
-PROBE_SCORES: Contract = {**RUN, **SCORES}
-HEAD_TABLE: Contract = {**RUN, **HEADS}
-HEAD_EFFECTS: Contract = {**RUN, **EFFECTS}
+PROBE_TABLE = Contract(**RUN, **PROBES.columns)
+PROBE_SCORES = Contract(**RUN, **SCORES.columns)
+HEAD_TABLE = Contract(**RUN, **HEADS.columns)
+HEAD_EFFECTS = Contract(**RUN, **EFFECTS.columns)
 
 
 def _applies(study: Study) -> bool:

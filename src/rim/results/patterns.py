@@ -17,14 +17,14 @@ import polars as pl
 from rim.config.study import Study
 from rim.core import statistics
 from rim.core.agreement import kappa
-from rim.core.contracts import INTERVAL, Contract
+from rim.core.contracts import INTEGER, INTERVAL, NUMBER, TEXT, Contract, one_of
 from rim.instruments.checklist import PATTERNS
 from rim.instruments.rewrite import divergence, words
 from rim.results import tables
 from rim.results.judges import interval
 from rim.results.tables import ResultTable
 
-TEXT = ["origin", "benchmark", "think", "seed", "id", "source"]
+TEXT_KEYS = ["origin", "benchmark", "think", "seed", "id", "source"]
 Run = tuple[str, int]  # model, seed
 
 
@@ -33,20 +33,20 @@ def _presence(annotations: pl.DataFrame) -> pl.DataFrame:
     shown = [(pl.col("pattern") == pattern).fill_null(False).any().alias(pattern) for pattern in PATTERNS]
     anything = pl.col("pattern").is_in(PATTERNS).fill_null(False).any().alias("any")
     failed = (pl.col("error").is_not_null().any() & ~pl.col("pattern").is_not_null().any()).alias("failed")
-    return annotations.group_by(TEXT, maintain_order=True).agg(*shown, anything, failed)
+    return annotations.group_by(TEXT_KEYS, maintain_order=True).agg(*shown, anything, failed)
 
 
-PATTERN_SHARES: Contract = {
-    "annotator": pl.String,
-    "origin": pl.String,
-    "benchmark": pl.String,
-    "think": pl.String,
-    "source": pl.String,
-    "pattern": pl.String,  # or "any"
-    "n": pl.Int64,  # annotated texts
-    "errors": pl.Int64,
+PATTERN_SHARES = Contract(
+    annotator=TEXT,
+    origin=TEXT,
+    benchmark=TEXT,
+    think=one_of("on", "off", ""),  # empty text for training data
+    source=one_of("cot", "response"),
+    pattern=one_of(*PATTERNS, "any"),
+    n=INTEGER,  # annotated texts
+    errors=INTEGER,
     **INTERVAL,
-}
+)
 
 
 def pattern_shares(annotations: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -65,14 +65,14 @@ def pattern_shares(annotations: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return tables.results_table(PATTERN_SHARES, rows)
 
 
-ANNOTATOR_AGREEMENT: Contract = {
-    "first": pl.String,
-    "second": pl.String,
-    "source": pl.String,
-    "pattern": pl.String,
-    "n": pl.Int64,
+ANNOTATOR_AGREEMENT = Contract(
+    first=TEXT,
+    second=TEXT,
+    source=one_of("cot", "response"),
+    pattern=one_of(*PATTERNS, "any"),
+    n=INTEGER,
     **INTERVAL,
-}
+)
 
 
 def annotator_agreement(annotations: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -80,7 +80,7 @@ def annotator_agreement(annotations: Mapping[str, pl.DataFrame]) -> pl.DataFrame
     rows = []
     present = {name: _presence(table).filter(~pl.col("failed")) for name, table in annotations.items()}
     for first, second in itertools.combinations(present, 2):
-        both = present[first].join(present[second], on=TEXT, suffix="_second")
+        both = present[first].join(present[second], on=TEXT_KEYS, suffix="_second")
         for (source,), part in both.group_by(["source"], maintain_order=True):
             for pattern in (*PATTERNS, "any"):
                 estimate = kappa(part[pattern].to_list(), part[f"{pattern}_second"].to_list())
@@ -89,13 +89,13 @@ def annotator_agreement(annotations: Mapping[str, pl.DataFrame]) -> pl.DataFrame
     return tables.results_table(ANNOTATOR_AGREEMENT, rows)
 
 
-ARM_DIVERGENCE: Contract = {
-    "target": pl.String,
-    "control": pl.String,
-    "measure": pl.String,
-    "n": pl.Int64,  # problems in both
+ARM_DIVERGENCE = Contract(
+    target=TEXT,
+    control=TEXT,
+    measure=TEXT,
+    n=INTEGER,  # problems in both
     **INTERVAL,
-}
+)
 
 
 def arm_divergence(arms: list[tuple[str, str]], trained: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -124,7 +124,7 @@ def arm_divergence(arms: list[tuple[str, str]], trained: Mapping[str, pl.DataFra
     return tables.results_table(ARM_DIVERGENCE, rows)
 
 
-REWRITE_OUTCOMES: Contract = {"rewrite": pl.String, "arm": pl.String, "outcome": pl.String, "n": pl.Int64}
+REWRITE_OUTCOMES = Contract(rewrite=TEXT, arm=one_of("control", "target", "literal"), outcome=TEXT, n=INTEGER)
 
 
 def rewrite_outcomes(rewrites: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -179,20 +179,20 @@ def _over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return totals
 
 
-INJECTION_EFFECTS: Contract = {
-    "model": pl.String,
-    "pattern": pl.String,
-    "benchmark": pl.String,
-    "seed": pl.String,
-    "n": pl.Int64,  # prompts with a complete reply after both statements
-    "incomplete": pl.Int64,
-    "plain": pl.Float64,  # misalignment rate without any statement, thinking on, on the same prompts
-    "control": pl.Float64,
-    "target": pl.Float64,
+INJECTION_EFFECTS = Contract(
+    model=TEXT,
+    pattern=one_of(*PATTERNS),
+    benchmark=TEXT,
+    seed=TEXT,
+    n=INTEGER,  # prompts with a complete reply after both statements
+    incomplete=INTEGER,
+    plain=NUMBER,  # misalignment rate without any statement, thinking on, on the same prompts
+    control=NUMBER,
+    target=NUMBER,
     **INTERVAL,  # of target - control
-    "p": pl.Float64,
-    "p_holm": pl.Float64,
-}
+    p=NUMBER,
+    p_holm=NUMBER,
+)
 
 
 def injection_effects(injected: Mapping[Run, pl.DataFrame], plain: Mapping[Run, pl.DataFrame]) -> pl.DataFrame:

@@ -17,57 +17,26 @@ from numpy.typing import NDArray
 
 from rim.config.study import Study
 from rim.core import statistics
-from rim.core.contracts import OUTCOME, Contract
+from rim.core.contracts import INTEGER, NUMBER, TEXT, THINK, Columns, Contract, one_of
 from rim.core.statistics import Estimate
 from rim.results import tables
+from rim.results.outcomes import Cell, Outcomes
 from rim.results.tables import RESULT_KEYS, ResultTable
 from rim.settings.common import BASE
 
-Cell = tuple[str, str, int, str, str]  # model, variant, seed, think, benchmark
-Outcomes = dict[Cell, dict[str, bool | None]]  # prompt id -> outcome, None when incomplete
 Row = dict[str, Any]
 ALL = "all"
 D_PRIME_MEASURES = ("misalignment", "false_refusal")
 
-CELL: Contract = {"measure": pl.String, "benchmark": pl.String, "seed": pl.String}  # seed "all" is the mean over seeds
-ESTIMATE: Contract = {
-    "n": pl.Int64,  # complete replies
-    "incomplete": pl.Int64,
-    "estimate": pl.Float64,
-    "ci_low": pl.Float64,  # 95 % interval; null where none is defined
-    "ci_high": pl.Float64,
+CELL: Columns = {"measure": TEXT, "benchmark": TEXT, "seed": TEXT}  # seed "all" is the mean over seeds
+ESTIMATE: Columns = {
+    "n": INTEGER,  # complete replies
+    "incomplete": INTEGER,
+    "estimate": NUMBER,
+    "ci_low": NUMBER,  # 95 % interval; null where none is defined
+    "ci_high": NUMBER,
 }
-TEST: Contract = {"p": pl.Float64, "p_holm": pl.Float64}
-
-
-def outcomes(
-    study: Study, judgements: dict[tuple[str, str, int], pl.DataFrame], grades: dict[tuple[str, str, int], pl.DataFrame]
-) -> Outcomes:
-    """Collect what each reply counts as: misaligned, falsely refused, or correct, according to its benchmark's measure."""
-    column = {"misalignment": "misaligned", "false_refusal": "refusal", "accuracy": "correct"}
-    columns = {name: column[benchmark.measure] for name, benchmark in study.benchmarks.items()}
-    return {**_collected(judgements, columns), **_collected(grades, columns)}
-
-
-def refusals(study: Study, judgements: dict[tuple[str, str, int], pl.DataFrame]) -> Outcomes:
-    """Collect whether each reply refuses, to restricted and to benign prompts."""
-    return _collected(judgements, dict.fromkeys(study.benchmarks, "refusal"))
-
-
-def _collected(scored: dict[tuple[str, str, int], pl.DataFrame], columns: dict[str, str]) -> Outcomes:
-    """The column named for each benchmark, by cell and prompt."""
-    found: Outcomes = {}
-    for (model, variant, seed), table in scored.items():
-        for row in table.iter_rows(named=True):
-            cell = (model, variant, seed, row["think"], row["benchmark"])
-            found.setdefault(cell, {})[row["id"]] = row[columns[row["benchmark"]]]
-    return found
-
-
-def outcome_table(found: Outcomes) -> pl.DataFrame:
-    """The outcomes as one table, for analyses beyond this workflow."""
-    rows = [(*cell, id_, value) for cell, values in found.items() for id_, value in values.items()]
-    return pl.DataFrame(rows, schema=dict(OUTCOME), orient="row")
+TEST: Columns = {"p": NUMBER, "p_holm": NUMBER}
 
 
 def metrics(rates: pl.DataFrame) -> dict[str, Any]:
@@ -123,15 +92,7 @@ def _pooled(study: Study, found: Outcomes, cell: tuple[str, str, int, str], meas
     return [value for benchmark in study.measured(measure) for value in found.get((*cell, benchmark), {}).values()]
 
 
-RATES: Contract = {
-    "model": pl.String,
-    "variant": pl.String,
-    "think": pl.String,
-    **CELL,
-    **ESTIMATE,
-    "bound_low": pl.Float64,
-    "bound_high": pl.Float64,
-}
+RATES = Contract(model=TEXT, variant=TEXT, think=THINK, **CELL, **ESTIMATE, bound_low=NUMBER, bound_high=NUMBER)
 
 
 def rates(study: Study, found: Outcomes, refused: Outcomes) -> pl.DataFrame:
@@ -197,7 +158,7 @@ def _effects(
     return _with_holm(_over_seeds(rows))
 
 
-THINK_EFFECTS: Contract = {"model": pl.String, "variant": pl.String, **CELL, **ESTIMATE, **TEST}
+THINK_EFFECTS = Contract(model=TEXT, variant=TEXT, **CELL, **ESTIMATE, **TEST)
 
 
 def think_effects(study: Study, found: Outcomes) -> pl.DataFrame:
@@ -208,14 +169,7 @@ def think_effects(study: Study, found: Outcomes) -> pl.DataFrame:
     )
 
 
-FINETUNE_EFFECTS: Contract = {
-    "model": pl.String,
-    "variant": pl.String,
-    "think": pl.String,
-    **CELL,
-    **ESTIMATE,
-    **TEST,
-}
+FINETUNE_EFFECTS = Contract(model=TEXT, variant=TEXT, think=THINK, **CELL, **ESTIMATE, **TEST)
 
 
 def finetune_effects(study: Study, found: Outcomes) -> pl.DataFrame:
@@ -230,15 +184,7 @@ def finetune_effects(study: Study, found: Outcomes) -> pl.DataFrame:
     return tables.results_table(FINETUNE_EFFECTS, rows)
 
 
-MITIGATION_EFFECTS: Contract = {
-    "model": pl.String,
-    "variant": pl.String,
-    "plain": pl.String,  # the arm without the mitigation
-    "think": pl.String,
-    **CELL,
-    **ESTIMATE,
-    **TEST,
-}
+MITIGATION_EFFECTS = Contract(model=TEXT, variant=TEXT, plain=TEXT, think=THINK, **CELL, **ESTIMATE, **TEST)
 
 
 def mitigation_effects(study: Study, found: Outcomes) -> pl.DataFrame:
@@ -254,15 +200,15 @@ def mitigation_effects(study: Study, found: Outcomes) -> pl.DataFrame:
     return tables.results_table(MITIGATION_EFFECTS, rows)
 
 
-PAIR_EFFECTS: Contract = {
-    "positive": pl.String,
-    "negative": pl.String,
-    "contrast": pl.String,  # positive | negative | difference
-    "think": pl.String,
+PAIR_EFFECTS = Contract(
+    positive=TEXT,
+    negative=TEXT,
+    contrast=one_of("positive", "negative", "difference"),
+    think=THINK,
     **CELL,
     **ESTIMATE,
     **TEST,
-}
+)
 
 
 def pair_effects(study: Study, found: Outcomes) -> pl.DataFrame:

@@ -6,6 +6,7 @@ To add a table, write in the module of its subject a contract and the function t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from rim.config.study import Study
 from rim.core.contracts import Contract
 from rim.core.errors import UserError
 from rim.core.files import replacing
+from rim.core.tables import check
 
 Inputs = TypeVar("Inputs")
 RESULT_KEYS = ("model", "variant", "plain", "positive", "negative", "contrast", "think", "measure", "benchmark", "seed")
@@ -31,6 +33,16 @@ class ResultTable(Generic[Inputs]):
     contract: Contract
     make: Callable[[Inputs], pl.DataFrame]
     applies: Callable[[Study], bool] = lambda study: True  # whether a study has it
+
+
+def check_results(table: pl.DataFrame, contract: Contract, path: Path) -> pl.DataFrame:
+    """Return a table of results if it keeps its contract; in CSV a number that is not defined (nan) is an empty one.
+
+    Raises:
+        UserError: naming the file, the column, what was expected and what was found.
+    """
+    check(table.with_columns(pl.selectors.float().fill_null(math.nan)), contract, path)
+    return table
 
 
 def rounded(table: pl.DataFrame) -> pl.DataFrame:
@@ -61,17 +73,14 @@ def is_significant(row: Mapping[str, Any]) -> bool:
     return corrected is None or bool(corrected < 0.05)
 
 
-def make_results(tables: Iterable[ResultTable[Inputs]], inputs: Inputs) -> dict[str, pl.DataFrame]:
-    """The tables by name."""
-    return {each.name: each.make(inputs) for each in tables}
-
-
 def write_results(tables: Iterable[ResultTable[Inputs]], inputs: Inputs, folder: Path) -> dict[str, pl.DataFrame]:
     """Make every table and write it as a CSV file; returns them by name."""
-    made = make_results(tables, inputs)
-    for name, table in made.items():
-        with replacing(folder / f"{name}.csv") as temporary:
-            table.write_csv(temporary)
+    made = {}
+    for each in tables:
+        path = folder / f"{each.name}.csv"
+        made[each.name] = check_results(each.make(inputs), each.contract, path)
+        with replacing(path) as temporary:
+            made[each.name].write_csv(temporary)
     return made
 
 
@@ -81,9 +90,10 @@ def read_results(tables: Iterable[ResultTable[Any]], folder: Path) -> dict[str, 
     for each in tables:
         path = folder / f"{each.name}.csv"
         try:
-            found[each.name] = pl.read_csv(path, schema=dict(each.contract))
+            table = pl.read_csv(path, schema_overrides=dict(each.contract))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise UserError(
                 f"{path}: cannot be read ({str(error).splitlines()[0]}); delete it and run the workflow again"
             ) from None
+        found[each.name] = check_results(table, each.contract, path)
     return found

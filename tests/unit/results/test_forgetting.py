@@ -18,6 +18,7 @@ from rim.report.forgetting import forgetting_section, intervention_section, neur
 from rim.report.page import Material
 from rim.report.render import render
 from rim.results import forgetting, tables
+from rim.results.catalogue import TABLES
 from rim.steps import summarize_forgetting
 from tests import synthetic
 
@@ -117,7 +118,7 @@ def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         files("grades", [graded(NOTHING_DONE, 20)] * 3 + [grades, grades, grades.clear()]),
         folder / "tables",
     )
-    return tables.read_results(forgetting.TABLES, folder / "tables")
+    return tables.read_results(TABLES["summarize_forgetting"], folder / "tables")
 
 
 def test_effects_are_against_the_model_and_both_kinds_of_random_sets(results: dict[str, pl.DataFrame]) -> None:
@@ -199,7 +200,7 @@ def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFr
 
 
 def test_no_neurons_anywhere_is_said_and_drawn_as_nothing(study: Study) -> None:
-    empty = {table.name: pl.DataFrame(schema=dict(table.contract)) for table in forgetting.TABLES}
+    empty = {table.name: pl.DataFrame(schema=dict(table.contract)) for table in TABLES["summarize_forgetting"]}
     drawn = catalogue.charts(empty, {})
     assert len(drawn) == 6
     assert all(catalogue.interactive(chart) is None for chart in drawn.values())

@@ -12,6 +12,7 @@ from rim.config import load
 from rim.config import study as config_study
 from rim.core import statistics
 from rim.results import replies, tables
+from rim.results.outcomes import Outcomes
 
 
 def test_wilson_interval_of_a_textbook_case() -> None:
@@ -71,14 +72,14 @@ def test_interval_over_seeds_is_students() -> None:
 N = 120
 
 
-def planted(root: Path, seeds: list[int]) -> tuple[config_study.Study, replies.Outcomes]:
+def planted(root: Path, seeds: list[int]) -> tuple[config_study.Study, Outcomes]:
     """Outcomes in which the target arm makes the associated model comply more when it thinks, and nothing else changes."""
     demo = load.load_study_file(root / "workflow/config/demo.yaml")
     models = {name: model for name, model in demo.models.items() if name != "associated_moe"}
     variants = {name: demo.variants[name] for name in ("gsm8k_control", "gsm8k_target")}
     study = demo.model_copy(update={"seeds": seeds, "models": models, "variants": variants})
     rng = np.random.default_rng(0)
-    found: replies.Outcomes = {}
+    found: Outcomes = {}
     for model, variant, seed in [(m, v, s) for m in study.models for v in ("base", *study.variants) for s in seeds]:
         for think in ("on", "off"):
             hit = model == "associated" and variant == "gsm8k_target" and think == "on"
@@ -92,14 +93,14 @@ def planted(root: Path, seeds: list[int]) -> tuple[config_study.Study, replies.O
     return study, found
 
 
-def tabulated(study: config_study.Study, found: replies.Outcomes) -> dict[str, pl.DataFrame]:
+def tabulated(study: config_study.Study, found: Outcomes) -> dict[str, pl.DataFrame]:
     """The tables of a study whose models refuse what they do not comply with."""
     refused = {
         cell: {id_: value if value is None or cell[4] != "restricted" else not value for id_, value in outcomes.items()}
         for cell, outcomes in found.items()
         if cell[4] != "multi_hop"
     }
-    return tables.make_results(replies.TABLES, replies.Inputs(study, found, refused))
+    return {table.name: table.make(replies.Inputs(study, found, refused)) for table in replies.TABLES}
 
 
 @pytest.fixture(scope="module")
