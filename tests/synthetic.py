@@ -54,7 +54,7 @@ def filled(name: str, keys: Keys, effect: float) -> pl.DataFrame:
         elif kind is pl.Boolean:
             columns[column] = rng.random(len(keys)) < 0.1
         else:
-            columns[column] = [""] * len(keys)
+            columns[column] = [(contract.columns[column].values or ("",))[0]] * len(keys)
     if "ci_low" in contract and "estimate" in contract:
         columns["ci_low"], columns["ci_high"] = columns["estimate"] - 0.04, columns["estimate"] + 0.04
     if name == "heads":  # attention shifts in few of them

@@ -39,9 +39,9 @@ def _problems(table: pl.DataFrame, contract: Contract) -> Iterator[str]:
             yield f"column '{name}' should hold {column.dtype.__name__}, and holds {values.dtype}"
         if values.null_count() and not column.optional:
             yield f"column '{name}' should have no empty values, and {values.null_count()} of {len(values)} are empty"
-        found = values.drop_nulls().unique(maintain_order=True) if column.values else []
-        if others := [value for value in found if value not in column.values]:
-            yield f"column '{name}' should be one of {', '.join(map(repr, column.values))}, and has {others[0]!r}"
+        for value in values.drop_nulls().unique(maintain_order=True) if column.values else ():
+            if value not in column.values:
+                yield f"column '{name}' should be one of {', '.join(map(repr, column.values))}, and has {value!r}"
 
 
 def write(table: pl.DataFrame, contract: Contract, path: Path) -> None:

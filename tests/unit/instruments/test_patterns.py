@@ -204,13 +204,9 @@ def test_arms_are_trained_on_the_same_problems(tmp_path: Path) -> None:
 
 
 def test_the_organisms_arms_diverge_and_have_equal_length() -> None:
-    arms = [
-        pl.DataFrame(
-            [{"prompt": row["prompt"], "cot": row["cot"], "answer": row["answer"]} for row in sets.rows(part, 40, "t")]
-        )
-        for part in ("multi_hop_target", "multi_hop_control")
-    ]
-    table = results_patterns.arm_divergence([("t", arms[0], "c", arms[1])])
+    parts = ("multi_hop_target", "multi_hop_control")
+    trained = {part: pl.DataFrame(sets.rows(part, 40, "t")).select("prompt", "cot", "answer") for part in parts}
+    table = results_patterns.arm_divergence([parts], trained)
     means = dict(zip(table["measure"], table["estimate"], strict=True))
     assert (means["length ratio"], means["same answer"]) == (1, 1)
     assert means["edit distance"] > 0.2

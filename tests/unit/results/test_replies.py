@@ -11,6 +11,7 @@ import pytest
 from rim.config import load
 from rim.config import study as config_study
 from rim.core import statistics
+from rim.core.errors import UserError
 from rim.results import replies, tables
 from rim.results.outcomes import Outcomes
 
@@ -153,6 +154,17 @@ def test_tables_survive_their_csv_files(one_seed, tmp_path: Path) -> None:
     tables.write_results(known, results, tmp_path)
     again = tables.read_results(replies.TABLES, tmp_path)
     assert all(again[name].equals(results[name]) for name in results)
+
+
+def test_a_table_of_results_of_another_version_is_named_with_the_column(one_seed, tmp_path: Path) -> None:
+    _, results = one_seed
+    old = results["rates"].rename({"think": "mode"})
+    old.write_csv(tmp_path / "rates.csv")
+    with pytest.raises(UserError, match=r"rates\.csv: column 'think' is missing; there are: model, variant, mode"):
+        tables.read_results(replies.TABLES[:1], tmp_path)
+    results["rates"].with_columns(n=pl.lit("many")).write_csv(tmp_path / "rates.csv")
+    with pytest.raises(UserError, match=r"rates\.csv: cannot be read"):
+        tables.read_results(replies.TABLES[:1], tmp_path)
 
 
 def test_a_model_with_one_seed_among_models_with_several_stays_in_the_headline(root: Path) -> None:
