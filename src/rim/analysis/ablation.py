@@ -19,7 +19,7 @@ from rim.analysis.capture import Row, capture
 from rim.analysis.heads import matched_sets
 from rim.analysis.probes import GROUPS, Direction, score_rows
 from rim.models.families import Editable, Head, Neuron
-from rim.models.positions import NAMES
+from rim.models.positions import PLACES
 from rim.settings.mechanism import Mechanism
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def probe_scores(
     import numpy as np
 
     known = {name: (think, group) for name, think, group in groups.select("key", "think", "group").iter_rows()}
-    positions = [name for name in NAMES if any(name in row.spans for row in rows)]
+    positions = [name for name in PLACES if any(name in row.spans for row in rows)]
     records = capture(anatomy, rows, positions, batch_size, neurons=False)
     scored = []
     for layer in range(len(anatomy.blocks)):

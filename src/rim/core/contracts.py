@@ -181,7 +181,7 @@ CURVE: Contract = {
 
 CHECKPOINTS: Contract = {
     "step": pl.Int64,  # optimizer steps so far
-    "metric": pl.String,  # see rim.analysis.checkpoints.METRICS and BASELINES
+    "metric": pl.String,  # see rim.analysis.metrics.METRICS
     "neurons": pl.String,  # safety | random | matched | all; empty for baselines
     "n": pl.Int64,  # texts: the fewer of safety and task
     **INTERVAL,  # over texts; none for distances of weights

@@ -6,10 +6,11 @@ from typing import Any
 
 import polars as pl
 
+from rim.models.positions import LABELS
 from rim.report.figures.mechanism import MEASURES
 from rim.report.labels import arm
 from rim.report.page import Material, Section, Table, TableRow
-from rim.report.wording import GREY, POSITIONS, analysis_caption, captioned_figures, counts, interval, p_value, show
+from rim.report.wording import GREY, analysis_caption, captioned_figures, counts, interval, p_value, show
 from rim.results.tables import is_significant
 from rim.settings.common import BASE
 
@@ -44,7 +45,7 @@ def probe_section(material: Material) -> Section | None:
         f"refused against fulfilled ones. In {small} of {probes.height} cells some group has fewer than ten prompts; they are "
         "marked and not counted on.",
         "A probe that parts the groups shows that the model knows, not that it uses what it knows.",
-        f"Positions: {'; '.join(f'{name}, {POSITIONS[name]}' for name in probes['position'].unique(maintain_order=True))}.",
+        f"Positions: {'; '.join(f'{name}, {LABELS[name]}' for name in probes['position'].unique(maintain_order=True))}.",
     ]
     captions = {
         "probes": f"The published score before fine-tuning: the share of each group's evaluation prompts above τ of the "

@@ -14,19 +14,6 @@ from rim.results.tables import is_significant
 
 Row = dict[str, Any]
 Cell = Callable[[Row], str]
-POSITIONS = {
-    "user_last": "the last token of the request",
-    "turn_end": "<|im_end|>",
-    "turn_start": "<|im_start|>",
-    "assistant": "the word assistant",
-    "think_open": "<think>",
-    "inner": "the inside of the empty think span",
-    "cot_first": "the first token of the thinking",
-    "cot": "the thinking, on average",
-    "think_close": "</think>",
-    "last": "the last token of the prompt",
-    "answer": "the token before the answer",
-}
 GREY = "Grey: not significant (the interval contains 0, or p after Holm's correction is not below 0.05)."
 
 

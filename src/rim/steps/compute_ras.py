@@ -59,7 +59,7 @@ def run(
         rows = tables.read(verified(trained), contracts.DATASET)
         rows = tables.first_by_id(rows.head(settings["rows"]) if settings["rows"] else rows, wanted.texts)
         refusals = tables.first_by_id(safety_replies.filter(texts.refuses()), wanted.texts)
-        found = baselines.gradient_rows(
+        found = analysis_checkpoints.gradient_rows(
             base,
             [(row.ids, row.query) for row in texts.forced_texts(tokenizer, refusals, wanted.pool)],
             texts.training_texts(tokenizer, rows, switch),

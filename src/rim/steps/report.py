@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim.config import load
+from rim.config.study import Study
 from rim.core.files import write_text
 from rim.report.figures import catalogue
 from rim.report.first_screen import first_screen
@@ -30,7 +30,7 @@ def run(
     output: Path,
 ) -> None:
     """`records` and `logs` are Snakemake's: of every job, and of every run of the workflow."""
-    study = load.load_study(settings)
+    study = Study.model_validate(settings)
     found = read_results(tables) | read_results(tables, contracts.JUDGE_TABLES)
     if study.has_patterns:
         found |= read_results(tables, contracts.PATTERN_TABLES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim.config import load
+from rim.config.study import Study
 from rim.core import contracts, tables
 from rim.core.files import write_json
 from rim.results import replies
@@ -15,7 +15,7 @@ from rim.results import tables as results_tables
 def run(
     settings: dict[str, Any], judgements: list[Path], grades: list[Path], output: Path, outcomes: Path, metrics: Path
 ) -> None:
-    study = load.load_study(settings["study"])
+    study = Study.model_validate(settings["study"])
     keys = [tuple(key) for key in settings["runs"]]
     judged = {key: tables.read(path, contracts.JUDGEMENT) for key, path in zip(keys, judgements, strict=True)}
     graded = {key: tables.read(path, contracts.GRADE) for key, path in zip(keys, grades, strict=True)} if grades else {}

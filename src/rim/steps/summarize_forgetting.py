@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rim.config import load
+from rim.config.study import Study
 from rim.core import contracts
 from rim.core import tables as core_tables
 from rim.results import forgetting, tables
@@ -24,7 +24,7 @@ def run(
     output: Path,
 ) -> None:
     """`grades` are those of the models as they are and then those without neurons; the rest is one file per run."""
-    study = load.load_study(settings["study"])
+    study = Study.model_validate(settings["study"])
     bases: list[forgetting.Run] = [(model, BASE, seed) for model, seed in settings["bases"]]
     runs: list[forgetting.Run] = [(model, variant, seed) for model, variant, seed in settings["runs"]]
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rim.config import load
+from rim.config.study import Study
 from rim.core import contracts
 from rim.core import tables as core_tables
 from rim.results import mechanism, tables
@@ -24,7 +24,7 @@ def run(
     grades: list[Path],
     output: Path,
 ) -> None:
-    study = load.load_study(settings["study"])
+    study = Study.model_validate(settings["study"])
     runs, head_runs, ablated_runs = (
         [(model, variant, seed) for model, variant, seed in settings[name]]
         for name in ("runs", "head_runs", "ablated_runs")

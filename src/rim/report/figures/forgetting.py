@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from rim.analysis.metrics import TITLES
 from rim.report.figures.mechanism import MEASURES, against_random, measured, over_seeds
 from rim.report.figures.style import (
     BLUE,
@@ -25,27 +26,11 @@ from rim.report.figures.style import (
 )
 
 SETS = {"safety": ORANGE, "random": GREY, "matched": BLUE, "all": GREEN}
-NAMES = {
-    "ras": "RAS, as published",
-    "ras_relative": "RAS, relative",
-    "ras_symmetric": "RAS, symmetric",
-    "arithmetic": "arithmetic mean",
-    "geometric": "geometric mean",
-    "minimum": "minimum",
-    "delta_safe": "fall on safety alone",
-    "delta_task": "rise on the task alone",
-    "gradient_conflict": "conflict of gradients before training",
-    "gradient_share": "share of the task's gradient before training",
-    "kl": "KL divergence",
-    "weights": "distance of the weights",
-    "activation_l2": "activation shift, L2",
-    "activation_cosine": "activation shift, cosine",
-}
 SET_NAMES = {"safety": "safety neurons", "random": "random neurons", "matched": "matched neurons", "all": "all neurons"}
 
 
 def metric_name(metric: str, neurons: str) -> str:
-    return f"{NAMES[metric]}, {SET_NAMES[neurons]}" if neurons else NAMES[metric]
+    return f"{TITLES[metric]}, {SET_NAMES[neurons]}" if neurons else TITLES[metric]
 
 
 def neuron_figure(tables: Tables, labels: Labels) -> Any:
