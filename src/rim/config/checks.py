@@ -1,8 +1,8 @@
 """What no single setting can know: names that refer to each other or to the code, and combinations that cannot work.
 
-All of it is found before any job starts, and told with the path of the key that is wrong: first every name that stands for
-nothing and every key that is missing or out of place, and once there are none every combination. What a combination needs is
-asked of what it names, such as an adapter for its kinds of rows, so that nothing is added here with a new one.
+All of it is found before any job starts, and told with the path of the key that is wrong, as many at once as do not follow
+from each other. What a combination needs is asked of what it names, such as an adapter for its kinds of rows, so that nothing
+is added here with a new one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def check(study: Study) -> None:
     """Check a study as a whole.
 
     Raises:
-        UserError: a line for each name or key that is wrong or, if there is none, for each combination that cannot work.
+        UserError: a line for each thing that is wrong, of the first sort of which there is any: names and keys, datasets
+            without the rows that are asked for, other combinations that cannot work.
     """
-    for part in (_names, _combinations):
+    for part in (_names, _datasets, _combinations):
         if problems := list(part(study)):
             raise UserError("\n".join(problems))
 
@@ -41,11 +42,9 @@ def _names(study: Study) -> Problems:
     yield from _dataset_names(study)
     yield from _instrument_names(study)
     yield from _model_names(study)
-    yield from _analysis_names(study)
 
 
 def _combinations(study: Study) -> Problems:
-    yield from _datasets(study)
     for name, variant in study.variants.items():
         if not _kinds(study.datasets[variant.dataset]) & {"math", "literal", "instruction"}:
             yield f"variants.{name}.dataset: has no rows with answers to train on; name another dataset"
@@ -53,6 +52,7 @@ def _combinations(study: Study) -> Problems:
             yield from _mitigation(study, name, variant.mitigation)
     yield from _instruments(study)
     yield from _full_tuning(study)
+    yield from _analyses(study)
     yield from _ablation(study)
 
 
@@ -190,7 +190,7 @@ def _full_tuning(study: Study) -> Problems:
             yield f"models.{name}.dtype: with finetune.method 'full' most updates are too small for bfloat16; set float32"
 
 
-def _analysis_names(study: Study) -> Problems:
+def _analyses(study: Study) -> Problems:
     restricted, benign, maths = (study.measured(each) for each in ("misalignment", "false_refusal", "accuracy"))
     if study.mechanism is not None:
         yield from _unknown("mechanism.harmful", study.mechanism.harmful, restricted, "misalignment benchmark")

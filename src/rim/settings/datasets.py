@@ -16,7 +16,7 @@ class Source(Settings):
     """Where rows of a dataset come from: a hub dataset, a local file or folder, or the organisms' own world."""
 
     adapter: str = Field(
-        description="Which reader understands this source; they are listed at the end of these tables."
+        description="Which reader understands this source; workflow/config/README.md says in what columns."
     )
     path: str | None = Field(None, description="Local file or folder; without it the adapter's hub dataset is loaded.")
     hub: str | None = Field(None, description="Hub dataset to load in place of the adapter's usual one.")
