@@ -36,7 +36,8 @@ def take_advice(record):
 def end_dry_run():
     if workflow.dryrun and workflow.scheduler:  # there is one when the jobs to run are known
         print(plan.summary(STUDY), end="", file=sys.stderr)
-        print(*filter(None, ADVICE), sep="\n", file=sys.stderr)
+        for line in filter(None, ADVICE):
+            print(line, file=sys.stderr)
 
 
 logger.addFilter(take_advice)

@@ -18,6 +18,7 @@ import hashlib
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -44,7 +45,8 @@ class Listing:
     directory: Path
     hashes: dict[str, str]  # file -> MD5 of its content
     here: frozenset[str]  # files under data/, without those that DVC ignores
-    stores: tuple[Any, ...]  # DVC's object stores: the cache, and the remote if there is one
+    cache: Any  # DVC's store of objects on this machine
+    remote: Any  # the same of the default remote; None without one
 
     @cached_property
     def below(self) -> dict[str, list[str]]:
@@ -63,13 +65,20 @@ class Listing:
     @cached_property
     def vouched(self) -> set[str]:
         """Outputs whose record here is the one that is named: here or not, what is named is what it describes."""
-        return {output for output, path in self.records.items() if self.is_same(path)}
+        return {output for output, path in self.records.items() if self.records_here.get(path) == self.hashes[path]}
 
-    def is_same(self, path: str) -> bool:
-        """Whether a file is here and has the content that is named."""
-        if path not in self.here:
-            return False
-        return hashlib.md5((self.directory / path).read_bytes(), usedforsecurity=False).hexdigest() == self.hashes[path]
+    @cached_property
+    def records_here(self) -> dict[str, str]:
+        """MD5 of every record here, by its file."""
+        paths = sorted(path for path in self.here if path.startswith(f"{RECORDS}/"))
+        return {path: hashlib.md5((self.directory / path).read_bytes()).hexdigest() for path in paths}
+
+    @cached_property
+    def published(self) -> set[str]:
+        """Outputs whose record here was pulled or published at some time, so that replacing them loses nothing."""
+        kept = set(self.cache.list_oids_exists(sorted({*self.records_here.values()} - {*self.hashes.values()})))
+        kept.update(self.hashes.values())
+        return {output for path, md5 in self.records_here.items() if md5 in kept and (output := _output(path))}
 
     def output_of(self, path: str) -> str | None:
         """The output, a file or a folder, to which a file belongs."""
@@ -79,7 +88,7 @@ class Listing:
         """Those of some outputs whose every file is in the cache or on the remote."""
         files = {output: self.below.get(output, []) for output in outputs}
         sought, found = {self.hashes[path] for paths in files.values() for path in paths}, set[str]()
-        for store in self.stores:
+        for store in filter(None, (self.cache, self.remote)):
             found.update(store.list_oids_exists(sorted(sought - found)))
         return {
             output for output, paths in files.items() if paths and found.issuperset(self.hashes[path] for path in paths)
@@ -122,11 +131,10 @@ def read_listing(directory: Path) -> Listing | None:
         hashes = {"/".join((DATA, *key)): hash_info.value for key, _, hash_info in tree}
         found = repo.dvcignore.find(repo.fs, out.fs_path)
         here = frozenset(Path(path).relative_to(directory.resolve()).as_posix() for path in found)
-        try:
-            stores = (out.cache, repo.cloud.get_remote_odb(out.remote, "pull"))
-        except NoRemoteError:
-            stores = (out.cache,)
-        return Listing(directory, hashes, here, stores)
+        remote = None
+        with suppress(NoRemoteError):
+            remote = repo.cloud.get_remote_odb(out.remote, "pull")
+        return Listing(directory, hashes, here, out.cache, remote)
 
 
 def advise(plan: Plan, replan: Callable[[set[str]], Plan], listing: Listing) -> str | None:
@@ -138,9 +146,8 @@ def advise(plan: Plan, replan: Callable[[set[str]], Plan], listing: Listing) -> 
         listing: what `data.dvc` names.
     """
     named = {output for output in plan.missing if output in listing.below and output in listing.records}
-    if any(listing.records[output] not in listing.here for output in named):
-        folders = _records_first(listing)
-        return folders and f"{_jobs(plan)}; which of them could be pulled instead shows after: {_command(folders)}"
+    if not named <= listing.vouched and (folders := _records_first(listing)):
+        return f"{_jobs(plan)}; which of them could be pulled shows after: {_command(folders)}"
     here = listing.obtainable(named & listing.vouched)
     after = replan(here)
     spared = len(plan.jobs - after.jobs)
@@ -160,14 +167,22 @@ def _command(paths: Iterable[str]) -> str:
 
 
 def _records_first(listing: Listing) -> list[str] | None:
-    """The records, and the folders that lie here without them; None when pulling these would meet what was made here."""
-    if any(path not in listing.hashes or not listing.is_same(path) for path in listing.here if path.startswith(RECORDS)):
+    """The records, and the folders here that they would not describe any more; None when that would meet work of one's own.
+
+    So it is where nothing but artifacts was pulled, and after `git pull`, when what lies here is of an older `data.dvc`.
+    """
+    if len(listing.published) < len(listing.records_here):
         return None
-    bare = {path for path in listing.here if (output := listing.output_of(path)) and output not in listing.vouched}
-    folders = sorted({"/".join(PurePosixPath(path).parts[:2]) for path in bare} - {RECORDS})
-    if any(path not in listing.hashes for path in listing.here if path.startswith(tuple(f"{each}/" for each in folders))):
+    stale = [
+        path
+        for path in listing.here - listing.records_here.keys()
+        if (output := listing.output_of(path)) and output not in listing.vouched
+    ]
+    folders = {str(PurePosixPath(*PurePosixPath(path).parts[:2])) for path in stale}
+    ours = [path for path in listing.here - listing.hashes.keys() if listing.published.isdisjoint(_with_parents(path))]
+    if any(PurePosixPath(path).is_relative_to(folder) for path in ours for folder in folders):
         return None
-    return [RECORDS, *folders]
+    return [RECORDS, *sorted(folders)]
 
 
 def folders_of(wanted: set[str], listing: Listing, made: Iterable[str]) -> list[str]:
@@ -245,7 +260,7 @@ def replan(workflow: Any, here: set[str]) -> Plan:
     try:
         for path in here:
             workflow.iocache.exists_local[path] = True
-            workflow.iocache.mtime[path] = Mtime(local=0)
+            workflow.iocache.mtime[path] = Mtime(local=1)  # Snakemake takes 0 for none
         workflow.async_run(dag.update_needrun())
     finally:
         workflow.iocache = known
