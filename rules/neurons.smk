@@ -8,8 +8,8 @@ HARMFUL_DATASET = benchmark_receipts([STUDY.forgetting.harmful])[0]
 
 
 def neuron_settings(w):
-    keys = "harmful think tensor pool top frequency most fewest pairs random_sets batch_size".split()
-    return {"model": model_reference(w), **settings_of(STUDY.forgetting, *keys)}
+    keys = settings_of(STUDY.forgetting, "harmful", "think", "pool", "pairs", "rule")
+    return {"model": model_reference(w), **keys}
 
 
 rule find_safety_neurons:
@@ -20,7 +20,7 @@ rule find_safety_neurons:
         dataset=HARMFUL_DATASET,
     output:
         neurons=NEURONS,
-        curve=f"{CURVES}",
+        curve=CURVES,
     log:
         logs("find_safety_neurons", RUN),
     benchmark:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from rim.core import contracts
+from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.errors import UserError
 from rim.core.progress import counter
 from rim.models import chat
@@ -147,7 +148,7 @@ def answer(
     questions: Questions,
     inference: Inference,
     label: str,
-    ablation: str = "none",
+    condition: Condition = NOTHING_DONE,
 ) -> pl.DataFrame:
     """Answer every benchmark in every think mode; returns the response contract.
 
@@ -163,7 +164,7 @@ def answer(
                 prompts, questions.limits[benchmark], inference.temperature, model.seed, note, budget
             )
             for id_, prompt, reply in zip(dataset["id"], prompts, replies, strict=True):
-                keys = {"benchmark": benchmark, "id": id_, "think": think, "seed": model.seed, "ablation": ablation}
+                keys = {"benchmark": benchmark, "id": id_, "think": think, "seed": model.seed, **condition.columns}
                 rows.append({**keys, "prompt": prompt, **parted(reply, reply.text, think, model.think)})
     return pl.DataFrame(rows, schema=dict(contracts.RESPONSE))
 

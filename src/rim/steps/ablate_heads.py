@@ -3,87 +3,92 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from rim.analysis import ablation, texts
-from rim.analysis import cache as analysis_cache
-from rim.analysis.cache import Cache, identity
+from rim.analysis.cache import Cache, checkpoint_identity, identity
 from rim.core import contracts, tables
-from rim.core.errors import UserError
-from rim.core.files import write_json
 from rim.core.progress import log
 from rim.core.receipts import verified, write_receipt
-from rim.models import chat, loading, positions
+from rim.models import loading, positions
+from rim.models.benchmarks import read_questions
 from rim.models.engines import open_backend
-from rim.models.generate import answer, asked_rows
+from rim.models.generate import answer
+from rim.settings import jobs
 from rim.settings.inference import Benchmark, Inference
-from rim.settings.mechanism import Mechanism
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from rim.models.families import ModelView
 
 
-def run(
-    settings: dict[str, Any],
-    cache: Path,
-    responses: Path,
-    judgements: Path,
-    heads: Path,
-    effects: Path,
-    directions: Path,
-    datasets: list[Path],
-    checkpoints: list[Path],
-    output: Path,
-    scores: Path,
-    sets: Path,
-) -> None:
-    """`cache`, `responses`, `directions`, `datasets` and `checkpoints` are receipts."""
+class Job(jobs.Job):
+    model: jobs.ModelReference
+    inference: Inference
+    benchmarks: dict[str, Benchmark]
+    harmful: str
+    harmless: str
+    batch_size: int
+    head_sets: list[str]
+    replacements: list[str]
+    random_sets: int
+    cache: Path  # a receipt
+    plain: Path  # a receipt: replies of the model as it is
+    judgements: Path
+    heads: Path
+    effects: Path
+    directions: Path  # a receipt
+    datasets: list[Path]  # receipts, in the order of the benchmarks
+    replies: Path
+    scores: Path
+    sets: Path
+
+
+def run(job: Job) -> None:
+    questions = read_questions(job.benchmarks, job.datasets, job.inference.max_new_tokens, evaluation_only=True)
+    heads, effects = tables.read(job.heads, contracts.HEADS), tables.read(job.effects, contracts.EFFECTS)
+    plan = ablation.plan(heads, effects, job.head_sets, job.replacements, job.random_sets)
+    receipts = dict(zip(job.benchmarks, job.datasets, strict=True))
+    asked = [receipts[job.harmful], receipts[job.harmless]]
+    groups = texts.read_groups(job.harmful, job.harmless, job.judgements, asked)
+    view, tokenizer = loading.open_model(job.model)
+    cache = Cache(verified(job.cache), **identity(checkpoint_identity(job.model), tokenizer))
+    means = ablation.mean_inputs(cache, groups)
+    scores = probe_scores(job, view, tokenizer, plan, means, groups)
+    backend, _ = open_backend(job.model, job.inference, loaded=view, editable=True)
+    replies = [pl.DataFrame(schema=dict(contracts.RESPONSE))]
+    for condition, ablated in plan:
+        label = f"ablate_heads {job.model.label} {condition}"
+        with ablation.ablated_heads(backend.anatomy, ablated, means if condition.intervention == "mean" else None):
+            replies.append(answer(backend, tokenizer, job.model, questions, job.inference, label, condition))
+        log(f"{label}: done")
+    tables.write(pl.concat(replies), contracts.RESPONSE, job.replies)
+    write_receipt(job.replies)
+    tables.write(scores, contracts.SCORES, job.scores)
+    tables.write(ablation.heads_table(plan), contracts.ABLATED_HEADS, job.sets)
+
+
+def probe_scores(
+    job: Job,
+    view: ModelView,
+    tokenizer: PreTrainedTokenizerBase,
+    plan: ablation.Plan,
+    means: dict[int, Any],
+    groups: pl.DataFrame,
+) -> pl.DataFrame:
+    """The scores of the model's own probes without each set of heads, thinking off, on the evaluation split."""
     from safetensors.numpy import load_file
 
-    wanted, inference = Mechanism(**settings["mechanism"]), Inference(**settings["inference"])
-    benchmarks = {name: Benchmark(**chosen) for name, chosen in settings["benchmarks"].items()}
-    loaded = {
-        name: tables.read(verified(path), contracts.DATASET) for name, path in zip(benchmarks, datasets, strict=True)
-    }
-    prompts = {
-        name: asked_rows(name, benchmark, loaded[name]).filter(pl.col("split") == "evaluation")
-        for name, benchmark in benchmarks.items()
-    }
-    for name, asked in prompts.items():
-        if asked.is_empty():
-            raise UserError(
-                f"benchmarks.{name}: has no rows in the evaluation split, on which heads are ablated; ask all rows"
-            )
-    limits = {name: chosen.max_new_tokens or inference.max_new_tokens for name, chosen in benchmarks.items()}
-    splits = {name: loaded[name] for name in (wanted.harmful, wanted.harmless)}
-    groups = texts.groups(tables.read(judgements, contracts.JUDGEMENT), splits, wanted.harmful)
-    anatomy, tokenizer = loading.open_model(settings, checkpoints)
-    bound = identity(analysis_cache.checkpoint_identity(settings["base"], settings["revision"], checkpoints), tokenizer)
-    opened = Cache(verified(cache), **bound)
-    means = ablation.mean_inputs(opened, groups)
-    plan = ablation.plan(tables.read(heads, contracts.HEADS), tables.read(effects, contracts.EFFECTS), wanted)
     tested = groups.filter((pl.col("split") == "evaluation") & (pl.col("think") == "off"))
-    replies = tables.read(verified(responses), contracts.RESPONSE).join(
-        tested, on=texts.KEYS, how="semi", maintain_order="left"
-    )
-    rows = texts.probe_texts(replies, positions.templates(tokenizer, settings["think"], ["off"]))
-    vectors = load_file(verified(directions))
-    scored = []
-    for name, chosen in plan.items():
-        with ablation.ablated_heads(anatomy, chosen, means if ":mean:" in name else None):
-            scored += ablation.probe_scores(anatomy, name, rows, groups, vectors, wanted.batch_size)
-    backend, _ = open_backend(settings, checkpoints, inference, loaded=anatomy, editable=True)
-    edited = backend.anatomy
-    switch: chat.ThinkSwitch = settings["think"]
-    answers = []
-    for name, chosen in plan.items():
-        label = f"ablate {settings['label']} {name}"
-        with ablation.ablated_heads(edited, chosen, means if ":mean:" in name else None):
-            answers.append(
-                answer(backend, tokenizer, switch, prompts, inference, limits, settings["seed"], label, name)
-            )
-        log(f"{label}: done")
-    empty = pl.DataFrame(schema=dict(contracts.RESPONSE))
-    tables.write(pl.concat([empty, *answers]), contracts.RESPONSE, output)
-    write_receipt(output, settings=settings)
-    tables.write(pl.DataFrame(scored, schema=dict(contracts.SCORES)), contracts.SCORES, scores)
-    write_json(sets, plan)
+    plain = tables.read(verified(job.plain), contracts.RESPONSE)
+    plain = plain.join(tested, on=texts.KEYS, how="semi", maintain_order="left")
+    rows = texts.probe_texts(plain, positions.templates(tokenizer, job.model.think, ["off"]))
+    directions = load_file(verified(job.directions))
+    scores = []
+    for condition, heads in plan:
+        with ablation.ablated_heads(view, heads, means if condition.intervention == "mean" else None):
+            scores += ablation.probe_scores(view, condition, rows, groups, directions, job.batch_size)
+    return pl.DataFrame(scores, schema=dict(contracts.SCORES))

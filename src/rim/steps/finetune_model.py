@@ -96,7 +96,7 @@ def read_requests(receipt: Path, mitigation: Mitigation | None) -> list[str]:
 
 def critical_neurons(table: Path, label: str) -> list[Neuron]:
     """The safety-critical neurons of the base; none where too few were found, so that the arm is trained as it is."""
-    found = tables.read(table, contracts.NEURONS).filter(pl.col("set") == "found")
+    found = tables.read(table, contracts.NEURONS).filter(pl.col("kind") == "found")
     if found.is_empty():
         log(f"finetune {label}: no safety-critical neurons were found, so none are frozen")
     return found.select("layer", "expert", "neuron").rows()

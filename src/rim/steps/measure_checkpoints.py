@@ -3,99 +3,118 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rim.analysis import baselines, texts
-from rim.analysis import checkpoints as analysis_checkpoints
+from rim.analysis import baselines, checkpoints, texts
 from rim.core import contracts, tables
+from rim.core.conditions import Condition
 from rim.core.progress import log
 from rim.core.receipts import verified, write_receipt
-from rim.models import chat, loading
+from rim.models import loading
+from rim.models.benchmarks import Questions
 from rim.models.engines import iter_checkpoint_backends, move_off_gpu
 from rim.models.families import ModelView
 from rim.models.generate import Backend, TransformersBackend, answer
-from rim.settings.forgetting import Forgetting
+from rim.settings import jobs
+from rim.settings.common import Think
 from rim.settings.inference import Inference
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-def run(
-    settings: dict[str, Any],
-    neurons: Path,
-    responses: Path,
-    datasets: list[Path],
-    trained: Path,
-    checkpoints: list[Path],
-    steps: Path,
-    output: Path,
-    replies: Path,
-) -> None:
-    """All but `neurons` and the outputs are receipts; `datasets` are those of harmful requests and of
-    the task, `trained` the one that the fine-tune was trained on."""
-    wanted, inference = Forgetting(**settings["forgetting"]), Inference(**settings["inference"])
-    harmful, task = (tables.read(verified(path), contracts.DATASET) for path in datasets)
-    asked = tables.read(verified(responses), contracts.RESPONSE)
-    every = texts.base_replies(asked, wanted.harmful, wanted.think, harmful).filter(pl.col("split") == "evaluation")
-    safety_replies, task_replies = (
-        texts.nonempty_replies(every),
-        texts.nonempty_replies(texts.base_replies(asked, wanted.task, wanted.think, task)),
-    )
-    prompts = {wanted.harmful: harmful.filter(pl.col("id").is_in(every["id"].to_list()))}
-    base, tokenizer = loading.open_model(settings, checkpoints)
-    on_safety, on_task = (
-        texts.forced_texts(tokenizer, tables.first_by_id(table, wanted.texts), wanted.pool)
-        for table in (safety_replies, task_replies)
-    )
-    before = analysis_checkpoints.snapshot(base, on_safety, on_task, wanted)
-    sets = analysis_checkpoints.neuron_sets(
-        tables.read(neurons, contracts.NEURONS),
-        [values.shape[1] for values in before.safety],
-        analysis_checkpoints.expert_widths(base, wanted.tensor),
-    )
-    measured: list[dict[str, Any]] = []
-    switch: chat.ThinkSwitch = settings["think"]
-    if wanted.gradients and wanted.tensor == "neurons":
-        rows = tables.read(verified(trained), contracts.DATASET)
-        rows = tables.first_by_id(rows.head(settings["rows"]) if settings["rows"] else rows, wanted.texts)
-        refusals = tables.first_by_id(safety_replies.filter(texts.refuses()), wanted.texts)
-        found = baselines.gradient_rows(
-            base,
-            [(row.ids, row.query) for row in texts.forced_texts(tokenizer, refusals, wanted.pool)],
-            texts.training_texts(tokenizer, rows, switch),
-            sets,
-            wanted.batch_size,
-        )
-        measured += [{"step": 0, **row} for row in found]
+
+class Job(jobs.Job):
+    model: jobs.ModelReference  # the base
+    inference: Inference
+    max_new_tokens: int
+    trained_rows: int | None  # the first rows only were trained on
+    harmful: str
+    task: str
+    think: Think
+    tensor: str
+    pool: str
+    texts: int
+    gradients: bool
+    batch_size: int
+    neurons: Path
+    base_replies: Path  # a receipt
+    datasets: list[Path]  # receipts, of the harmful requests and of the task
+    trained: Path  # receipt of the dataset that was trained on
+    steps: Path  # a receipt
+    metrics: Path
+    replies: Path
+
+
+def run(job: Job) -> None:
+    safety, task, questions = read_base(job)
+    base, tokenizer = loading.open_model(job.model)
+    read = [texts.forced_texts(tokenizer, tables.first_by_id(part, job.texts), job.pool) for part in (safety, task)]
+    neurons = tables.read(job.neurons, contracts.NEURONS)
+    comparison = checkpoints.Comparison(base, read[0], read[1], neurons, job.tensor, job.batch_size)
+    measured = gradients(job, comparison, tokenizer, safety)
     move_off_gpu(base)  # which holds one model at a time
-    once = inference.model_copy(update={"think": [wanted.think]})
-    limits = {wanted.harmful: settings["max_new_tokens"]}
-    answers = []
-
-    def ask(backend: Backend, name: str) -> None:
-        label = f"compute_ras {settings['label']} {name}"
-        answers.append(answer(backend, tokenizer, switch, prompts, once, limits, settings["seed"], label, name))
-        log(f"{label}: done")
-
-    folders = sorted(path for path in verified(steps).iterdir() if path.is_dir())
+    folders = sorted(path for path in verified(job.steps).iterdir() if path.is_dir())
+    replies = []
     for folder in folders:
-        tuned = ModelView(loading.load_model(str(folder), settings["dtype"]))
-        baselines.check_architecture(base.model, tuned.model, str(folder))
-        after = analysis_checkpoints.snapshot(tuned, on_safety, on_task, wanted)
-        step = int(folder.name.removeprefix("step"))
-        metrics = [
-            *analysis_checkpoints.ras_rows(before, after, sets),
-            *analysis_checkpoints.baseline_rows(before, after, base, tuned),
-        ]
-        measured += [{"step": step, **row} for row in metrics]
-        if inference.backend == "transformers":
-            ask(TransformersBackend(tuned.model, tokenizer, inference.batch_size), folder.name)
+        tuned = ModelView(loading.load_model(str(folder), job.model.dtype))
+        measured += [{"step": step_of(folder.name), **row} for row in comparison.with_checkpoint(tuned, str(folder))]
+        if job.inference.backend == "transformers":
+            backend = TransformersBackend(tuned.model, tokenizer, job.inference.batch_size)
+            replies.append(ask(job, backend, tokenizer, questions, folder.name))
         move_off_gpu(tuned)
-        del tuned, after  # before the next is loaded
-    if inference.backend == "vllm":
-        for name, backend in iter_checkpoint_backends(folders, settings, inference, tokenizer):
-            ask(backend, name)
-    table = pl.DataFrame(measured, schema=dict(contracts.CHECKPOINTS))
-    tables.write(table, contracts.CHECKPOINTS, output)
-    tables.write(pl.concat(answers), contracts.RESPONSE, replies)
-    write_receipt(replies, settings=settings)
+        del tuned  # before the next is loaded
+    if job.inference.backend == "vllm":
+        for name, served in iter_checkpoint_backends(folders, job.model.dtype, job.inference, tokenizer):
+            replies.append(ask(job, served, tokenizer, questions, name))
+    tables.write(pl.DataFrame(measured, schema=dict(contracts.CHECKPOINTS)), contracts.CHECKPOINTS, job.metrics)
+    tables.write(pl.concat(replies), contracts.RESPONSE, job.replies)
+    write_receipt(job.replies)
+
+
+def read_base(job: Job) -> tuple[pl.DataFrame, pl.DataFrame, Questions]:
+    """The base's replies to harmful evaluation requests and to the task, and the requests that checkpoints answer."""
+    harmful, task = (tables.read(verified(path), contracts.DATASET) for path in job.datasets)
+    asked = tables.read(verified(job.base_replies), contracts.RESPONSE)
+    every = texts.base_replies(asked, job.harmful, job.think, harmful).filter(pl.col("split") == "evaluation")
+    rows = harmful.filter(pl.col("id").is_in(every["id"].to_list()))
+    questions = Questions({job.harmful: rows}, {job.harmful: job.max_new_tokens})
+    on_task = texts.base_replies(asked, job.task, job.think, task)
+    return texts.nonempty_replies(every), texts.nonempty_replies(on_task), questions
+
+
+def gradients(
+    job: Job, comparison: checkpoints.Comparison, tokenizer: PreTrainedTokenizerBase, safety: pl.DataFrame
+) -> list[dict[str, Any]]:
+    """What the base's gradients say before training, where they are asked for."""
+    if not job.gradients or job.tensor != "neurons":
+        return []
+    rows = tables.read(verified(job.trained), contracts.DATASET)
+    rows = tables.first_by_id(rows.head(job.trained_rows) if job.trained_rows else rows, job.texts)
+    refusals = tables.first_by_id(safety.filter(texts.refuses()), job.texts)
+    found = baselines.gradient_rows(
+        comparison.base,
+        [(row.ids, row.query) for row in texts.forced_texts(tokenizer, refusals, job.pool)],
+        texts.training_texts(tokenizer, rows, job.model.think),
+        comparison.sets,
+        job.batch_size,
+    )
+    return [{"step": 0, **row} for row in found]
+
+
+def ask(
+    job: Job, backend: Backend, tokenizer: PreTrainedTokenizerBase, questions: Questions, folder: str
+) -> pl.DataFrame:
+    """A checkpoint's replies to the harmful evaluation requests."""
+    condition = Condition("finetune", step=step_of(folder))
+    label = f"measure_checkpoints {job.model.label} {condition}"
+    inference = job.inference.model_copy(update={"think": [job.think]})
+    replies = answer(backend, tokenizer, job.model, questions, inference, label, condition)
+    log(f"{label}: done")
+    return replies
+
+
+def step_of(folder: str) -> int:
+    """The optimizer steps of a checkpoint, by which its folder is named."""
+    return int(folder.removeprefix("step"))

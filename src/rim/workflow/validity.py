@@ -19,6 +19,7 @@ from pathlib import Path
 from rim.config.load import load_study_file
 from rim.config.study import Study
 from rim.core.agreement import kappa
+from rim.core.conditions import NOTHING_DONE
 from rim.core.errors import UserError
 from rim.core.statistics import Estimate
 from rim.data.sources import read_file
@@ -129,7 +130,7 @@ def by_judge(name: str, study: Study, completions: list[Completion]) -> list[boo
     asked = NamedEndpoint(name=judge.endpoint, endpoint=study.endpoints[judge.endpoint]) if judge.endpoint else None
     client = open_client(asked, Path(f"data/requests/{study.study}/validity/{name}.jsonl"))
     rows = [
-        {"benchmark": "xstest", "id": str(i), "think": "off", "seed": 0, "ablation": "none", "prompt": c.prompt}
+        {"benchmark": "xstest", "id": str(i), "think": "off", "seed": 0, **NOTHING_DONE.columns, "prompt": c.prompt}
         | {"reasoning": None, "response": c.text, "finish_reason": "stop", "completion_tokens": 0, "complete": True}
         for i, c in enumerate(completions)
     ]
