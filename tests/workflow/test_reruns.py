@@ -126,7 +126,7 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
         edit("envs/train.yaml", "python=3.11", "python=3.12"),
         ("train_organism *", "finetune *", *REPLIES),
     ),
-    "the report's template": (edit("src/rim/templates/report.html.j2", "<main>", "<main >"), ("report",)),
+    "the report's template": (edit("src/rim/report/templates/report.html.j2", "<main>", "<main >"), ("report",)),
     "every file touched, code and data": (touch, ()),
     "a comment, a docstring and the layout": (
         both(

@@ -21,5 +21,5 @@ def run(settings: dict[str, Any], tables: Path, output: Path) -> None:
         found |= read_results(tables, contracts.MECHANISM_TABLES)
     if settings["forgetting"]:
         found |= read_results(tables, contracts.FORGETTING_TABLES)
-    for name, chart in catalogue.charts(found, settings["labels"]).items():
+    for name, chart in catalogue.charts(catalogue.FIGURES, found, settings["labels"]).items():
         write_text(output / f"{name}.svg", vl_convert.vegalite_to_svg(chart.to_json()))

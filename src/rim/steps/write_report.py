@@ -38,7 +38,7 @@ def run(
         found |= read_results(tables, contracts.MECHANISM_TABLES)
     if study.forgetting:
         found |= read_results(tables, contracts.FORGETTING_TABLES)
-    charts = catalogue.charts(found, arm_labels(study))
+    charts = catalogue.charts(catalogue.figures_of_study(study), found, arm_labels(study))
     drawn = {path.stem: path.read_text() for path in figures.glob("*.svg") if path.stem in charts}
     files = [tables / f"{name}.csv" for name in sorted(found)]
     behind = lineage.trace(records, map(str, [*files, *figures.glob("*.svg")]))
