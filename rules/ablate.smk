@@ -35,10 +35,15 @@ def ablation_settings(w):
     return {**analysis(w), "inference": STUDY.inference_of(w.model), "benchmarks": STUDY.benchmarks}
 
 
+def ablation_artifacts(w):
+    """What is loaded to ablate heads."""
+    read = [receipt(ACTIVATIONS), receipt(responses("plain")), receipt(f"{PROBES}.directions.safetensors")]
+    return artifacts_of(*(path.format(**w) for path in read), *benchmark_datasets(), *checkpoints(w))
+
+
 rule ablate_heads:
     input:
-        lambda w: artifacts_of(receipt(ACTIVATIONS), receipt(responses("plain")), *benchmark_datasets()),
-        lambda w: artifacts_of(*checkpoints(w), receipt(f"{PROBES}.directions.safetensors")),
+        ablation_artifacts,
         checkpoints,
         cache=receipt(ACTIVATIONS),
         plain=receipt(responses("plain")),
@@ -84,7 +89,7 @@ rule summarize_mechanism:
         grades=per_run(grades("plain"), ABLATED) if STUDY.measured("accuracy") else [],
         ablated_grades=per_run(grades("without_heads"), ABLATED) if STUDY.measured("accuracy") else [],
     output:
-        derived_outputs("summarize_mechanism"),
+        tables_by("summarize_mechanism"),
     log:
         logs("summarize_mechanism"),
     benchmark:

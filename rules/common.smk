@@ -69,7 +69,7 @@ def job(step, settings):
 
     def path(wildcards, input, output):
         told = settings(wildcards) if callable(settings) else settings
-        return job_file(step, {**told, **named(input), **named(output)}, write=not workflow.dryrun)
+        return job_file(step, {**told, **named(input), **named(output)})
 
     return path
 

@@ -40,8 +40,15 @@ rule judge_responses:
     params:
         code=code("judge_responses", ASK_ENV),
         job=job("judge_responses", judge_settings),
+    wildcard_constraints:
+        replies=any_of(each for each in REPLIES if each != "without_heads"),
     shell:
-        MODEL_STEP
+        MODEL_STEP.replace("{rule}", "judge_responses")
+
+
+use rule judge_responses as judge_ablated with:  # a rule of its own, so that a cluster can end here, see README
+    wildcard_constraints:
+        replies="without_heads",
 
 
 rule grade_answers:
@@ -74,7 +81,7 @@ rule compare_judges:
             for judge, (model, variant, seed) in COMPARED
         ],
     output:
-        derived_outputs("compare_judges"),
+        tables_by("compare_judges"),
     log:
         logs("compare_judges"),
     benchmark:

@@ -54,3 +54,37 @@ def logs(rule, job="all"):
 def timings(rule, job="all"):
     """Snakemake's benchmark file of a job."""
     return f"{TIMING}/{rule}/{job}.tsv"
+
+
+def table_path(name):
+    return f"{TABLE_FOLDER}/{name}.csv"
+
+
+def figure_path(name):
+    return f"{FIGURE_FOLDER}/{name}.svg"
+
+
+def for_snakemake_report(path, declared):
+    """An output marked for Snakemake's own report (`snakemake --report`); `declared` is its table or figure."""
+    return report(
+        path,
+        category=declared.subject,
+        subcategory=Path(path).parent.name,
+        labels={"name": declared.name},
+        caption=f"../workflow/report/{declared.subject}.rst",
+    )
+
+
+def tables_by(step):
+    """The tables that a summary step writes."""
+    return [for_snakemake_report(table_path(each.name), each) for each in table_catalogue.TABLES[step]]
+
+
+def figures():
+    """The figures of the study."""
+    drawn = figure_catalogue.figures_of_study(STUDY)
+    return [for_snakemake_report(figure_path(each.name), each) for each in drawn]
+
+
+ALL_TABLES = [table_path(each.name) for tables in table_catalogue.tables_of(STUDY).values() for each in tables]
+FIGURES = [figure_path(each.name) for each in figure_catalogue.figures_of_study(STUDY)]

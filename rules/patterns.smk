@@ -141,6 +141,14 @@ ARM_RECEIPTS = dataset_receipts(ARMS)
 ANNOTATION_RECEIPTS = [receipt(path) for path in expand(ANNOTATIONS, annotator=STUDY.annotators)]
 REWRITE_RECEIPTS = [receipt(path) for path in expand(REWRITES, rewrite=STUDY.rewrites)]
 INJECTED = runs.base_runs(STUDY) if STUDY.injection else []
+PATTERN_SUMMARY = {
+    "annotators": list(STUDY.annotators),
+    "arm_names": ARMS,
+    "pairs": compared_arms(),
+    "rewrite_names": list(STUDY.rewrites),
+    "runs": INJECTED,
+    "folder": TABLE_FOLDER,
+}
 
 
 rule summarize_patterns:
@@ -152,7 +160,7 @@ rule summarize_patterns:
         injected=per_run(judgements("injected"), INJECTED),
         plain=per_run(judgements("plain"), INJECTED),
     output:
-        derived_outputs("summarize_patterns"),
+        tables_by("summarize_patterns"),
     log:
         logs("summarize_patterns"),
     benchmark:
@@ -161,16 +169,6 @@ rule summarize_patterns:
         CORE_ENV
     params:
         code=code("summarize_patterns", CORE_ENV),
-        job=job(
-            "summarize_patterns",
-            {
-                "annotators": list(STUDY.annotators),
-                "arm_names": ARMS,
-                "pairs": compared_arms(),
-                "rewrite_names": list(STUDY.rewrites),
-                "runs": INJECTED,
-                "folder": TABLE_FOLDER,
-            },
-        ),
+        job=job("summarize_patterns", PATTERN_SUMMARY),
     shell:
         STEP

@@ -71,7 +71,7 @@ rule summarize_forgetting:
         grades=per_run(grades("plain"), BASES),
         ablated_grades=per_run(grades("without_neurons"), BASES),
     output:
-        derived_outputs("summarize_forgetting"),
+        tables_by("summarize_forgetting"),
     log:
         logs("summarize_forgetting"),
     benchmark:

@@ -12,7 +12,7 @@ rule summarize_replies:
         judgements=per_run(judgements("plain"), ALL_RUNS),
         grades=per_run(grades("plain"), ALL_RUNS) if STUDY.measured("accuracy") else [],
     output:
-        derived_outputs("summarize_replies"),
+        tables_by("summarize_replies"),
         outcomes=OUTCOMES,
         metrics=f"{RESULTS}/metrics.json",
     log:
@@ -28,11 +28,22 @@ rule summarize_replies:
         STEP
 
 
+DRAWN = {name for each in figure_catalogue.figures_of_study(STUDY) for name in each.tables}
+
+
+DRAWING = {
+    "names": [each.name for each in figure_catalogue.figures_of_study(STUDY)],
+    "labels": {name: variant.label or name for name, variant in STUDY.variants.items()},
+    "tables": TABLE_FOLDER,
+    "figures": FIGURE_FOLDER,
+}
+
+
 rule draw_figures:
     input:
-        DRAWN_TABLES,
+        [table_path(name) for name in sorted(DRAWN)],
     output:
-        derived_outputs("draw_figures"),
+        figures(),
     log:
         logs("draw_figures"),
     benchmark:
@@ -41,7 +52,7 @@ rule draw_figures:
         CORE_ENV
     params:
         code=code("draw_figures", CORE_ENV),
-        job=job("draw_figures", {"study": STUDY, "tables": TABLE_FOLDER, "figures": FIGURE_FOLDER}),
+        job=job("draw_figures", DRAWING),
     shell:
         STEP
 

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from rim.config import load
+from rim.config.study import Study
 from rim.core import contracts, tables
 from rim.core.files import write_json
 from rim.results import replies
-from rim.results import tables as results_tables
+from rim.results.tables import write_results
+from rim.settings import jobs
 
 
-def run(
-    settings: dict[str, Any], judgements: list[Path], grades: list[Path], output: Path, outcomes: Path, metrics: Path
-) -> None:
-    study = load.load_study(settings["study"])
-    keys = [tuple(key) for key in settings["runs"]]
-    judged = {key: tables.read(path, contracts.JUDGEMENT) for key, path in zip(keys, judgements, strict=True)}
-    graded = {key: tables.read(path, contracts.GRADE) for key, path in zip(keys, grades, strict=True)} if grades else {}
-    found = replies.outcomes(study, judged, graded)
-    tables.write(replies.outcome_table(found), contracts.OUTCOME, outcomes)
-    results = replies.results(study, found, replies.refusals(study, judged))
-    for name, table in results.items():
-        results_tables.write_results(table, output, name)
-    write_json(metrics, replies.metrics(results["rates"]))
+class Job(jobs.Job):
+    study: Study
+    runs: list[jobs.Run]
+    judgements: list[Path]  # of every run
+    grades: list[Path]  # of every run; none where no benchmark is of maths
+    folder: Path
+    outcomes: Path
+    metrics: Path
+
+
+def run(job: Job) -> None:
+    judged = tables.read_each(job.runs, job.judgements, contracts.JUDGEMENT)
+    graded = tables.read_each(job.runs, job.grades, contracts.GRADE) if job.grades else {}
+    inputs = replies.Inputs(
+        job.study, replies.outcomes(job.study, judged, graded), replies.refusals(job.study, judged)
+    )
+    tables.write(replies.outcome_table(inputs.outcomes), contracts.OUTCOME, job.outcomes)
+    written = write_results(replies.TABLES, inputs, job.folder)
+    write_json(job.metrics, replies.metrics(written["rates"]))

@@ -18,16 +18,15 @@ from rim.core.files import write_text
 FOLDER = Path(".snakemake/jobs")
 
 
-def job_file(step: str, fields: dict[str, Any], write: bool) -> str:
-    """The name of a job's file; with `write` the file is there.
+def job_file(step: str, fields: dict[str, Any]) -> str:
+    """Write a job's file, unless it is there; return its name.
 
     Args:
         fields: the settings, inputs and outputs of the job, as its step's `Job` names them.
-        write: False where nothing will run.
     """
     text = json.dumps(fields, default=_plain, ensure_ascii=False, indent=1)
     path = FOLDER / f"{step}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    if write and not path.exists():
+    if not path.exists():
         write_text(path, text)
     return str(path)
 
