@@ -100,7 +100,13 @@ rule summarize_mechanism:
         code=code("summarize_mechanism", CORE_ENV),
         job=job(
             "summarize_mechanism",
-            {"study": STUDY, "runs": ANALYSED, "head_runs": COMPARABLE, "ablated_runs": ABLATED, "folder": TABLE_FOLDER},
+            {
+                "study": STUDY,
+                "runs": ANALYSED,
+                "head_runs": COMPARABLE,
+                "ablated_runs": ABLATED,
+                "folder": TABLE_FOLDER,
+            },
         ),
     shell:
         STEP

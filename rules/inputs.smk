@@ -13,9 +13,7 @@ def artifacts_of(*receipts):
 
 def per_run(pattern, among):
     """The file of every run."""
-    return [
-        pattern.format(model=model, variant=variant, seed=seed, judge=MAIN_JUDGE) for model, variant, seed in among
-    ]
+    return [pattern.format(model=model, variant=variant, seed=seed, judge=MAIN_JUDGE) for model, variant, seed in among]
 
 
 def per_base_run(pattern):

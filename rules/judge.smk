@@ -33,6 +33,8 @@ rule judge_responses:
         logs("judge_responses", f"{{judge}}/{RUN}/{{replies}}"),
     benchmark:
         timings("judge_responses", f"{{judge}}/{RUN}/{{replies}}")
+    wildcard_constraints:
+        replies=any_of(each for each in REPLIES if each != "without_heads"),
     conda:
         ASK_ENV
     resources:
@@ -40,8 +42,6 @@ rule judge_responses:
     params:
         code=code("judge_responses", ASK_ENV),
         job=job("judge_responses", judge_settings),
-    wildcard_constraints:
-        replies=any_of(each for each in REPLIES if each != "without_heads"),
     shell:
         MODEL_STEP.replace("{rule}", "judge_responses")
 

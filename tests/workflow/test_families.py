@@ -108,10 +108,16 @@ def test_a_family_goes_through_every_step(planned: Planned, family: str, monkeyp
     effects = planned.table("effects", f"{family}/base/seed0.parquet")
     assert effects.select("layer", "head").n_unique() == LAYERS * HEADS
     ablated = planned.table("responses", f"{family}/base/seed0/without_heads.parquet")
-    assert {"refusal_heads:zero:found", "effect_heads:zero:found"} <= set(ablated["ablation"])
+    found = ablated.filter(pl.col("kind") == "found")
+    assert set(found.select("intervention", "target").iter_rows()) == {
+        ("zero", "refusal_heads"),
+        ("zero", "effect_heads"),
+    }
     neurons = planned.table("neurons", f"{family}/base/seed0.parquet")
-    assert {"found", "random0", "matched0"} <= set(neurons["set"])
-    assert set(planned.table("responses", f"{family}/base/seed0/without_neurons.parquet")["ablation"]) == set(neurons["set"])
+    sets = set(neurons.select("kind", "draw").iter_rows())
+    assert {("found", 0), ("random", 0), ("matched", 0)} <= sets
+    without = planned.table("responses", f"{family}/base/seed0/without_neurons.parquet")
+    assert set(without.select("kind", "draw").iter_rows()) == sets
     metrics = planned.table("metrics", f"{family}/gsm8k_target/seed0.parquet")
     assert metrics.filter(pl.col("step") > 0)["step"].n_unique() == 8
     ras = metrics.filter((pl.col("metric") == "ras") & (pl.col("neurons") == "all"))

@@ -41,7 +41,13 @@ ASKED = (
     *JUDGED,
 )
 REPLIES = ("inject_patterns *", "judge_responses *", *ASKED)
-OF_AN_ARM = ("generate_replies", "judge_responses", "grade_answers", "cache_activations", "fit_probes", "find_refusal_heads")
+OF_AN_ARM = (
+    "generate_replies", "judge_responses", "grade_answers", "cache_activations", "fit_probes", "find_refusal_heads",
+)  # fmt: skip
+BASE_JOBS = (
+    "generate_replies", "inject_patterns", "cache_activations", "fit_probes", "find_refusal_heads", "measure_head_effects",
+    "ablate_heads", "find_safety_neurons", "ablate_neurons",
+)  # fmt: skip
 Change = Callable[[Path], object]
 
 
@@ -285,7 +291,12 @@ def test_a_clone_without_its_data_says_what_to_do(published: Path, tmp_path: Pat
     assert "Traceback" not in done.stderr
     (tmp_path / "clone/data/provenance").mkdir(parents=True)  # the other way out: make everything anew
     started = to_run(tmp_path / "clone", "summarize_replies")
-    assert {job.split()[0] for job in started} >= {"train_organism", "finetune_model", "generate_replies", "summarize_replies"}
+    assert {job.split()[0] for job in started} >= {
+        "train_organism",
+        "finetune_model",
+        "generate_replies",
+        "summarize_replies",
+    }
 
 
 def test_a_lost_file_is_made_again_when_something_needs_it(pulled: Path, tmp_path: Path) -> None:
@@ -347,5 +358,8 @@ def test_a_checkpoint_that_does_not_match_its_receipt_is_not_used(smoke: Path, t
     weights.write_bytes(content)
     done = study(copy, "data/responses/smoke/null/base/seed0/plain.parquet", "--forcerun", "generate_replies")
     assert done.returncode != 0
-    assert "generate_replies: error: data/checkpoints/smoke/null/base/seed0: is not what its receipt describes" in done.stderr
+    assert (
+        "generate_replies: error: data/checkpoints/smoke/null/base/seed0: is not what its receipt describes"
+        in done.stderr
+    )
     assert "dvc checkout --force data/checkpoints/smoke/null/base/seed0" in done.stderr

@@ -50,7 +50,16 @@ from tests.workflow.conftest import command, configured, counted, environment, s
                 "write_report": 1,
             },
         ),
-        ("replication", {"train_organism": 10, "finetune_model": 20, "generate_replies": 30, "cache_activations": None, "write_report": 1}),
+        (
+            "replication",
+            {
+                "train_organism": 10,
+                "finetune_model": 20,
+                "generate_replies": 30,
+                "cache_activations": None,
+                "write_report": 1,
+            },
+        ),
     ],
 )
 def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, jobs: dict[str, int | None]) -> None:
@@ -63,7 +72,10 @@ def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, jobs: d
 @pytest.mark.parametrize(
     ("options", "jobs"),
     [
-        ("--omit-from finetune_model generate_replies inject_patterns", {"fetch_model": 10, "prepare_dataset": 12, "rewrite_cot": 1}),
+        (
+            "--omit-from finetune_model generate_replies inject_patterns",
+            {"fetch_model": 10, "prepare_dataset": 12, "rewrite_cot": 1},
+        ),
         ("--until judge_responses annotate_patterns", None),
         ("--until judge_ablated", None),
     ],
@@ -186,7 +198,12 @@ def test_nothing_is_done_twice_and_one_model_made_anew_gives_the_same_tables(smo
     anew = snakemake(copy, "--configfile", str(copy / "study.yaml"), repository=copy)
     assert anew.returncode == 0, anew.stdout + anew.stderr
     made = counted(anew.stdout + anew.stderr)
-    assert (made["train_organism"], made["finetune_model"], made["generate_replies"], made["measure_checkpoints"]) == (1, 2, 3, 1)
+    assert (made["train_organism"], made["finetune_model"], made["generate_replies"], made["measure_checkpoints"]) == (
+        1,
+        2,
+        3,
+        1,
+    )
     assert all(path.read_bytes() == content for path, content in kept.items())
     assert tables_of(copy) == before
 

@@ -87,7 +87,7 @@ def _ours(row: Row) -> str:
 
 def _what(row: Row) -> str:
     values = dict(part.split("=") for part in row["where"].split(" "))
-    hidden = {"against", "draw"}
+    hidden = {"against", "kind"}
     words = [f"think {value}" if key == "think" else f"checkpoint {value}" if key == "checkpoint" else value
              for key, value in values.items() if value and key not in hidden]  # fmt: skip
     return ", ".join(words)

@@ -25,9 +25,7 @@ class Job(jobs.Job):
 def run(job: Job) -> None:
     judged = tables.read_each(job.runs, job.judgements, contracts.JUDGEMENT)
     graded = tables.read_each(job.runs, job.grades, contracts.GRADE) if job.grades else {}
-    inputs = replies.Inputs(
-        job.study, replies.outcomes(job.study, judged, graded), replies.refusals(job.study, judged)
-    )
+    inputs = replies.Inputs(job.study, replies.outcomes(job.study, judged, graded), replies.refusals(job.study, judged))
     tables.write(replies.outcome_table(inputs.outcomes), contracts.OUTCOME, job.outcomes)
     written = write_results(replies.TABLES, inputs, job.folder)
     write_json(job.metrics, replies.metrics(written["rates"]))
