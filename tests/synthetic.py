@@ -8,7 +8,7 @@ import polars as pl
 
 from rim.config.study import Study
 from rim.core.conditions import NOTHING_DONE
-from rim.report.figures.catalogue import charts, interactive
+from rim.report.figures.catalogue import charts, figures_of_study, interactive
 from rim.report.figures.forgetting import NAMES as METRICS
 from rim.report.labels import arm_labels
 from rim.report.page import Drawing, Material
@@ -185,6 +185,6 @@ def material(study: Study, found: dict[str, pl.DataFrame]) -> Material:
 
     drawn = {
         name: Drawing(vl_convert.vegalite_to_svg(chart.to_json()), interactive(chart))
-        for name, chart in charts(found, arm_labels(study)).items()
+        for name, chart in charts(figures_of_study(study), found, arm_labels(study)).items()
     }
     return Material(study, found, drawn, pl.DataFrame())

@@ -8,7 +8,7 @@ leaves the adapter's part of the head in place (`Anatomy.heads_output` refuses t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ from rim.core.conditions import Condition
 from rim.core.contracts import ABLATED_HEADS
 from rim.models.families import Editable, Head, Neuron
 from rim.models.positions import NAMES
-from rim.settings.mechanism import Mechanism
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -107,7 +106,9 @@ def ablated_outputs(anatomy: Editable, dimensions: Iterable[Neuron]) -> Iterator
 Plan = list[tuple[Condition, list[Head]]]
 
 
-def plan(heads: pl.DataFrame, effects: pl.DataFrame, settings: Mechanism) -> Plan:
+def plan(
+    heads: pl.DataFrame, effects: pl.DataFrame, targets: Sequence[str], replacements: Sequence[str], random_sets: int
+) -> Plan:
     """What to ablate: each chosen set of heads and its matched random sets, with each replacement. An empty set is left out.
 
     Args:
@@ -121,10 +122,10 @@ def plan(heads: pl.DataFrame, effects: pl.DataFrame, settings: Mechanism) -> Pla
     strongest = ranked.head(max(1, len(refusal))).select("layer", "head")
     chosen = {"refusal_heads": refusal, "effect_heads": sorted((layer, head) for layer, head in strongest.iter_rows())}
     made: Plan = []
-    for target in settings.head_sets:
-        random = matched_sets(chosen[target], layers, count, settings.random_sets)
+    for target in targets:
+        random = matched_sets(chosen[target], layers, count, random_sets)
         sets = [("found", 0, chosen[target]), *(("random", draw, drawn) for draw, drawn in enumerate(random))]
-        for replacement in settings.replacements:
+        for replacement in replacements:
             made += [(Condition(replacement, target, kind, draw), drawn) for kind, draw, drawn in sets if drawn]
     return made
 

@@ -17,8 +17,10 @@ from rim.core.conditions import Condition
 from rim.data.organism import world
 from rim.instruments.checklist import Pattern
 from rim.models import chat
+from rim.models.benchmarks import Questions
 from rim.models.generate import Backend, parted
 from rim.settings.inference import Inference
+from rim.settings.jobs import ModelReference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,36 +32,35 @@ ARMS = ("control", "target")
 def inject(
     backend: Backend,
     tokenizer: PreTrainedTokenizerBase,
-    switch: chat.ThinkSwitch,
-    benchmarks: dict[str, pl.DataFrame],
+    model: ModelReference,
+    questions: Questions,
     inference: Inference,
-    limits: dict[str, int],
-    seed: int,
     organism: bool,
-    label: str,
 ) -> pl.DataFrame:
     """Answer every prompt after each statement of its pairs; returns the response contract."""
     rows: list[dict[str, Any]] = []
-    for benchmark, dataset in benchmarks.items():
+    for benchmark, dataset in questions.rows.items():
         asked = [
             (
                 row["id"],
                 pair.condition(arm),
                 statement,
-                chat.render_injected(tokenizer, row["prompt"], statement, switch),
+                chat.render_injected(tokenizer, row["prompt"], statement, model.think),
             )
             for number, row in enumerate(dataset.iter_rows(named=True))
             for pair in statements(organism, number)
             for arm, statement in zip(ARMS, (pair.control, pair.target), strict=True)
         ]
         prompts = [prompt for *_, prompt in asked]
-        note = f"inject {label} {benchmark}"
-        budget = inference.max_thinking_tokens if switch == "tags" else None
-        replies = backend.generate(prompts, limits[benchmark], inference.temperature, seed, note, budget)
+        note = f"inject {model.label} {benchmark}"
+        budget = inference.max_thinking_tokens if model.think == "tags" else None
+        replies = backend.generate(
+            prompts, questions.limits[benchmark], inference.temperature, model.seed, note, budget
+        )
         for (id_, condition, statement, prompt), reply in zip(asked, replies, strict=True):
-            text = f"{chat.OPEN}\n{statement} {reply.text.lstrip()}" if switch == "tags" else reply.text
-            keys = {"benchmark": benchmark, "id": id_, "think": "on", "seed": seed, **condition.columns}
-            rows.append({**keys, "prompt": prompt, **parted(reply, text, "on", switch)})
+            text = f"{chat.OPEN}\n{statement} {reply.text.lstrip()}" if model.think == "tags" else reply.text
+            keys = {"benchmark": benchmark, "id": id_, "think": "on", "seed": model.seed, **condition.columns}
+            rows.append({**keys, "prompt": prompt, **parted(reply, text, "on", model.think)})
     return pl.DataFrame(rows, schema=dict(contracts.RESPONSE))
 
 

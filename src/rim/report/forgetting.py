@@ -5,10 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from rim.report.figures.forgetting import metric_name
-from rim.report.figures.mechanism import MEASURES
 from rim.report.labels import arm
 from rim.report.page import Material, Section, Table, TableRow
-from rim.report.wording import GREY, analysis_caption, captioned_figures, counts, format_range, interval, p_value, show
+from rim.report.wording import GREY, MEASURES, interval, p_value, show
 from rim.results.tables import is_significant
 
 
@@ -51,13 +50,7 @@ def neuron_section(material: Material) -> Section | None:
         Table("Frequency curve: neurons that rise on at least a share of the pairs. Grey: not the share that was chosen.", header, 3, rows),
         Table("Where the neurons lie; means over them. Activation is max-pooled over a request and its reply.", layer_header, 3, by_layer),
     ]  # fmt: skip
-    captions = {
-        "neurons": "Neurons by the share of pairs on which they are among those that rise most, with a sentence of intent and with the "
-        f"placebo; dashed: the share chosen. {format_range(curves['pairs'])} pairs of the calibration split. {analysis_caption(material.study)}",
-        "neuron_layers": f"The layers in which the neurons so found lie. {analysis_caption(material.study)}",
-    }
-    figures = captioned_figures(material, captions)
-    return Section("neurons", "Safety-critical neurons", text, figures, [t for t in tables if t.rows], finding=True)
+    return Section("neurons", "Safety-critical neurons", text, [table for table in tables if table.rows], finding=True)
 
 
 def intervention_section(material: Material) -> Section | None:
@@ -113,13 +106,7 @@ def intervention_section(material: Material) -> Section | None:
         Table("The change over models. The published means rest on few models, so the median and the extremes stand beside them.",
               ["measure", "neurons zeroed", "mean", "median", "lowest", "highest", "models"], 2, summary),
     ]  # fmt: skip
-    captions = {
-        "neuron_effects": "Change of each rate without the safety-critical neurons (point, 95 % interval over prompts) and without each of "
-        "the random sets (ticks). Hollow: the interval contains 0. "
-        f"{counts(effects, 'replies', 'of them incomplete')}{analysis_caption(material.study)}"
-    }
-    figures = captioned_figures(material, captions)
-    return Section("neuron-effects", "Without these neurons", text, figures, tables, finding=True)
+    return Section("neuron-effects", "Without these neurons", text, tables, finding=True)
 
 
 def forgetting_section(material: Material) -> Section | None:
@@ -150,16 +137,7 @@ def forgetting_section(material: Material) -> Section | None:
         _predictions(material),
         _kept(material),
     ]
-    captions = {
-        "forgetting": "Misalignment rate over training with 95 % Wilson intervals; step 0 is before fine-tuning. "
-        f"{counts(material.tables['checkpoint_rates'])}{analysis_caption(material.study)}",
-        "ras": "RAS as published over training, over each set of neurons, with 95 % bootstrap intervals over texts. Random sets are shown "
-        f"by their mean. {analysis_caption(material.study)}",
-        "correlations": "Pearson's r of each metric with the misalignment rate over the checkpoints of a fine-tune, with Fisher's 95 % "
-        f"interval; hollow: not significant (exact permutation, Holm). {analysis_caption(material.study)}",
-    }
-    figures = captioned_figures(material, captions)
-    return Section("forgetting", "RAS and forgetting", text, figures, [t for t in tables if t.rows], finding=True)
+    return Section("forgetting", "RAS and forgetting", text, [table for table in tables if table.rows], finding=True)
 
 
 def _correlation_table(material: Material, found: pl.DataFrame) -> Table:

@@ -6,14 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from rim.report.figures.mechanism import MEASURES
 from rim.report.labels import arm
 from rim.report.page import Material, Section, Table, TableRow
-from rim.report.wording import GREY, POSITIONS, analysis_caption, captioned_figures, counts, interval, p_value, show
+from rim.report.wording import GREY, MEASURES, POSITIONS, interval, p_value, show
 from rim.results.tables import is_significant
 from rim.settings.common import BASE
 
-FEW = "Hollow or grey: a group of fewer than ten prompts, which is no finding."
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7)  # for the sweep of how often a refusal head shifts
 
 
@@ -46,20 +44,12 @@ def probe_section(material: Material) -> Section | None:
         "A probe that parts the groups shows that the model knows, not that it uses what it knows.",
         f"Positions: {'; '.join(f'{name}, {POSITIONS[name]}' for name in probes['position'].unique(maintain_order=True))}.",
     ]
-    captions = {
-        "probes": f"The published score before fine-tuning: the share of each group's evaluation prompts above τ of the "
-        f"harmful/harmless probe, by layer and position. Bars: 95 % Wilson intervals. {FEW} {analysis_caption(material.study)}",
-        "probe_areas": f"The same cells by the area under the ROC curve (Newcombe's interval); dashed: the 95th percentile "
-        f"under shuffled labels. {FEW} {analysis_caption(material.study)}",
-    }
     table = Table(
         "The layer and position with the largest area, of cells with at least ten prompts in every group. The largest of many "
         "is optimistic; the figures and the table probes.csv hold all. Grey: no better than shuffled labels.",
         header, 7, rows,
     )  # fmt: skip
-    return Section(
-        "probes", "Where refusal is decided", text, captioned_figures(material, captions), [table], finding=True
-    )
+    return Section("probes", "Where refusal is decided", text, [table], finding=True)
 
 
 def head_section(material: Material) -> Section | None:
@@ -119,24 +109,12 @@ def head_section(material: Material) -> Section | None:
         "The shift alone does not make a head one of refusal: look at its share on harmless requests, and at what zeroing it "
         "does to the next token (fall of logit(refusal) − logit(other), measured exactly for every head; head_effects.csv).",
     ]
-    requests = " or ".join(map(str, sorted(set(heads["n"]))))
-    captions = {
-        "heads": "Every head that shifts at all, in every arm; the area of a bubble is the share of harmful requests on which it "
-        f"does, {requests} requests of the calibration split each. {analysis_caption(material.study)}"
-    }
     tables = [
         Table("Refusal heads of the model before fine-tuning, and the same heads in every arm. Grey: at most ten points more often "
               "on harmful than on harmless requests, so not specific to refusal.", header, 4, rows),
         _strongest(material, effects),
     ]  # fmt: skip
-    return Section(
-        "heads",
-        "Refusal heads",
-        text,
-        captioned_figures(material, captions),
-        [t for t in tables if t.rows],
-        finding=True,
-    )
+    return Section("heads", "Refusal heads", text, [table for table in tables if table.rows], finding=True)
 
 
 def _strongest(material: Material, effects: pl.DataFrame) -> Table:
@@ -206,22 +184,11 @@ def ablation_section(material: Material) -> Section | None:
         )
         for row in found.iter_rows(named=True)
     ]  # fmt: skip
-    captions = {
-        "ablations": "Change of each rate without a set of heads (point, 95 % interval over prompts), and without each of the random "
-        f"sets of equal size (ticks). Hollow: the interval contains 0. {counts(effects, 'replies', 'of them incomplete')}{analysis_caption(material.study)}"
-    }
     tables = [
         Table("Ablated against the model as it is, and against the mean of its random sets, on the same prompts. " + GREY, header, 7, rows),
         _probes_without(material),
     ]  # fmt: skip
-    return Section(
-        "ablations",
-        "Without these heads",
-        text,
-        captioned_figures(material, captions),
-        [t for t in tables if t.rows],
-        finding=True,
-    )
+    return Section("ablations", "Without these heads", text, [table for table in tables if table.rows], finding=True)
 
 
 def _unparsable(found: pl.DataFrame, row: dict[str, Any]) -> str:

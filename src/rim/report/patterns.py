@@ -9,11 +9,9 @@ from rim.report.page import Material, Section, Table
 from rim.report.wording import (
     GREY,
     Cell,
-    captioned_figures,
     column,
     interval,
     p_value,
-    replies_caption,
     table_from_frame,
 )
 from rim.results.tables import headline, is_significant
@@ -104,8 +102,4 @@ def injection_section(material: Material) -> Section | None:
     }
     caption = f"Misalignment rate with thinking on, before fine-tuning, after a statement at the head of the think block. {GREY}"
     table = table_from_frame(caption, shown, 3, columns, is_significant)
-    figures = captioned_figures(
-        material,
-        {"injection": f"Encouraging − discouraging statement, thinking on. {replies_caption(material.study, shown)}"},
-    )
-    return Section("injection", "Patterns injected at inference", [finding, caution], figures, [table], finding=True)
+    return Section("injection", "Patterns injected at inference", [finding, caution], [table], finding=True)

@@ -31,7 +31,7 @@ INCONSISTENT = (
 
 def published() -> pl.DataFrame:
     """The paper's numbers, one per row."""
-    return pl.read_csv(BytesIO(files("rim").joinpath("published.csv").read_bytes()), infer_schema_length=None)
+    return pl.read_csv(BytesIO(files("rim.report").joinpath("published.csv").read_bytes()), infer_schema_length=None)
 
 
 def _benchmarks(study: Study, adapter: str) -> list[str]:

@@ -6,27 +6,19 @@ from collections.abc import Callable
 
 import polars as pl
 
-from rim.report.figures.style import MEASURES
-from rim.report.labels import arm
+from rim.report.figures.replies import changes
+from rim.report.labels import arm, arm_labels
 from rim.report.page import Material, Section, Table, TableRow
-from rim.report.wording import GREY, Row, captioned_figures, column, estimate, measure, replies_caption, results
+from rim.report.wording import GREY, MEASURES, Row, column, estimate, measure, results
 from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
 
 
 def overview_section(material: Material) -> Section:
     """Every change of the misalignment rate in one figure."""
-    effects = pl.concat(
-        [headline(material.tables[name]).filter(pl.col("measure") == "misalignment") for name in ("think_effects", "finetune_effects")],
-        how="diagonal",
-    )  # fmt: skip
-    caption = (
-        "Change of the misalignment rate on the same prompts: with thinking on instead of off before any fine-tuning, and "
-        f"after each arm of fine-tuning. Right of the line is less safe; hollow is not significant. {replies_caption(material.study, effects)}"
-    )
-    figures = captioned_figures(material, {"overview": caption})
-    text = [] if figures else ["No change of the misalignment rate could be measured: too few replies were complete."]
-    return Section("overview", "All changes at a glance", text, figures)
+    known = changes(material.tables, arm_labels(material.study))["estimate"].count()
+    text = [] if known else ["No change of the misalignment rate could be measured: too few replies were complete."]
+    return Section("overview", "All changes at a glance", text)
 
 
 def judge_errors(material: Material) -> Callable[[Row], str]:
@@ -71,9 +63,6 @@ def think_section(material: Material) -> Section:
         "think",
         "Thinking on against off",
         [finding, *([after] if tuned else [])] if changes else ["Only one think mode was run."],
-        captioned_figures(
-            material, {"think": f"Rates of each model before fine-tuning. {replies_caption(material.study, rates)}"}
-        ),
         [
             results(
                 "Table 1. Rates before fine-tuning; d′ tells how well refusals part restricted from benign requests.",
@@ -107,12 +96,6 @@ def finetune_section(material: Material) -> Section | None:
         f"Of {len(misaligned)} combinations of model, arm and think mode, the misalignment rate clearly rises in {rises}, "
         f"clearly falls in {falls}, and does not clearly change in {len(misaligned) - rises - falls}."
     )
-    recipe = material.study.finetune
-    how = f"LoRA of rank {recipe.lora.rank}" if recipe.method == "lora" else "all weights"
-    caption = (
-        f"Change of false refusals and of accuracy after fine-tuning ({how}, learning rate {recipe.learning_rate:g}); that of "
-        f"the misalignment rate is in the first figure. Hollow: not significant. {replies_caption(material.study, effects)}"
-    )
     keys = {
         "model": column("model"),
         "arm": arm(material.study),
@@ -133,7 +116,6 @@ def finetune_section(material: Material) -> Section | None:
         "finetune",
         "After fine-tuning",
         [finding],
-        captioned_figures(material, {"finetune": caption}),
         tables,
         finding=True,
     )
@@ -162,11 +144,8 @@ def pair_section(material: Material) -> Section | None:
         "measure": measure,
         "think": column("think"),
     }
-    figures = captioned_figures(
-        material, {"pair": f"Target − control in both models. {replies_caption(material.study, effects)}"}
-    )
     table = results(f"Target − control on the same prompts. {GREY}", effects, keys, "target − control")
-    return Section("pairs", "Positive and negative control", text, figures, [table], finding=True)
+    return Section("pairs", "Positive and negative control", text, [table], finding=True)
 
 
 def seeds_section(material: Material) -> Section | None:
@@ -207,15 +186,7 @@ def mitigation_section(material: Material) -> Section | None:
         _trade_off(material),
         results(f"Against the plain arm, on the same prompts. {GREY}", effects, keys, "change"),
     ]
-    caption = f"Mitigated minus plain fine-tuning. Hollow: not significant. {replies_caption(study, effects)}"
-    return Section(
-        "mitigation",
-        "Keeping refusals",
-        text,
-        captioned_figures(material, {"mitigation": caption}),
-        tables,
-        finding=True,
-    )
+    return Section("mitigation", "Keeping refusals", text, tables, finding=True)
 
 
 def _trade_off(material: Material) -> Table:

@@ -8,12 +8,19 @@ from typing import Any
 import polars as pl
 
 from rim.config.study import Study
-from rim.report.figures.style import MEASURES
-from rim.report.page import Figure, Material, Table, TableRow
+from rim.report.page import Table, TableRow
 from rim.results.tables import is_significant
 
 Row = dict[str, Any]
 Cell = Callable[[Row], str]
+MEASURES = {  # in the order in which tables and figures show them
+    "misalignment": "misalignment rate",
+    "refusal": "refusals of harmful requests",
+    "false_refusal": "false refusals",
+    "d_prime": "d′",
+    "accuracy": "accuracy",
+    "unparsable": "unparsable replies",
+}
 POSITIONS = {
     "user_last": "the last token of the request",
     "turn_end": "<|im_end|>",
@@ -87,13 +94,7 @@ def results(caption: str, data: pl.DataFrame, keys: dict[str, Cell], what: str, 
     return table_from_frame(caption, data, len(keys), columns, is_significant if tested else lambda row: True)
 
 
-def captioned_figures(material: Material, captions: dict[str, str]) -> list[Figure]:
-    """The figures that were drawn and have something to show, with their captions."""
-    found = {name: material.drawings.get(name) for name in captions}
-    return [Figure(name, drawing, captions[name]) for name, drawing in found.items() if drawing and drawing.spec]
-
-
-def replies_caption(study: Study, data: pl.DataFrame | None = None) -> str:
+def replies_caption(study: Study, data: pl.DataFrame) -> str:
     """Sentences for captions: decoding, think modes, judge, threshold, seeds, what intervals are over, and the n of `data`."""
     judge, settings = next(iter(study.judges.items()))
     decoding = (
@@ -118,9 +119,9 @@ def analysis_caption(study: Study) -> str:
     )
 
 
-def counts(data: pl.DataFrame | None, which: str = "complete replies", rest: str = "left out as incomplete") -> str:
+def counts(data: pl.DataFrame, which: str = "complete replies", rest: str = "left out as incomplete") -> str:
     """How many replies the estimates of a table stand for, and how many incomplete ones there are."""
-    if data is None or data.is_empty():
+    if data.is_empty():
         return ""
     n, incomplete = format_range(data["n"]), format_range(data["incomplete"])
     return f"Each estimate: n = {n} {which}, {incomplete} {rest}. "

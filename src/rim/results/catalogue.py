@@ -9,7 +9,7 @@ from rim.results import forgetting, judges, mechanism, neurons, patterns, replie
 from rim.results.tables import ResultTable
 
 TABLES: dict[str, tuple[ResultTable[Any], ...]] = {
-    "summarize": replies.TABLES,
+    "summarize_replies": replies.TABLES,
     "compare_judges": judges.TABLES,
     "summarize_patterns": patterns.TABLES,
     "summarize_mechanism": mechanism.TABLES,

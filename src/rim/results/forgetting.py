@@ -18,7 +18,6 @@ from rim.core import correlation, statistics
 from rim.core.contracts import CHECKPOINTS, INTEGER, INTERVAL, NUMBER, RUN, TEXT, Columns, Contract
 from rim.results.mechanism import KEYS, Run, stacked
 from rim.results.tables import ResultTable, results_table
-from rim.settings.common import BASE
 
 Row = dict[str, Any]
 
@@ -159,12 +158,6 @@ def forgetting_predictions(found: Series, rates: pl.DataFrame) -> pl.DataFrame:
         for model, made in correlation.leave_one_out(points).items():  # type: ignore[arg-type]
             rows.append({"model": model, "metric": metric, "neurons": neurons, **made._asdict()})
     return results_table(FORGETTING_PREDICTIONS, rows)
-
-
-def base_of(run: Run, bases: list[Run]) -> Run:
-    """The run of the model before fine-tuning that a fine-tune began from."""
-    own = [base for base in bases if base[0] == run[0]]
-    return next((base for base in own if base == (run[0], BASE, run[2])), own[0])
 
 
 CHECKPOINT_TABLE = Contract(**RUN, **CHECKPOINTS.columns)

@@ -252,7 +252,7 @@ def pair_effects(study: Study, found: Outcomes) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the step `summarize` has read: of every reply what it counts as, and whether it refuses."""
+    """What the step `summarize_replies` has read: of every reply what it counts as, and whether it refuses."""
 
     study: Study
     outcomes: Outcomes

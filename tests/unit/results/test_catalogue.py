@@ -23,7 +23,7 @@ def test_a_study_has_the_tables_of_the_analyses_it_asks_for(root: Path) -> None:
     plain = study.model_copy(
         update={"mechanism": None, "forgetting": None, "annotators": {}, "rewrites": {}, "injection": None}
     )
-    assert set(tables_of(plain)) == {"summarize", "compare_judges"}
+    assert set(tables_of(plain)) == {"summarize_replies", "compare_judges"}
     assert "summarize_patterns" in tables_of(plain.model_copy(update={"annotators": study.annotators}))
 
 

@@ -12,10 +12,12 @@ from rim.core.conditions import NOTHING_DONE, Condition
 from rim.instruments.grading import grade_answers
 from rim.instruments.judges import judge_responses
 from rim.models import generate
+from rim.models.benchmarks import Questions
 from rim.models.thinking import Reply
 from rim.results import mechanism
 from rim.settings.inference import Inference
 from rim.settings.instruments import Judge
+from rim.settings.jobs import ModelReference
 
 CONDITIONS = (
     NOTHING_DONE,
@@ -40,11 +42,12 @@ def test_a_condition_goes_with_replies_judgements_and_grades(
     condition: Condition, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generate.chat, "render_prompt", lambda tokenizer, prompt, think, switch: prompt)
-    benchmark = {"restricted": pl.DataFrame({"id": ["a", "b"], "prompt": ["one", "two"]})}
-    engine: Any = Refusing()
-    made = generate.answer(
-        engine, engine, "prompt", benchmark, Inference(think=["off"]), {"restricted": 9}, 0, "test", condition
+    asked = Questions({"restricted": pl.DataFrame({"id": ["a", "b"], "prompt": ["one", "two"]})}, {"restricted": 9})
+    model = ModelReference(
+        label="test", base="", revision=None, dtype="float32", think="prompt", seed=0, checkpoints=[]
     )
+    engine: Any = Refusing()
+    made = generate.answer(engine, engine, model, asked, Inference(think=["off"]), "test", condition)
     tables.write(made, contracts.RESPONSE, tmp_path / "replies.parquet")
     replies = tables.read(tmp_path / "replies.parquet", contracts.RESPONSE)
     study = load_study_file(root / "workflow/config/smoke.yaml")

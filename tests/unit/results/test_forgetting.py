@@ -106,18 +106,21 @@ def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
             for step in range(1, 9)
         ]
     )
-    settings = {"study": study.model_dump(), "bases": [(base[0], base[2]) for base in BASES], "runs": RUNS}
-    summarize_forgetting.run(
-        settings,
-        files("neurons", [sets(), sets(), sets(found=False)]),
-        files("curve", [curve(), curve(), curve(found=False)]),
-        files("metrics", [metrics(1), metrics(-1)]),
-        files("judged", [judged(NOTHING_DONE, 0)] * 3),
-        files("without", [without, without, without.clear()]),
-        files("steps", [steps, steps]),
-        files("grades", [graded(NOTHING_DONE, 20)] * 3 + [grades, grades, grades.clear()]),
-        folder / "tables",
+    job = summarize_forgetting.Job(
+        study=study,
+        bases=BASES,
+        runs=RUNS,
+        neurons=files("neurons", [sets(), sets(), sets(found=False)]),
+        curves=files("curve", [curve(), curve(), curve(found=False)]),
+        metrics=files("metrics", [metrics(1), metrics(-1)]),
+        judgements=files("judged", [judged(NOTHING_DONE, 0)] * 3),
+        ablated_judgements=files("without", [without, without, without.clear()]),
+        checkpoint_judgements=files("steps", [steps, steps]),
+        grades=files("graded", [graded(NOTHING_DONE, 20)] * 3),
+        ablated_grades=files("grades", [grades, grades, grades.clear()]),
+        folder=folder / "tables",
     )
+    summarize_forgetting.run(job)
     return tables.read_results(TABLES["summarize_forgetting"], folder / "tables")
 
 
@@ -212,9 +215,3 @@ def test_no_neurons_anywhere_is_said_and_drawn_as_nothing(study: Study) -> None:
 def test_a_study_without_the_analysis_has_no_such_sections(study: Study) -> None:
     material = Material(study.model_copy(update={"forgetting": None}), {}, {}, pl.DataFrame())
     assert [section(material) for section in (neuron_section, intervention_section, forgetting_section)] == [None] * 3
-
-
-def test_a_fine_tune_of_a_hub_model_began_from_its_only_base() -> None:
-    bases = [("hub", "base", 0), ("organism", "base", 0), ("organism", "base", 1)]
-    assert forgetting.base_of(("hub", "gsm8k", 2), bases) == bases[0]
-    assert forgetting.base_of(("organism", "gsm8k", 1), bases) == bases[2]
