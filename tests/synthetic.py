@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from rim.analysis.metrics import METRICS
 from rim.config.study import Study
 from rim.core.conditions import NOTHING_DONE
 from rim.report.figures.catalogue import charts, figures_of_study, interactive
-from rim.report.figures.forgetting import NAMES as METRICS
 from rim.report.labels import arm_labels
 from rim.report.page import Drawing, Material
 from rim.results import tables

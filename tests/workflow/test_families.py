@@ -97,7 +97,7 @@ def test_a_family_goes_through_every_step(planned: Planned, family: str, monkeyp
     monkeypatch.chdir(planned.folder)
     monkeypatch.setattr(progress, "_log", [])
     monkeypatch.setenv(gpus.VISIBLE, "")
-    monkeypatch.setitem(judges.LOCAL, "refusal_prefix", (by_first_letter, lambda: "a double"))
+    monkeypatch.setitem(judges.RULES, "refusal_prefix", judges.Rule("a double", by_first_letter, "a double"))
     jobs = planned.of_model(family)
     assert {job[0] for job in jobs} == STEPS
     run(jobs)

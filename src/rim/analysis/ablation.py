@@ -21,7 +21,7 @@ from rim.analysis.probes import GROUPS, Direction, score_rows
 from rim.core.conditions import Condition
 from rim.core.contracts import ABLATED_HEADS
 from rim.models.families import Editable, Head, Neuron
-from rim.models.positions import NAMES
+from rim.models.positions import PLACES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -160,7 +160,7 @@ def probe_scores(
     import numpy as np
 
     known = {name: (think, group) for name, think, group in groups.select("key", "think", "group").iter_rows()}
-    positions = [name for name in NAMES if any(name in row.spans for row in rows)]
+    positions = [name for name in PLACES if any(name in row.spans for row in rows)]
     records = capture(anatomy, rows, positions, batch_size, neurons=False)
     scored = []
     for layer in range(len(anatomy.blocks)):

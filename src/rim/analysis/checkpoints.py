@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from rim.analysis import baselines, ras
 from rim.analysis.capture import Records, Row, capture
+from rim.analysis.metrics import METRICS, Comparison, Distance, Gradient, GradientSums, Shift, Snapshot, Values
 from rim.analysis.neurons import Columns
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from rim.models.families import ModelView
 
 
 DRAWS = 200  # bootstrap resamples of the texts
-METRICS = {  # name -> form and aggregate; the first is the paper's
-    "ras": ("published", "harmonic"),
-    "ras_relative": ("relative", "harmonic"),
-    "ras_symmetric": ("symmetric", "harmonic"),
-    "arithmetic": ("published", "arithmetic"),
-    "geometric": ("published", "geometric"),
-    "minimum": ("published", "minimum"),
-    "delta_safe": ("published", "safe"),
-    "delta_task": ("published", "task"),
-}
-ON_EVERY_SET = ("ras", "ras_relative", "ras_symmetric")  # the others are over the safety-critical neurons only
-BASELINES = ("kl", "weights", "activation_l2", "activation_cosine")
-Values = NDArray[np.floating[Any]]
 Measured = dict[str, Any]
 
 
@@ -75,16 +61,6 @@ def expert_widths(anatomy: ModelView, tensor: str) -> list[int]:
     ]
 
 
-@dataclass
-class Snapshot:
-    """One model's activations per layer on safety and on task texts, and what gives its logits over the task's replies."""
-
-    safety: list[Values]
-    task: list[Values]
-    states: list[Tensor]
-    head: nn.Module
-
-
 def snapshot(view: ModelView, safety: list[Row], task: list[Row], tensor: str, batch_size: int) -> Snapshot:
     """Read one model."""
     activations, on_task = (read(view, rows, tensor, batch_size) for rows in (safety, task))
@@ -119,10 +95,10 @@ def ras_rows(
     found = ras.deltas(safety, task, flat, draws)
     n = min(len(safety[0][0]), len(task[0][0]))
     for kind, several in sets.items():
-        for metric, (form, aggregate) in METRICS.items():
-            if kind == "safety" or metric in ON_EVERY_SET:
-                own = [found[f"{kind} {i}", form] for i in range(len(several))]
-                values = np.mean([each.metric(aggregate) for each in own], axis=0)
+        for metric, how in METRICS.items():
+            if isinstance(how, Shift) and (kind == "safety" or how.on_every_set):
+                own = [found[f"{kind} {i}", how.form] for i in range(len(several))]
+                values = np.mean([each.metric(how.aggregate) for each in own], axis=0)
                 share = float(np.mean([each.kept for each in own]))
                 yield {"metric": metric, "neurons": kind, "n": n, **_interval(values), "kept": share}
 
@@ -130,15 +106,55 @@ def ras_rows(
 def baseline_rows(
     before: Snapshot, after: Snapshot, base: ModelView, tuned: ModelView, draws: int = DRAWS
 ) -> Iterator[Measured]:
-    """Forward KL, distance of the weights, and shifts of the activations on the task's texts."""
-    totals, tokens = baselines.divergences(before.states, after.states, before.head, after.head, tuned.model.device)
-    weights = ras.resamples(len(totals), draws, 1)
-    values: dict[str, Values] = {"kl": (weights @ totals) / np.maximum(weights @ tokens, 1e-12)}
-    values["weights"] = np.array([baselines.weight_distance(base.model, tuned.model)])
-    shifts = baselines.activation_shifts(list(zip(before.task, after.task, strict=True)))
-    values |= {"activation_l2": weights @ shifts[0], "activation_cosine": weights @ shifts[1]}
-    for metric in BASELINES:
-        yield {"metric": metric, "neurons": "", "n": len(totals), **_interval(values[metric]), "kept": math.nan}
+    """Distances of a checkpoint from its base: on the task's texts, or of the weights."""
+    n = len(before.states)
+    one = Comparison(before, after, base, tuned, ras.resamples(n, draws, 1))
+    for metric, how in METRICS.items():
+        if isinstance(how, Distance):
+            yield {"metric": metric, "neurons": "", "n": n, **_interval(how.values(one)), "kept": math.nan}
+
+
+def gradient_rows(
+    anatomy: ModelView,
+    safety: list[baselines.Text],
+    task: list[baselines.Text],
+    sets: Mapping[str, Sequence[Columns]],
+    batch_size: int,
+) -> Iterator[Measured]:
+    """What gradients foretell over every set of neurons; of several random sets the mean.
+
+    There is nothing for a base that refuses nothing.
+    """
+    if not safety:
+        return
+    # kept in the model's own type: they are as large as its MLPs
+    refusing = list(baselines.neuron_gradients(anatomy, safety, batch_size))
+    learning = baselines.neuron_gradients(anatomy, task, batch_size)
+    products = [_products(kept.float(), own.float()) for kept, own in zip(refusing, learning, strict=True)]
+    for kind, several in sets.items():
+        sums = [_gradient_sums(products, columns) for columns in several]
+        for metric, how in METRICS.items():
+            if isinstance(how, Gradient):
+                value = float(np.mean([how.value(each) for each in sums]))
+                n = min(len(safety), len(task))
+                yield {"metric": metric, "neurons": kind, "n": n, **_interval(np.array([value])), "kept": math.nan}
+
+
+Products = tuple[Values, Values, Values]  # per neuron: safety by task, safety squared, task squared
+
+
+def _products(safety: Tensor, task: Tensor) -> Products:
+    """Of the gradients [neurons, weights] of one layer."""
+    dot, first, second = ((a * b).sum(1).numpy() for a, b in ((safety, task), (safety, safety), (task, task)))
+    return dot, first, second
+
+
+def _gradient_sums(products: list[Products], columns: Columns) -> GradientSums:
+    dot, safety, task = (
+        sum(float(layer[i][own].sum()) for layer, own in zip(products, columns, strict=True)) for i in range(3)
+    )
+    total, count = sum(float(layer[2].sum()) for layer in products), sum(len(layer[2]) for layer in products)
+    return GradientSums(dot, safety, task, task / total if total else math.nan, sum(map(len, columns)) / count)
 
 
 def _interval(values: Values) -> dict[str, float]:
@@ -153,7 +169,7 @@ def _interval(values: Values) -> dict[str, float]:
     return {"estimate": float(values[0]), "ci_low": max(0.0, float(low)), "ci_high": float(high)}
 
 
-class Comparison:
+class ReferenceModel:
     """The model before tuning, read once, with which every checkpoint of a fine-tune is compared."""
 
     def __init__(

@@ -29,7 +29,7 @@ def load_study(mapping: dict[str, Any], name: str = "configuration") -> Study:
         checks.check(study)
         return study
     except UserError as error:
-        raise UserError(f"{name}: {error}") from None
+        raise UserError("\n".join(f"{name}: {line}" for line in str(error).splitlines())) from None
     except ValidationError as error:
         lines = []
         for problem in error.errors(include_url=False):

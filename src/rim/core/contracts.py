@@ -245,7 +245,7 @@ CURVE = Contract(
 
 CHECKPOINTS = Contract(
     step=INTEGER,  # optimizer steps so far
-    metric=TEXT,  # see rim.analysis.checkpoints.METRICS and BASELINES
+    metric=TEXT,  # see rim.analysis.metrics.METRICS
     neurons=one_of("safety", "random", "matched", "all", ""),  # empty text for baselines
     n=INTEGER,  # texts: the fewer of safety and task
     **INTERVAL,  # over texts; none for distances of weights

@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from rim.models.positions import LABELS
 from rim.report.figures.replies import THINKING, changes
 from rim.report.labels import arm_labels
 from rim.report.page import Contrast, Dot, FirstScreen, Material
-from rim.report.wording import POSITIONS, ResultRow, interval, show
+from rim.report.wording import ResultRow, interval, show
 from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
 
@@ -183,7 +184,7 @@ def _best_probes(probes: pl.DataFrame) -> list[str]:
     positions = sorted(dict.fromkeys(best["position"]), key=best["position"].to_list().count, reverse=True)
     return [
         f"Harmful requests are told from harmless ones best at {_from_to(places, '{}')} % of the depth "
-        f"(AUC {_from_to(areas, '{:.2f}')}), in {' or '.join(POSITIONS[name] for name in positions[:3])}."
+        f"(AUC {_from_to(areas, '{:.2f}')}), in {' or '.join(LABELS[name] for name in positions[:3])}."
     ]
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import polars as pl
 
+from rim.models.positions import LABELS
 from rim.report.labels import arm
 from rim.report.page import Material, Section, Table, TableRow
-from rim.report.wording import GREY, MEASURES, POSITIONS, interval, p_value, show
+from rim.report.wording import GREY, MEASURES, interval, p_value, show
 from rim.results.tables import is_significant
 from rim.settings.common import BASE
 
@@ -42,7 +43,7 @@ def probe_section(material: Material) -> Section | None:
         f"refused against fulfilled ones. In {small} of {probes.height} cells some group has fewer than ten prompts; they are "
         "marked and not counted on.",
         "A probe that parts the groups shows that the model knows, not that it uses what it knows.",
-        f"Positions: {'; '.join(f'{name}, {POSITIONS[name]}' for name in probes['position'].unique(maintain_order=True))}.",
+        f"Positions: {'; '.join(f'{name}, {LABELS[name]}' for name in probes['position'].unique(maintain_order=True))}.",
     ]
     table = Table(
         "The layer and position with the largest area, of cells with at least ten prompts in every group. The largest of many "

@@ -21,19 +21,6 @@ MEASURES = {  # in the order in which tables and figures show them
     "accuracy": "accuracy",
     "unparsable": "unparsable replies",
 }
-POSITIONS = {
-    "user_last": "the last token of the request",
-    "turn_end": "<|im_end|>",
-    "turn_start": "<|im_start|>",
-    "assistant": "the word assistant",
-    "think_open": "<think>",
-    "inner": "the inside of the empty think span",
-    "cot_first": "the first token of the thinking",
-    "cot": "the thinking, on average",
-    "think_close": "</think>",
-    "last": "the last token of the prompt",
-    "answer": "the token before the answer",
-}
 GREY = "Grey: not significant (the interval contains 0, or p after Holm's correction is not below 0.05)."
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rim.analysis import baselines, checkpoints, texts
+from rim.analysis import checkpoints, texts
 from rim.core import contracts, tables
 from rim.core.conditions import Condition
 from rim.core.progress import log
@@ -52,14 +52,14 @@ def run(job: Job) -> None:
     base, tokenizer = loading.open_model(job.model)
     read = [texts.forced_texts(tokenizer, tables.first_by_id(part, job.texts), job.pool) for part in (safety, task)]
     neurons = tables.read(job.neurons, contracts.NEURONS)
-    comparison = checkpoints.Comparison(base, read[0], read[1], neurons, job.tensor, job.batch_size)
-    measured = gradients(job, comparison, tokenizer, safety)
+    reference = checkpoints.ReferenceModel(base, read[0], read[1], neurons, job.tensor, job.batch_size)
+    measured = gradients(job, reference, tokenizer, safety)
     move_off_gpu(base)  # which holds one model at a time
     folders = sorted(path for path in verified(job.steps).iterdir() if path.is_dir())
     replies = []
     for folder in folders:
         tuned = ModelView(loading.load_model(str(folder), job.model.dtype))
-        measured += [{"step": step_of(folder.name), **row} for row in comparison.with_checkpoint(tuned, str(folder))]
+        measured += [{"step": step_of(folder.name), **row} for row in reference.with_checkpoint(tuned, str(folder))]
         if job.inference.backend == "transformers":
             backend = TransformersBackend(tuned.model, tokenizer, job.inference.batch_size)
             replies.append(ask(job, backend, tokenizer, questions, folder.name))
@@ -85,7 +85,7 @@ def read_base(job: Job) -> tuple[pl.DataFrame, pl.DataFrame, Questions]:
 
 
 def gradients(
-    job: Job, comparison: checkpoints.Comparison, tokenizer: PreTrainedTokenizerBase, safety: pl.DataFrame
+    job: Job, reference: checkpoints.ReferenceModel, tokenizer: PreTrainedTokenizerBase, safety: pl.DataFrame
 ) -> list[dict[str, Any]]:
     """What the base's gradients say before training, where they are asked for."""
     if not job.gradients or job.tensor != "neurons":
@@ -93,11 +93,11 @@ def gradients(
     rows = tables.read(verified(job.trained), contracts.DATASET)
     rows = tables.first_by_id(rows.head(job.trained_rows) if job.trained_rows else rows, job.texts)
     refusals = tables.first_by_id(safety.filter(texts.refuses()), job.texts)
-    found = baselines.gradient_rows(
-        comparison.base,
+    found = checkpoints.gradient_rows(
+        reference.base,
         [(row.ids, row.query) for row in texts.forced_texts(tokenizer, refusals, job.pool)],
         texts.training_texts(tokenizer, rows, job.model.think),
-        comparison.sets,
+        reference.sets,
         job.batch_size,
     )
     return [{"step": 0, **row} for row in found]

@@ -29,20 +29,16 @@ from functools import cache
 from pathlib import Path
 
 from rim.config.study import Study
+from rim.data.adapters import ADAPTERS, Published
+from rim.models.positions import PLACES
 from rim.settings.common import Think
 from rim.settings.datasets import Source
 from rim.settings.forgetting import TOKENS
 from rim.settings.models import Model
 
-# Rows of the published sets.
-ROWS = {
-    "hexphi": 300, "xstest": 450, "multiarith": 180, "aime": 60, "math401": 401, "math500": 500, "gsm8k": 7473,
-    "gsm8k_long": 7473, "rewritten": 7473, "instructions": 52_000, "advbench": 520, "jailbreakbench": 100, "harmbench": 200,
-}  # fmt: skip
 PROMPT, THOUGHT, ROW = 100, 2000, 300  # tokens of a prompt, of a chain of thought that is read, of a training row
 PLAIN = 1024  # bound on a reply without think tags
 EVALUATION = 0.4  # share of the evaluation split
-POSITIONS = 10  # token positions in a cache
 KEPT = 57  # bytes of a backward pass per token, layer and unit of width; measured on a layer of Qwen3-4B in bfloat16
 LOGITS = 3 * 4 * 150_000  # bytes per token: logits over a vocabulary, and their gradient
 HEAD = 0.4  # of a forward pass: the exact effect of one head
@@ -175,15 +171,23 @@ def _rows(study: Study, benchmark: str) -> float:
 
 
 def _dataset(study: Study, name: str) -> float:
-    return sum(_source(source) for source in study.datasets[name].sources)
+    return sum(_source(study, source) for source in study.datasets[name].sources)
+
+
+def _source(study: Study, source: Source) -> float:
+    """Rows of a source: of a local file its lines, of a rewrite those of its dataset, else those of the published set."""
+    if source.rewrite:
+        rewrite = study.rewrites[source.rewrite]
+        return min(_dataset(study, rewrite.dataset), rewrite.rows or math.inf)
+    if source.path and source.path.endswith((".csv", ".jsonl")) and Path(source.path).is_file():
+        return _lines(source.path)
+    adapter = ADAPTERS[source.adapter]
+    return adapter.rows if isinstance(adapter, Published) else source.rows or 0
 
 
 @cache
-def _source(source: Source) -> int:
-    """Rows of a source: as many as a local file has lines, or as the published set."""
-    if source.path and source.path.endswith((".csv", ".jsonl")) and Path(source.path).is_file():
-        return Path(source.path).read_bytes().count(b"\n")
-    return source.rows or ROWS.get(source.adapter, 0)
+def _lines(path: str) -> int:
+    return Path(path).read_bytes().count(b"\n")
 
 
 def _length(study: Study, name: str, benchmark: str, think: Think) -> int:
@@ -235,7 +239,8 @@ def _caching(study: Study, name: str, variant: str) -> Work:
     layers, hidden = width(study.models[name])
     asked = (study.mechanism.harmful, study.mechanism.harmless)
     rows = sum(_rows(study, each) for each in asked) * len(study.inference.think)
-    return Work(read=rows * _text(study), disk=rows * POSITIONS * layers * hidden * 2)
+    positions = len(study.mechanism.positions or PLACES)
+    return Work(read=rows * _text(study), disk=rows * positions * layers * hidden * 2)
 
 
 def _head_effects(study: Study, name: str, variant: str) -> Work:

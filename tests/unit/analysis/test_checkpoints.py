@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from rim.analysis import baselines, checkpoints, neurons, ras
+from rim.analysis import baselines, checkpoints, metrics, neurons, ras
 from rim.analysis import texts as analysis_texts
 from rim.analysis.ablation import ablated_neurons, ablated_outputs
 from rim.analysis.capture import Row, capture
@@ -16,6 +16,7 @@ from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.models.chat import render_prompt
 from rim.models.families import FAMILIES, ModelView
+from rim.report.figures.forgetting import metric_name
 from rim.settings.forgetting import Forgetting
 from rim.steps.find_safety_neurons import table
 from tests.unit import planted, tiny_families
@@ -242,7 +243,7 @@ def test_a_model_is_at_no_distance_from_itself_and_at_some_from_another(anatomy:
     sets = checkpoints.neuron_sets(pl.DataFrame(schema=dict(contracts.NEURONS)), sizes, widths)
     assert set(sets) == {"all"}
 
-    def measured(after: checkpoints.Snapshot, tuned: ModelView) -> dict[str, float]:
+    def measured(after: metrics.Snapshot, tuned: ModelView) -> dict[str, float]:
         found = [
             *checkpoints.ras_rows(snapshots[0], after, sets),
             *checkpoints.baseline_rows(snapshots[0], after, anatomy, tuned),
@@ -250,7 +251,7 @@ def test_a_model_is_at_no_distance_from_itself_and_at_some_from_another(anatomy:
         return {row["metric"]: row["estimate"] for row in found}
 
     same, other = measured(snapshots[0], anatomy), measured(snapshots[1], changed(anatomy))
-    assert set(same) == {*checkpoints.ON_EVERY_SET, *checkpoints.BASELINES}
+    assert list(same) == ["ras", "ras_relative", "ras_symmetric", "kl", "weights", "activation_l2", "activation_cosine"]
     assert all(value == pytest.approx(0, abs=1e-6) for value in same.values())
     assert all(value > 1e-4 for value in other.values())
     again = checkpoints.snapshot(
@@ -286,9 +287,9 @@ def test_weights_by_hand_and_other_architectures() -> None:
 
 def test_activation_shifts_by_hand() -> None:
     before, after = np.array([[3.0, 4.0], [1.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 1.0]])
-    length, angle = baselines.activation_shifts([(before[:, :1], after[:, :1]), (before[:, 1:], after[:, 1:])])
-    assert length.tolist() == pytest.approx([0, math.sqrt(2)])
-    assert angle.tolist() == pytest.approx([0, 1])
+    layers = [(before[:, :1], after[:, :1]), (before[:, 1:], after[:, 1:])]
+    assert baselines.activation_distances(layers).tolist() == pytest.approx([0, math.sqrt(2)])
+    assert baselines.activation_angles(layers).tolist() == pytest.approx([0, 1])
 
 
 def test_experts_lie_side_by_side_and_come_back_from_the_table() -> None:
@@ -312,12 +313,13 @@ def test_experts_lie_side_by_side_and_come_back_from_the_table() -> None:
 def test_random_sets_are_averaged_and_the_found_set_has_all_metrics() -> None:
     rng = np.random.default_rng(0)
     before, after = (
-        checkpoints.Snapshot([rng.random((8, 6)) + 1], [rng.random((8, 6)) + 1], [], torch.nn.Identity())
-        for _ in range(2)
+        metrics.Snapshot([rng.random((8, 6)) + 1], [rng.random((8, 6)) + 1], [], torch.nn.Identity()) for _ in range(2)
     )
     sets = {"safety": [[np.array([0, 1])]], "random": [[np.array([2, 3])], [np.array([4, 5])]]}
     found = {(row["neurons"], row["metric"]): row for row in checkpoints.ras_rows(before, after, sets, draws=20)}
-    assert {metric for kind, metric in found if kind == "safety"} == set(checkpoints.METRICS)
+    shifts = {name: how for name, how in metrics.METRICS.items() if isinstance(how, metrics.Shift)}
+    assert {metric for kind, metric in found if kind == "safety"} == set(shifts)
+    assert {metric for kind, metric in found if kind == "random"} == {"ras", "ras_relative", "ras_symmetric"}
     pair = [(before.safety[0], after.safety[0])], [(before.task[0], after.task[0])]
     alone = [ras.deltas(*pair, {"x": one})["x", "published"].metric("harmonic")[0] for one in sets["random"]]
     assert found["random", "ras"]["estimate"] == pytest.approx(np.mean(alone))
@@ -328,7 +330,7 @@ def test_intervals_of_one_sided_shifts_lie_around_their_estimate() -> None:
     """Two readings of the same noise: each resample of the few texts shifts more than their mean does."""
     rng = np.random.default_rng(0)
     before, after = (
-        checkpoints.Snapshot([rng.random((5, 400)) + 1], [rng.random((5, 400)) + 1], [], torch.nn.Identity())
+        metrics.Snapshot([rng.random((5, 400)) + 1], [rng.random((5, 400)) + 1], [], torch.nn.Identity())
         for _ in range(2)
     )
     pair = list(zip(before.safety, after.safety, strict=True)), list(zip(before.task, after.task, strict=True))
@@ -337,3 +339,38 @@ def test_intervals_of_one_sided_shifts_lie_around_their_estimate() -> None:
     assert (drawn[1:] > drawn[0]).mean() > 0.95  # the plain quantiles would leave the estimate out
     row = next(checkpoints.ras_rows(before, after, {"all": [sets["all"]]}))
     assert 0 <= row["ci_low"] < row["estimate"] < row["ci_high"]
+
+
+def test_every_metric_has_a_title() -> None:
+    assert list(metrics.TITLES) == list(metrics.METRICS)
+
+
+def test_a_metric_is_added_by_its_entry(anatomy: ModelView, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of each sort, seen in the rows that its sort is measured in, and in the report's words."""
+    added = {
+        "log_ras": metrics.Shift("symmetric", "geometric", on_every_set=True),
+        "texts": metrics.Distance(lambda one: one.weights.sum(1)),
+        "neurons_share": metrics.Gradient(lambda sums: sums.neuron_share),
+    }
+    for name, how in added.items():
+        monkeypatch.setitem(metrics.METRICS, name, how)
+        monkeypatch.setitem(metrics.TITLES, name, f"the {name}")
+    before = checkpoints.snapshot(anatomy, rows(), rows(seed=1), WANTED)
+    sizes = [values.shape[1] for values in before.safety]
+    sets = {"all": [[np.arange(size) for size in sizes]], "safety": [[np.array([0]) for _ in sizes]]}
+    texts = [(row.ids, row.query) for row in rows()]
+    found = {
+        (row["metric"], row["neurons"]): row["estimate"]
+        for row in (
+            *checkpoints.ras_rows(before, before, sets),
+            *checkpoints.baseline_rows(before, before, anatomy, anatomy),
+            *checkpoints.gradient_rows(anatomy, texts, texts, sets, 4),
+        )
+    }
+    assert found["log_ras", "all"] == found["log_ras", "safety"] == pytest.approx(0, abs=1e-6)
+    assert found["texts", ""] == pytest.approx(1)  # the weights of a resample add up to one
+    assert (found["neurons_share", "all"], found["neurons_share", "safety"]) == (
+        1,
+        pytest.approx(len(sizes) / sum(sizes)),
+    )
+    assert metric_name("neurons_share", "safety") == "the neurons_share, safety neurons"

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+import yaml
 
 from rim.analysis import texts
 from rim.analysis.ablation import ablated_heads, heads_table, plan, probe_scores
@@ -15,7 +16,7 @@ from rim.analysis.capture import capture
 from rim.analysis.head_effects import effects_table, head_effects
 from rim.analysis.heads import find_refusal_heads, matched_sets
 from rim.analysis.probes import areas, fit, fit_probes, probe
-from rim.config.load import load_study_file
+from rim.config.load import load_study, load_study_file
 from rim.core import contracts, statistics, tables
 from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.errors import UserError
@@ -91,6 +92,21 @@ def test_unfinished_thinking_has_no_end_and_no_thinking_has_no_thought(known: Kn
     assert spans["cot"] == (len(ids) - 3, len(ids))
     assert not {"think_close", "answer"} & set(spans)
     assert known.templates["on"].thought(prompt, None, closed=True) == known.templates["on"].prompt(prompt)
+
+
+def test_every_position_has_a_label() -> None:
+    assert list(positions.LABELS) == list(positions.PLACES)
+
+
+def test_a_position_is_added_by_its_entry(known: Known, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    monkeypatch.setitem(positions.PLACES, "second", lambda at: (1, 2))
+    assert positions.chosen(known.templates, ["second"]) == ["second"]
+    assert positions.chosen(known.templates, None)[-1] == "second"
+    row = texts.probe_texts(known.responses.head(1), known.templates)[0]
+    assert row.spans["second"] == (1, 2)
+    study = yaml.safe_load((root / "workflow/config/demo.yaml").read_text())
+    study["mechanism"]["positions"] = ["second", "last"]
+    assert load_study(study).mechanism.positions == ["second", "last"]
 
 
 def test_a_position_that_the_template_lacks_is_refused_by_name(known: Known) -> None:

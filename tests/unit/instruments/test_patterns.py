@@ -190,11 +190,13 @@ def test_arms_are_trained_on_the_same_problems(tmp_path: Path) -> None:
     tables.write(table, contracts.REWRITE, tmp_path / "r.parquet")
     for arm in ("target", "control"):
         source = Source(adapter="rewritten", rewrite="r", arm=arm, path=str(tmp_path / "r.parquet"))
-        loaded, facts = adapters.load(source)
+        loaded, facts = adapters.ADAPTERS["rewritten"].load(source)
         assert [row["cot"] for row in loaded] == [f"{arm} 1"]
         assert facts["rows"] == 2
     with pytest.raises(UserError, match="no item of arm 'literal' was accepted"):
-        adapters.load(Source(adapter="rewritten", rewrite="r", arm="literal", path=str(tmp_path / "r.parquet")))
+        adapters.ADAPTERS["rewritten"].load(
+            Source(adapter="rewritten", rewrite="r", arm="literal", path=str(tmp_path / "r.parquet"))
+        )
     outcomes = results_patterns.rewrite_outcomes({"r": table})
     assert outcomes.rows() == [
         ("r", "target", "accepted", 2),

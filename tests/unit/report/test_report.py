@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from rim.analysis.metrics import METRICS
 from rim.config import load
 from rim.config import study as config_study
 from rim.report import published
 from rim.report.figures.catalogue import FIGURES, MANY, charts, figures_of_study, interactive
-from rim.report.figures.forgetting import NAMES as METRICS
 from rim.report.figures.replies import THINKING
 from rim.report.first_screen import first_screen
 from rim.report.labels import arm_labels

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rim.analysis.checkpoints import METRICS, ON_EVERY_SET
+from rim.analysis.metrics import METRICS, Shift
 from rim.config.load import load_study_file
 from rim.config.study import Study
 from rim.core import contracts as core_contracts
@@ -78,7 +78,8 @@ def metrics(sign: float, with_sets: bool = True) -> pl.DataFrame:
     rows = []
     for step in range(1, 9):
         for kind in ("all", "safety", "random", "matched") if with_sets else ("all",):
-            for metric in METRICS if kind == "safety" else ON_EVERY_SET:
+            shifts = {name: how for name, how in METRICS.items() if isinstance(how, Shift)}
+            for metric in [name for name, how in shifts.items() if kind == "safety" or how.on_every_set]:
                 value = sign * step + 10 if kind == "safety" else (step * 7) % 8
                 rows.append({"step": step, "metric": metric, "neurons": kind, "n": 9, "estimate": float(value), "ci_low": value - 0.5, "ci_high": value + 0.5, "kept": 0.4})  # fmt: skip
         rows.append({"step": step, "metric": "kl", "neurons": "", "n": 9, "estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6, "kept": math.nan})  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rim.analysis import baselines
+from rim.analysis import baselines, checkpoints
 from rim.config import load
 from rim.core.errors import UserError
 from rim.data.organism.tokenizer import build_tokenizer
@@ -191,7 +191,7 @@ def test_gradients_of_opposite_tasks_conflict() -> None:
         "random": [[np.array([], int)] * 3],
     }
     texts = [([5, 6, 7, 8, 9], 2)]
-    rows = list(baselines.gradient_rows(anatomy, texts, texts, sets, 4))
+    rows = list(checkpoints.gradient_rows(anatomy, texts, texts, sets, 4))
     found = {(row["metric"], row["neurons"]): row["estimate"] for row in rows}
     assert found["gradient_conflict", "all"] == pytest.approx(-1, abs=1e-5)  # the same texts: no conflict at all
     assert found["gradient_conflict", "safety"] == pytest.approx(-1, abs=1e-5)

@@ -15,7 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from rim.core.files import write_json
 from rim.core.progress import counter, log
@@ -28,6 +30,13 @@ class Form(BaseModel):
     """Base of the forms that language models fill in: nothing missing, nothing extra, no value of another type."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema that a language model is shown: without docstrings, which are for readers of the code."""
+        schema = handler(core)
+        handler.resolve_ref_schema(schema).pop("description", None)
+        return schema
 
 
 T = TypeVar("T", bound=Form)

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from rim.analysis.metrics import TITLES
 from rim.config.study import Study
 from rim.report.figures.declaration import Figure
 from rim.report.figures.mechanism import against_random, measured, over_seeds
@@ -29,22 +30,6 @@ from rim.report.page import Material
 from rim.report.wording import MEASURES, analysis_caption, counts, format_range
 
 SETS = {"safety": ORANGE, "random": GREY, "matched": BLUE, "all": GREEN}
-NAMES = {
-    "ras": "RAS, as published",
-    "ras_relative": "RAS, relative",
-    "ras_symmetric": "RAS, symmetric",
-    "arithmetic": "arithmetic mean",
-    "geometric": "geometric mean",
-    "minimum": "minimum",
-    "delta_safe": "fall on safety alone",
-    "delta_task": "rise on the task alone",
-    "gradient_conflict": "conflict of gradients before training",
-    "gradient_share": "share of the task's gradient before training",
-    "kl": "KL divergence",
-    "weights": "distance of the weights",
-    "activation_l2": "activation shift, L2",
-    "activation_cosine": "activation shift, cosine",
-}
 SET_NAMES = {"safety": "safety neurons", "random": "random neurons", "matched": "matched neurons", "all": "all neurons"}
 
 
@@ -53,7 +38,7 @@ def _applies(study: Study) -> bool:
 
 
 def metric_name(metric: str, neurons: str) -> str:
-    return f"{NAMES[metric]}, {SET_NAMES[neurons]}" if neurons else NAMES[metric]
+    return f"{TITLES[metric]}, {SET_NAMES[neurons]}" if neurons else TITLES[metric]
 
 
 def neuron_figure(tables: Tables, labels: Labels) -> Any:

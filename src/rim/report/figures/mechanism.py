@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from rim.config.study import Study
-from rim.models.positions import NAMES
+from rim.models.positions import PLACES
 from rim.report.figures.declaration import Figure
 from rim.report.figures.style import (
     BLUE,
@@ -72,7 +72,7 @@ def _lines(table: pl.DataFrame, colour: str, colours: Mapping[str, str], title: 
     ]
     if "shuffled" in data.columns:
         layers.append(base.mark_line(strokeDash=[2, 2], strokeWidth=1).encode(y="shuffled:Q"))
-    places = [name for name in NAMES if name in set(data["position"])]
+    places = [name for name in PLACES if name in set(data["position"])]
     sideways = alt.Header(labelAngle=0, labelAlign="left", labelLimit=150, labelPadding=4)
     return styled(
         alt.layer(*layers, data=data)
