@@ -1,20 +1,16 @@
 """The reference of the configuration, made from its types.
 
-`python -m rim.config.reference schema` prints the published JSON schema (workflow/schemas/study.schema.json), `… markdown`
-the tables of workflow/config/README.md, and `… study FILE` the name of the study in a file. A test keeps the first two in
-step with the types.
+`rim config schema` prints the published JSON schema (workflow/schemas/study.schema.json) and `rim config markdown` the
+tables of workflow/config/README.md. A test keeps both in step with the types.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 from rim.config.choices import choices
-from rim.config.load import load_study_file
 from rim.config.study import Pair, Study
 from rim.data.adapters import ADAPTERS, Published
 from rim.settings.common import Settings
@@ -118,15 +114,3 @@ def _type_name(schema: dict[str, Any]) -> str:
         named = schema.get("patternProperties")
         return f"mapping to {_type_name(next(iter(named.values())))}" if named else "mapping"
     return str(schema.get("type"))
-
-
-if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["schema"]:
-            print(json.dumps(schema(), indent=2))
-        case ["markdown"]:
-            print(markdown(), end="")
-        case ["study", path]:
-            print(load_study_file(Path(path)).study)
-        case _:
-            sys.exit("usage: python -m rim.config.reference schema | markdown | study FILE")

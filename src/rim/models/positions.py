@@ -154,8 +154,10 @@ class Template:
         start = len(ids) - len(self.tail)
         if ids[start:] != self.tail or start < 2:
             raise UserError(
-                f"tokenizer '{self.tokenizer.name_or_path}': a prompt does not end as the chat template's others do, so "
-                "its positions cannot be found; was it rendered with another template? Run the workflow again"
+                f"tokenizer '{self.tokenizer.name_or_path}': a prompt does not end as its chat template ends prompts (expected "
+                f"{self.tokenizer.convert_ids_to_tokens(self.tail)}, found "
+                f"{self.tokenizer.convert_ids_to_tokens(ids[max(0, start) :])}), so token positions cannot be named; it was cut "
+                "off or rendered with another template: delete this model's replies and run the workflow again"
             )
         return ids
 

@@ -1,4 +1,4 @@
-"""Does this machine compute what the CPU computes, and how fast: `python -m rim.workflow.device_check`.
+"""Does this machine compute what the CPU computes, and how fast: `rim check-gpu`.
 
 With a GPU, a model of the organisms' size is run on it and on the CPU: activations and greedy replies in float32 must
 agree, activations in bfloat16 up to its rounding, and an ablation must change what hooks change and be taken back bitwise.
@@ -12,9 +12,7 @@ generation, hold here.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +25,6 @@ from rim.analysis.capture import Row, capture
 from rim.models.families import ModelView
 from rim.settings.models import Lora
 from rim.training.finetune import with_adapters
-from rim.workflow.plan import lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -221,29 +218,3 @@ def _timed(work: Callable[[], Any], device: str) -> tuple[float, int]:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begun)
     return statistics.median(seconds), torch.cuda.max_memory_allocated() if gpu else 0
-
-
-def main() -> int:
-    """Print the comparison and the speeds; 1 when something is not as on the CPU."""
-    import torch
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    warnings.simplefilter("ignore", FutureWarning)  # of libraries to each other
-    gpu = torch.cuda.is_available()
-    if gpu:
-        about = torch.cuda.get_device_properties(0)
-        print(f"{about.name}, {about.total_memory / 1e9:.0f} GB; torch {torch.__version__}")
-    else:
-        print(f"No GPU: the CPU is measured, with {torch.get_num_threads()} threads; torch {torch.__version__}")
-    checks = agreement("cuda" if gpu else "cpu")
-    rows = [[each.name, "holds" if each.holds else "FAILS", f"{each.error:.2g}", f"{each.bound:g}"] for each in checks]
-    print("", *lines(["against the CPU in float32", "", "error", "at most"], rows), sep="\n")
-    shape, name = (QWEN3_4B, "the shape of Qwen3-4B, bfloat16") if gpu else (SMALL, "an organism's size, float32")
-    table = speed(shape, "bfloat16" if gpu else "float32", "cuda" if gpu else "cpu")
-    print("", *lines([name, "tokens/s", "TFLOP/s", "peak GB"], table), sep="\n")
-    return 0 if all(each.holds for each in checks) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

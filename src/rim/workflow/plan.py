@@ -1,4 +1,4 @@
-"""The bill of a study, before anything is submitted: `python -m rim.workflow.plan FILE`.
+"""The bill of a study, before anything is submitted: `rim plan FILE`.
 
 For every hub model and phase it prints jobs, GPUs, hours, memory and disk as `rim.workflow.costs` estimates them, and beside that what
 finished jobs took. A dry run ends with the total.
@@ -6,16 +6,12 @@ finished jobs took. A dry run ends with the total.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
-import sys
 from pathlib import Path
 
 from rim.config import runs
-from rim.config.load import load_study_file
 from rim.config.study import Study
-from rim.core.errors import UserError
 from rim.workflow import costs
 
 HEADER = ["model", "phase", "jobs", "GPUs each", "GPU memory, GB", "hours each", "GPU hours", "disk, GB"]
@@ -83,7 +79,7 @@ def summary(study: Study) -> str:
         return ""
     total = bill(study)
     jobs, hours, disk = next(line for line in total if line.startswith("all ")).split()[1:4]
-    return f"The whole study: about {hours} GPU hours in {jobs} jobs, {disk} GB of disk; see `python -m rim.workflow.plan FILE`\n"
+    return f"The whole study: about {hours} GPU hours in {jobs} jobs, {disk} GB of disk; see `rim plan FILE`\n"
 
 
 def actual(study: Study, timings: Path) -> list[str]:
@@ -112,19 +108,3 @@ def _seconds(file: Path) -> float:
     with file.open() as stream:
         value = next(csv.DictReader(stream, delimiter="\t"), {}).get("s", "NA")
     return 0.0 if value in ("NA", "-", None) else float(value)
-
-
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m rim.workflow.plan", description="The bill of a study.")
-    parser.add_argument("file", type=Path, help="the study's YAML file")
-    try:
-        study = load_study_file(parser.parse_args(arguments).file)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print("\n".join([*bill(study), "", *actual(study, Path("data/timings", study.study))]))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

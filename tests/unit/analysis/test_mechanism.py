@@ -118,7 +118,9 @@ def test_a_position_that_the_template_lacks_is_refused_by_name(known: Known) -> 
         UserError, match=r"mechanism\.positions: .* has no position 'inner'; it has user_last, turn_end, last"
     ):
         positions.chosen(found, ["last", "inner"])
-    with pytest.raises(UserError, match="does not end as the chat template's others do"):
+    with pytest.raises(
+        UserError, match=r"does not end as its chat template ends prompts \(expected \[.*\], found \[.*\]\)"
+    ):
         known.templates["off"].prompt(known.responses["prompt"][0])  # a think-on prompt
 
 

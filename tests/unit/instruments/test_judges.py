@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from rim.cli import main
 from rim.core import contracts, tables
 from rim.core.agreement import kappa
 from rim.core.conditions import NOTHING_DONE
@@ -217,7 +218,7 @@ def test_classifier_agrees_with_people_on_models_it_never_saw() -> None:
 
 def test_shipped_weights_are_those_of_the_command(tmp_path: Path) -> None:
     folder = shared("data/xstest")
-    assert validity.main([str(folder), "--train", str(tmp_path / "w.safetensors")]) == 0
+    assert main(["validate-judges", str(folder), "--train", str(tmp_path / "w.safetensors")]) == 0
     texts = [completion.text for completion in validity.read_completions(folder)[:200]]
     from safetensors.numpy import load_file
 
@@ -229,7 +230,7 @@ def test_shipped_weights_are_those_of_the_command(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_completions_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert validity.main([str(tmp_path)]) == 1
+    assert main(["validate-judges", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     (tmp_path / "completions_a.csv").write_text("prompt,completion\nx,y\n")
     with pytest.raises(UserError, match="row 2 has no final_label"):
@@ -254,6 +255,6 @@ def test_a_study_s_language_model_is_scored_against_people(
     study["judges"]["llm"] = {"kind": "rubric", "endpoint": "double"}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(study))
     monkeypatch.chdir(tmp_path)
-    assert validity.main([".", "--study", "c.yaml", "--judge", "llm"]) == 0
+    assert main(["validate-judges", ".", "--study", "c.yaml", "--judge", "llm"]) == 0
     assert "| llm | 1.000" in capsys.readouterr().out
-    assert validity.main([".", "--study", "c.yaml", "--judge", "x"]) == 1
+    assert main(["validate-judges", ".", "--study", "c.yaml", "--judge", "x"]) == 1
