@@ -5,8 +5,6 @@ snakemake --cores 2 --configfile workflow/config/smoke.yaml        # the same DA
 snakemake --cores 2 --configfile workflow/config/paper.yaml        # the paper's models
 """
 
-import atexit
-
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -40,12 +38,7 @@ if STUDY.forgetting:
     include: "rules/ras.smk"
 
 
-if {"-n", "-np", "--dry-run", "--dryrun"} & {*sys.argv}:
-    atexit.register(print, plan.summary(STUDY), end="", file=sys.stderr)
-
-
-onstart:  # once, before any job
-    preflight_checks()
+include: "rules/hooks.smk"
 
 
 rule all:

@@ -1,0 +1,50 @@
+"""What is said before the first job and at the end of a dry run: what could be pulled instead of made, and the bill."""
+
+import atexit
+
+from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from rim.workflow import pullable
+
+
+def pull_advice():
+    """The command that fetches what `data.dvc` names and jobs would make again; None when there is nothing.
+
+    It is only advice: where DVC or its remote fails, the jobs can still run.
+    """
+    planned = pullable.read_plan(workflow.dag)
+    if not planned.missing:
+        return None
+    try:
+        listing = pullable.read_listing(Path.cwd())
+        return listing and pullable.advise(planned, lambda here: pullable.replan(workflow, here), listing)
+    except Exception as error:  # whatever the library of a remote may raise
+        return f"data.dvc: cannot tell what could be pulled instead of made: {error}"
+
+
+ADVICE = []
+
+
+def take_advice(record):
+    """Listen for Snakemake's table of the jobs of a dry run, which has no hook: at exit, no thread can be started."""
+    if getattr(record, "event", None) == LogEvent.RUN_INFO and workflow.dryrun and not ADVICE:
+        ADVICE.append(pull_advice())
+    return True
+
+
+def end_dry_run():
+    if workflow.dryrun and workflow.scheduler:  # there is one when the jobs to run are known
+        print(plan.summary(STUDY), end="", file=sys.stderr)
+        for line in filter(None, ADVICE):
+            print(line, file=sys.stderr)
+
+
+logger.addFilter(take_advice)
+atexit.register(end_dry_run)
+
+
+onstart:  # once, before any job
+    preflight_checks()
+    if advice := pull_advice():
+        print(advice, file=sys.stderr)

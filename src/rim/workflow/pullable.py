@@ -1,0 +1,267 @@
+"""Artifacts that could be pulled instead of made: what `dvc pull` would spare a run, and its command.
+
+After a partial pull, Snakemake plans a job for every missing artifact that something needs, though `data.dvc` may name
+it. An artifact can stand for its job when its record here (see `rim.workflow.records`) is the one that `data.dvc` names,
+so that the two belong together, and the remote or DVC's cache has its content. Snakemake itself then says what it would
+run if these artifacts were here; with those among them that the rest needs, a pull spares the difference.
+
+Pulling is only advised where it adds files: never over something made here, and never where it would put an older
+artifact beside the record of a newer one, or in place of one that has to be made again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import copy
+import hashlib
+import shlex
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+DATA, RECORDS = "data", "data/provenance"
+MOST = 6  # arguments of a command, if it can be helped
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What Snakemake would run; files by their paths from the working directory."""
+
+    jobs: frozenset[Any]
+    outputs: frozenset[str]  # of these jobs
+    missing: frozenset[str]  # those of them that are needed and not here
+    inputs: frozenset[str]  # what these jobs take from jobs that would not run, and targets
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What `data.dvc` names, and what lies under data/; paths are those from the working directory."""
+
+    directory: Path
+    hashes: dict[str, str]  # file -> MD5 of its content
+    here: frozenset[str]  # files under data/, without those that DVC ignores
+    cache: Any  # DVC's store of objects on this machine
+    remote: Any  # the same of the default remote; None without one
+
+    @cached_property
+    def below(self) -> dict[str, list[str]]:
+        """The files of every folder; a file is its own."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for path in self.hashes:
+            for folder in _with_parents(path):
+                found[folder].append(path)
+        return dict(found)
+
+    @cached_property
+    def records(self) -> dict[str, str]:
+        """The file that holds the record of an output."""
+        return {output: path for path in self.below.get(RECORDS, []) if (output := _output(path)) is not None}
+
+    @cached_property
+    def vouched(self) -> set[str]:
+        """Outputs whose record here is the one that is named: here or not, what is named is what it describes."""
+        return {output for output, path in self.records.items() if self.records_here.get(path) == self.hashes[path]}
+
+    @cached_property
+    def records_here(self) -> dict[str, str]:
+        """MD5 of every record here, by its file."""
+        paths = sorted(path for path in self.here if path.startswith(f"{RECORDS}/"))
+        return {path: hashlib.md5((self.directory / path).read_bytes()).hexdigest() for path in paths}
+
+    @cached_property
+    def published(self) -> set[str]:
+        """Outputs whose record here was pulled or published at some time, so that replacing them loses nothing."""
+        kept = set(self.cache.list_oids_exists(sorted({*self.records_here.values()} - {*self.hashes.values()})))
+        kept.update(self.hashes.values())
+        return {output for path, md5 in self.records_here.items() if md5 in kept and (output := _output(path))}
+
+    def output_of(self, path: str) -> str | None:
+        """The output, a file or a folder, to which a file belongs."""
+        return next((each for each in _with_parents(path) if each in self.records), None)
+
+    def obtainable(self, outputs: Iterable[str]) -> set[str]:
+        """Those of some outputs whose every file is in the cache or on the remote."""
+        files = {output: self.below.get(output, []) for output in outputs}
+        sought, found = {self.hashes[path] for paths in files.values() for path in paths}, set[str]()
+        for store in filter(None, (self.cache, self.remote)):
+            found.update(store.list_oids_exists(sorted(sought - found)))
+        return {
+            output for output, paths in files.items() if paths and found.issuperset(self.hashes[path] for path in paths)
+        }
+
+
+def _with_parents(path: str) -> list[str]:
+    """A path and the folders around it, up to data/."""
+    return [path, *map(str, PurePosixPath(path).parents)][:-1]
+
+
+def _output(record: str) -> str | None:
+    """The output that a record is named after, as Snakemake encodes it; None for any other file."""
+    name = "".join(part.removeprefix("@") for part in PurePosixPath(record).relative_to(RECORDS).parts)
+    try:
+        return base64.urlsafe_b64decode(name).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def read_listing(directory: Path) -> Listing | None:
+    """What the data.dvc of a working directory names; None where there is none.
+
+    Only the list itself is fetched if it is not in DVC's cache.
+
+    Raises:
+        DvcException: data.dvc or DVC's settings are broken, or the list is not to be had.
+    """
+    if not (directory / "data.dvc").exists():
+        return None
+    from dvc.config import NoRemoteError
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    with Repo(str(directory)) as repo:
+        out = repo.stage.load_one(str(directory / "data.dvc")).outs[0]
+        tree = out.get_dir_cache()
+        if tree is None:
+            raise DvcException("the list of what it names is neither in the cache nor on the remote")
+        hashes = {"/".join((DATA, *key)): hash_info.value for key, _, hash_info in tree}
+        found = repo.dvcignore.find(repo.fs, out.fs_path)
+        here = frozenset(Path(path).relative_to(directory.resolve()).as_posix() for path in found)
+        remote = None
+        with suppress(NoRemoteError):
+            remote = repo.cloud.get_remote_odb(out.remote, "pull")
+        return Listing(directory, hashes, here, out.cache, remote)
+
+
+def advise(plan: Plan, replan: Callable[[set[str]], Plan], listing: Listing) -> str | None:
+    """The line that says what could be pulled instead of made, if there is anything.
+
+    Args:
+        plan: what would run now.
+        replan: what would run if some outputs were here, with the content that their records describe.
+        listing: what `data.dvc` names.
+    """
+    named = {output for output in plan.missing if output in listing.below and output in listing.records}
+    if not named <= listing.vouched and (folders := _records_first(listing)):
+        return f"{_jobs(plan)}; which of them could be pulled shows after: {_command(folders)}"
+    here = listing.obtainable(named & listing.vouched)
+    after = replan(here)
+    spared = len(plan.jobs - after.jobs)
+    if not spared:
+        return None
+    wanted = {path for output in after.inputs & here for path in listing.below[output]}
+    folders = folders_of(wanted, listing, after.outputs)
+    return f"{_jobs(plan)}, of which {spared} could be pulled: {_command(folders)}"
+
+
+def _jobs(plan: Plan) -> str:
+    return f"{len(plan.jobs)} job{'s' * (len(plan.jobs) != 1)}"
+
+
+def _command(paths: Iterable[str]) -> str:
+    return f"dvc pull {shlex.join(paths)}"
+
+
+def _records_first(listing: Listing) -> list[str] | None:
+    """The records, and the folders here that they would not describe any more; None when that would meet work of one's own.
+
+    So it is where nothing but artifacts was pulled, and after `git pull`, when what lies here is of an older `data.dvc`.
+    """
+    if len(listing.published) < len(listing.records_here):
+        return None
+    stale = [
+        path
+        for path in listing.here - listing.records_here.keys()
+        if (output := listing.output_of(path)) and output not in listing.vouched
+    ]
+    folders = {str(PurePosixPath(*PurePosixPath(path).parts[:2])) for path in stale}
+    ours = [path for path in listing.here - listing.hashes.keys() if listing.published.isdisjoint(_with_parents(path))]
+    if any(PurePosixPath(path).is_relative_to(folder) for path in ours for folder in folders):
+        return None
+    return [RECORDS, *sorted(folders)]
+
+
+def folders_of(wanted: set[str], listing: Listing, made: Iterable[str]) -> list[str]:
+    """The paths to pull for some files: few, and none that holds what must not be pulled.
+
+    These are the folders of which everything is wanted; when they are many, those of which at least half is wanted, and
+    at last those of which anything is. What must not be pulled are the outputs `made` by jobs that will run, and
+    whatever here or in the list is not vouched for.
+    """
+    to_come = set(made)
+    closed = {
+        folder
+        for path in listing.hashes.keys() | listing.here
+        if not _may_be_pulled(path, listing, to_come)
+        for folder in _with_parents(path)
+    }
+    absent = {folder: [path for path in paths if path not in listing.here] for folder, paths in listing.below.items()}
+    needed = {folder: sum(path in wanted for path in paths) for folder, paths in absent.items()}
+
+    def descend(folder: str, share: float) -> list[str]:
+        if folder != DATA and folder not in closed and needed[folder] >= share * len(absent[folder]):
+            return [folder]
+        parts = len(PurePosixPath(folder).parts) + 1
+        inside = {"/".join(PurePosixPath(path).parts[:parts]) for path in listing.below[folder]}
+        return [path for each in sorted(inside) if needed[each] for path in descend(each, share)]
+
+    found: list[str] = []
+    for share in (1, 0.5, 0):
+        found = descend(DATA, share)
+        if len(found) <= MOST:
+            break
+    return found
+
+
+def _may_be_pulled(path: str, listing: Listing, to_come: set[str]) -> bool:
+    """Whether a folder with this file, listed or here, may be pulled."""
+    output = listing.output_of(path)
+    if path not in listing.hashes or output is None:
+        return path in listing.hashes and path not in listing.here
+    return output in listing.vouched and output not in to_come
+
+
+def read_plan(dag: Any) -> Plan:
+    """What Snakemake's DAG holds for to be run."""
+    running = set(dag.needrun_jobs())
+    targets = set(dag.targetjobs)
+    taken = {
+        str(path)
+        for job in running | targets
+        for other, paths in dag.dependencies.get(job, {}).items()
+        if other not in running
+        for path in paths
+    }
+    return Plan(
+        jobs=frozenset(job for job in running if not job.rule.norun),
+        outputs=frozenset(str(path) for job in running for path in job.output),
+        missing=frozenset(str(path) for job in running for path in dag.reason(job).missing_output),
+        inputs=frozenset(taken | {str(path) for job in targets - running for path in job.output}),
+    )
+
+
+def replan(workflow: Any, here: set[str]) -> Plan:
+    """What Snakemake would run if some outputs were here: it plans anew on a copy of its DAG, told that they are.
+
+    They count as older than anything else, so that what is made from them is not made again for their age, and they
+    themselves are when something that they were made from differs from what their records say.
+    """
+    from snakemake.io import IOCache
+    from snakemake_interface_storage_plugins.io import Mtime
+
+    dag = copy.copy(workflow.dag)
+    dag._needrun, dag._checkpoint_jobs, dag._ready_jobs = set(), set(), set()
+    dag._reason, dag._n_until_ready = defaultdict(workflow.dag._reason.default_factory), defaultdict(int)
+    known, workflow.iocache = workflow.iocache, IOCache(max_wait_time=0)
+    try:
+        for path in here:
+            workflow.iocache.exists_local[path] = True
+            workflow.iocache.mtime[path] = Mtime(local=1)  # Snakemake takes 0 for none
+        workflow.async_run(dag.update_needrun())
+    finally:
+        workflow.iocache = known
+    return read_plan(dag)
