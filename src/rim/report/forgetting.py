@@ -13,19 +13,23 @@ from rim.results.tables import is_significant
 
 def neuron_section(material: Material) -> Section | None:
     """How many neurons were found, where, how surely, and how many of them any added sentence raises."""
-    wanted, curves = material.study.forgetting, material.tables.get("neuron_stability")
-    if wanted is None or curves is None:
+    settings, curves = material.study.forgetting, material.tables.get("neuron_stability")
+    if settings is None or curves is None:
         return None
     layers = material.tables["neuron_layers"]
-    chosen = curves.filter("chosen")
-    found = []
-    for row in chosen.iter_rows(named=True):
+    at_threshold = curves.filter("chosen")
+    summaries = []
+    for row in at_threshold.iter_rows(named=True):
         shared = f"{row['shared']} of them rise as often with the placebo"
-        too_few = f"; fewer than {wanted.fewest}, so the analysis ends here" if row["neurons"] < wanted.fewest else ""
-        found.append(f"{row['model']} (seed {row['seed']}) {row['neurons']} of {row['of']} neurons, {shared}{too_few}")
+        too_few = (
+            f"; fewer than {settings.fewest}, so the analysis ends here" if row["neurons"] < settings.fewest else ""
+        )
+        summaries.append(
+            f"{row['model']} (seed {row['seed']}) {row['neurons']} of {row['of']} neurons, {shared}{too_few}"
+        )
     text = [
-        f"Neurons among the {wanted.top:.0%} of their layer that rise most with an added sentence of malicious intent, on at "
-        f"least the chosen share of calibration pairs: {'; '.join(found)}.",
+        f"Neurons among the {settings.top:.0%} of their layer that rise most with an added sentence of malicious intent, on at "
+        f"least the chosen share of calibration pairs: {'; '.join(summaries)}.",
         "The placebo is a sentence of equal length that says nothing of intent. A neuron that rises with it too answers to "
         "more text, and is safety-critical in name only. The paper's rule is the intersection over all pairs, 100 %.",
     ]
@@ -111,17 +115,17 @@ def intervention_section(material: Material) -> Section | None:
 
 def forgetting_section(material: Material) -> Section | None:
     """RAS and its baselines over training, their correlation with misalignment, and what they predict elsewhere."""
-    found = material.tables.get("correlations")
-    if found is None or material.study.forgetting is None or not material.study.forgetting.variants:
+    correlations = material.tables.get("correlations")
+    if correlations is None or material.study.forgetting is None or not material.study.forgetting.variants:
         return None
-    sure = found.filter(
+    significant = correlations.filter(
         (pl.col("p_holm") < 0.05) & (pl.col("neurons").is_in(["safety", ""]) | pl.col("neurons").is_null())
     )
     names = [
         f"{row['model']} / {arm(material.study)(row)} (seed {row['seed']}) {metric_name(row['metric'], row['neurons'] or '')} r = {show(row['estimate'], False, True)}"
-        for row in sure.iter_rows(named=True)
+        for row in significant.iter_rows(named=True)
     ]  # fmt: skip
-    runs = found.select("model", "variant", "seed").n_unique()
+    runs = correlations.select("model", "variant", "seed").n_unique()
     text = [
         f"Metrics over the safety-critical neurons and baselines that go with the misalignment rate over the checkpoints of a "
         f"fine-tune (exact permutation, p < 0.05 after Holm): {'; '.join(names) or 'none'}; of {runs} fine-tunes.",
@@ -131,7 +135,7 @@ def forgetting_section(material: Material) -> Section | None:
         "change in a model that was left out, beside the mean of the others that knows no metric.",
     ]
     tables = [
-        _correlation_table(material, found),
+        _correlation_table(material, correlations),
         _over_runs(material),
         _early(material),
         _predictions(material),
@@ -140,7 +144,7 @@ def forgetting_section(material: Material) -> Section | None:
     return Section("forgetting", "RAS and forgetting", text, [table for table in tables if table.rows], finding=True)
 
 
-def _correlation_table(material: Material, found: pl.DataFrame) -> Table:
+def _correlation_table(material: Material, correlations: pl.DataFrame) -> Table:
     header = ["model", "arm", "seed", "metric", "r [95 % interval]", "p (t)", "p (exact)", "p (Holm)", "Spearman", "p", "Kendall", "p", "checkpoints"]  # fmt: skip
     rows = [
         TableRow(
@@ -149,7 +153,7 @@ def _correlation_table(material: Material, found: pl.DataFrame) -> Table:
              show(row["kendall"], False, True), p_value(row["kendall_p"]), str(row["n"])],
             is_significant(row),
         )
-        for row in found.iter_rows(named=True)
+        for row in correlations.iter_rows(named=True)
     ]  # fmt: skip
     return Table("Correlation with the misalignment rate over the checkpoints of each fine-tune; a dash where one of the two does not "
                  f"change. {GREY}", header, 4, rows)  # fmt: skip
@@ -192,8 +196,8 @@ def _predictions(material: Material) -> Table:
 def _kept(material: Material) -> Table:
     """The last checkpoint's RAS in its three forms, and the share of dimensions of which ratios could be taken."""
     keys = ["model", "variant", "seed"]
-    shown = material.tables["checkpoints"].filter(pl.col("metric").str.starts_with("ras"))
-    last = shown.filter(pl.col("step") == pl.col("step").max().over(keys))
+    ras = material.tables["checkpoints"].filter(pl.col("metric").str.starts_with("ras"))
+    last = ras.filter(pl.col("step") == pl.col("step").max().over(keys))
     rows = [
         TableRow([row["model"], arm(material.study)(row), str(row["seed"]), metric_name(row["metric"], row["neurons"]),
                   f"{row['estimate']:.3g} [{row['ci_low']:.3g}, {row['ci_high']:.3g}]", show(row["kept"], True), str(row["n"])])

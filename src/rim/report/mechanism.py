@@ -58,24 +58,25 @@ def head_section(material: Material) -> Section | None:
     if heads is None or material.study.mechanism is None or heads.is_empty():
         return None
     least = material.study.mechanism.head_share
-    shown, counts, at_shares = [], [], []
+    followed, counts, at_shares = [], [], []
     for model, seed in heads.select("model", "seed").unique(maintain_order=True).iter_rows():
         own = heads.filter((pl.col("model") == model) & (pl.col("seed") == seed))
         bases = heads.filter((pl.col("model") == model) & (pl.col("variant") == BASE))
         base = bases.filter(pl.col("seed") == seed)
-        found = (bases if base.is_empty() else base).filter("found").select("layer", "head")  # a hub model has one base
+        before = bases if base.is_empty() else base  # a hub model has one base
+        refusal_heads = before.filter("found").select("layer", "head")
         if base.height:
-            counts.append(f"{model} (seed {seed}) {found.height} of {base.height}")
+            counts.append(f"{model} (seed {seed}) {refusal_heads.height} of {base.height}")
             at_shares.append(
                 f"{model} (seed {seed}) {', '.join(str((base['share'] >= share).sum()) for share in SHARES)}"
             )
-        shown.append(
-            own.join(found, on=["layer", "head"], how="semi", maintain_order="left").sort(
+        followed.append(
+            own.join(refusal_heads, on=["layer", "head"], how="semi", maintain_order="left").sort(
                 "layer", "head", maintain_order=True
             )
         )
     effects = material.tables["head_effects"].filter(pl.col("group") == "harmful")
-    table = pl.concat([heads.clear(), *shown]).join(
+    table = pl.concat([heads.clear(), *followed]).join(
         effects.select("model", "variant", "seed", "layer", "head", "estimate", pl.col("ci_low").alias("low"), pl.col("ci_high").alias("high")),
         on=["model", "variant", "seed", "layer", "head"], how="left", maintain_order="left",
     )  # fmt: skip

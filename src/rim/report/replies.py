@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import polars as pl
 
 from rim.report.figures.replies import changes
 from rim.report.labels import arm, arm_labels
 from rim.report.page import Material, Section, Table, TableRow
-from rim.report.wording import GREY, MEASURES, Row, column, estimate, measure, results
+from rim.report.wording import GREY, MEASURES, Formatter, ResultRow, column, estimate, measure, results
 from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
 
@@ -21,18 +19,18 @@ def overview_section(material: Material) -> Section:
     return Section("overview", "All changes at a glance", text)
 
 
-def judge_errors(material: Material) -> Callable[[Row], str]:
+def judge_errors(material: Material) -> Formatter:
     """For a row of rates, how many of its incomplete replies are errors of the judge."""
     sweep = material.tables.get("threshold_sweep")
     main = next(iter(material.study.judges))
-    found: dict[tuple[str, str, str], int] = {}
+    counts: dict[tuple[str, str, str], int] = {}
     if sweep is not None:
-        shown = sweep.filter((pl.col("judge") == main) & (pl.col("text") == "response"))
-        found = {(row["model"], row["variant"], row["think"]): row["errors"] for row in shown.iter_rows(named=True)}
+        rows = sweep.filter((pl.col("judge") == main) & (pl.col("text") == "response"))
+        counts = {(row["model"], row["variant"], row["think"]): row["errors"] for row in rows.iter_rows(named=True)}
 
-    def cell(row: Row) -> str:
-        errors = found.get((row["model"], row["variant"], row["think"]))
-        return "–" if errors is None or row["measure"] != "misalignment" else str(errors)
+    def cell(row: ResultRow) -> str:
+        count = counts.get((row["model"], row["variant"], row["think"]))
+        return "–" if count is None or row["measure"] != "misalignment" else str(count)
 
     return cell
 
@@ -46,13 +44,13 @@ def think_section(material: Material) -> Section:
         for row in effects.filter(base & (pl.col("measure") == "misalignment")).iter_rows(named=True)
     ]
     tuned = effects.filter(~base & (pl.col("measure") == "misalignment")).to_dicts()
-    clear = [
+    significant = [
         f"{row['model']} after {arm(material.study)(row)} {estimate(row, signed=True)}"
         for row in tuned
         if is_significant(row)
     ]
     finding = f"Change of the misalignment rate when the model thinks, before any fine-tuning: {'; '.join(changes)}."
-    after = f"After fine-tuning, a significant one in {len(clear)} of {len(tuned)} arms{': ' if clear else ''}{'; '.join(clear)}."
+    after = f"After fine-tuning, a significant one in {len(significant)} of {len(tuned)} arms{': ' if significant else ''}{'; '.join(significant)}."
     ordered = pl.concat(
         rates.filter((pl.col("model") == model) & (pl.col("measure") == name))
         for model in material.study.models
@@ -126,10 +124,10 @@ def pair_section(material: Material) -> Section | None:
     effects = headline(material.tables["pair_effects"])
     if effects.is_empty():
         return None
-    shown = effects.filter((pl.col("contrast") == "difference") & (pl.col("measure") == "misalignment"))
+    misaligned = effects.filter((pl.col("contrast") == "difference") & (pl.col("measure") == "misalignment"))
     differences = [
         f"think {row['think']} {estimate(row, signed=True)}{'' if is_significant(row) else ' (not significant)'}"
-        for row in shown.iter_rows(named=True)
+        for row in misaligned.iter_rows(named=True)
     ]
     text = [
         "Misalignment rate, (target − control) in the positive control minus the same in the negative control: "
@@ -170,14 +168,14 @@ def mitigation_section(material: Material) -> Section | None:
     if effects.is_empty():
         return None
     study = material.study
-    clear = [
+    significant = [
         f"{row['model']}, {arm(study)(row)}, think {row['think']} {estimate(row, signed=True)}"
         for row in effects.filter(pl.col("measure") == "misalignment").iter_rows(named=True)
         if is_significant(row)
     ]
     text = [
         "Change of the misalignment rate against the same fine-tuning without a mitigation, where it is significant: "
-        f"{'; '.join(clear) or 'none'}.",
+        f"{'; '.join(significant) or 'none'}.",
         "A mitigation is worth having if it lowers misalignment and leaves false refusals and accuracy where they are. The "
         "requests on which the base was asked to refuse are in no benchmark.",
     ]
@@ -196,15 +194,18 @@ def _trade_off(material: Material) -> Table:
     rows = []
     for model in study.models:
         mitigated = [name for name in study.variants_of(model) if study.variants[name].mitigation]
-        arms = dict.fromkeys(each for name in mitigated for each in (BASE, study.plain_of(name), name))
+        arms = dict.fromkeys(variant for name in mitigated for variant in (BASE, study.plain_of(name), name))
         for variant in arms:
             for think in study.inference.think:
-                own = rates.filter(
+                measured = rates.filter(
                     (pl.col("model") == model) & (pl.col("variant") == variant) & (pl.col("think") == think)
                 )
-                found = {row["measure"]: row for row in own.iter_rows(named=True)}
-                cells = [estimate(found[name]) if name in found else "–" for name in COLUMNS]
-                n = [f"{found[name]['n']} ({found[name]['incomplete']})" if name in found else "–" for name in COLUMNS]
+                by_measure = {row["measure"]: row for row in measured.iter_rows(named=True)}
+                cells = [estimate(by_measure[name]) if name in by_measure else "–" for name in COLUMNS]
+                n = [
+                    f"{by_measure[name]['n']} ({by_measure[name]['incomplete']})" if name in by_measure else "–"
+                    for name in COLUMNS
+                ]
                 label = arm(study)({"variant": variant})
                 rows.append(
                     TableRow([model, label, think, *cells, shift.get((model, str(variant)), "–"), " / ".join(n)])

@@ -11,8 +11,8 @@ from rim.config.study import Study
 from rim.report.page import Table, TableRow
 from rim.results.tables import is_significant
 
-Row = dict[str, Any]
-Cell = Callable[[Row], str]
+ResultRow = dict[str, Any]  # of a table of results, by column
+Formatter = Callable[[ResultRow], str]  # what a cell says of its row
 MEASURES = {  # in the order in which tables and figures show them
     "misalignment": "misalignment rate",
     "refusal": "refusals of harmful requests",
@@ -45,7 +45,7 @@ def show(value: float | None, percent: bool, signed: bool = False) -> str:
     return f"{100 * value:{sign}.1f} {'pp' if signed else '%'}" if percent else f"{value:{sign}.2f}"
 
 
-def interval(row: Row, percent: bool = False, signed: bool = False) -> str:
+def interval(row: ResultRow, percent: bool = False, signed: bool = False) -> str:
     """An estimate with its interval, such as "12.0 % [8.2, 17.1]", or a dash where there is none."""
     text = show(row["estimate"], percent, signed)
     if row["estimate"] is not None and row["ci_low"] is not None:
@@ -54,7 +54,7 @@ def interval(row: Row, percent: bool = False, signed: bool = False) -> str:
     return text
 
 
-def estimate(row: Row, signed: bool = False) -> str:
+def estimate(row: ResultRow, signed: bool = False) -> str:
     """The same for a row that names its measure."""
     return interval(row, row["measure"] != "d_prime", signed)
 
@@ -63,11 +63,11 @@ def p_value(p: float | None) -> str:
     return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def column(name: str) -> Cell:
+def column(name: str) -> Formatter:
     return lambda row: str(row[name])
 
 
-def measure(row: Row) -> str:
+def measure(row: ResultRow) -> str:
     """What was measured, with the benchmark where there is one."""
     return f"{MEASURES[row['measure']]}, {row['benchmark']}" if row["benchmark"] else MEASURES[row["measure"]]
 
@@ -76,15 +76,17 @@ def table_from_frame(
     caption: str,
     data: pl.DataFrame,
     keys: int,
-    columns: dict[str, Cell],
-    clear: Callable[[Row], bool] = lambda row: True,
+    columns: dict[str, Formatter],
+    clear: Callable[[ResultRow], bool] = lambda row: True,
 ) -> Table:
     """A table with one function per column, the first `keys` of which name the row."""
-    rows = [TableRow([cell(row) for cell in columns.values()], clear(row)) for row in data.iter_rows(named=True)]
+    rows = [
+        TableRow([formatter(row) for formatter in columns.values()], clear(row)) for row in data.iter_rows(named=True)
+    ]
     return Table(caption, list(columns), keys, rows)
 
 
-def results(caption: str, data: pl.DataFrame, keys: dict[str, Cell], what: str, **more: Cell) -> Table:
+def results(caption: str, data: pl.DataFrame, keys: dict[str, Formatter], what: str, **more: Formatter) -> Table:
     """A table of results: key columns, the estimate with its interval, p where there is a test, n and incomplete."""
     tested = "p" in data.columns
     columns = {**keys, f"{what} [95 % interval]": lambda row: estimate(row, signed=tested)}

@@ -13,7 +13,7 @@ import pytest
 from rim.config import load
 from rim.config import study as config_study
 from rim.report import published
-from rim.report.figures.catalogue import FIGURES, MANY, charts, interactive
+from rim.report.figures.catalogue import FIGURES, MANY, charts, figures_of_study, interactive
 from rim.report.figures.forgetting import NAMES as METRICS
 from rim.report.figures.replies import THINKING
 from rim.report.first_screen import first_screen
@@ -133,8 +133,8 @@ def test_figures_are_the_same_each_time_and_each_stands_on_one_table(demo: confi
     import vl_convert
 
     results = synthetic.synthetic(demo, layers=4, heads=4)
-    drawn, again = charts(results, arm_labels(demo)), charts(results, arm_labels(demo))
-    assert set(drawn) == set(FIGURES)
+    drawn, again = (charts(FIGURES, results, arm_labels(demo)) for _ in range(2))
+    assert list(drawn) == [figure.name for figure in FIGURES]
     for name, chart in drawn.items():
         text = chart.to_json()
         assert text == again[name].to_json(), name
@@ -147,7 +147,7 @@ def test_every_panel_of_a_grid_has_a_cell_since_gaps_would_shift_the_others(demo
     results = synthetic.synthetic(demo, layers=4, heads=4)
     scores = results["probe_scores"]
     results["probe_scores"] = scores.filter((pl.col("think") == "off") | (pl.col("position") != "inner"))
-    spec = interactive(charts(results, arm_labels(demo))["probes"])
+    spec = interactive(charts(FIGURES, results, arm_labels(demo))["probes"])
     assert spec is not None
     (rows,) = spec["datasets"].values()
     cells = {(row["panel"], row["position"]) for row in rows}
@@ -157,7 +157,7 @@ def test_every_panel_of_a_grid_has_a_cell_since_gaps_would_shift_the_others(demo
 
 def test_a_reader_may_choose_models_and_arms_and_a_crowded_figure_begins_with_one_model(root: Path) -> None:
     study = load.load_study_file(root / "workflow/config/paper.yaml")
-    drawn = charts(synthetic.synthetic(study, layers=3, heads=2), arm_labels(study))
+    drawn = charts(figures_of_study(study), synthetic.synthetic(study, layers=3, heads=2), arm_labels(study))
     overview, probes = interactive(drawn["overview"]), interactive(drawn["probes"])
     assert overview is not None
     assert probes is not None

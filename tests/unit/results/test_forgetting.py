@@ -184,7 +184,8 @@ def test_an_early_warning_is_a_quarter_of_the_way_and_one_point_per_run() -> Non
 def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFrame]) -> None:
     material = synthetic.material(study, results)
     made = [neuron_section(material), intervention_section(material), forgetting_section(material)]
-    assert sum(len(section.figures) for section in made if section) == 6
+    figures = [catalogue.captioned_figures(material, section.anchor) for section in made if section]
+    assert list(map(len, figures)) == [2, 1, 3]
     html = render(
         material,
         FirstScreen("", [], 0, [], [], []),
@@ -204,7 +205,7 @@ def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFr
 
 def test_no_neurons_anywhere_is_said_and_drawn_as_nothing(study: Study) -> None:
     empty = {table.name: pl.DataFrame(schema=dict(table.contract)) for table in TABLES["summarize_forgetting"]}
-    drawn = catalogue.charts(empty, {})
+    drawn = catalogue.charts(catalogue.FIGURES, empty, {})
     assert len(drawn) == 6
     assert all(catalogue.interactive(chart) is None for chart in drawn.values())
     section = intervention_section(Material(study, empty, {}, pl.DataFrame()))

@@ -254,11 +254,11 @@ def correlation_figure(tables: Tables, labels: Labels) -> Any:
     """r of every metric with the misalignment rate over the checkpoints, one panel per fine-tune."""
     import altair as alt
 
-    found = tables["correlations"].filter(pl.col("estimate").is_not_null())
-    if found.is_empty():
+    known = tables["correlations"].filter(pl.col("estimate").is_not_null())
+    if known.is_empty():
         return nothing()
-    keys = found.select("metric", pl.col("neurons").fill_null("")).iter_rows()
-    data = with_clear(named(found, labels)).with_columns(
+    keys = known.select("metric", pl.col("neurons").fill_null("")).iter_rows()
+    data = with_clear(named(known, labels)).with_columns(
         pl.Series("row", [metric_name(*key) for key in keys]),
         pl.format("{}: {}, seed {}", "model", "variant", "seed").alias("panel"),
     )

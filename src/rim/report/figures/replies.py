@@ -55,10 +55,7 @@ def _overview_caption(material: Material) -> str:
 
 OVERVIEW = Figure(
     name="overview",
-    tables=(
-        "think_effects",
-        "finetune_effects",
-    ),
+    tables=("think_effects", "finetune_effects"),
     subject="inference",
     section="overview",
     applies=lambda study: True,

@@ -37,8 +37,8 @@ def scale(colours: Mapping[str, str]) -> alt.Scale:
 
 def with_clear(table: pl.DataFrame) -> pl.DataFrame:
     """Add whether each row's effect is significant."""
-    found = [is_significant(row) for row in table.iter_rows(named=True)]
-    return table.with_columns(pl.Series("clear", found, dtype=pl.Boolean))
+    significant = [is_significant(row) for row in table.iter_rows(named=True)]
+    return table.with_columns(pl.Series("clear", significant, dtype=pl.Boolean))
 
 
 def named(table: pl.DataFrame, labels: Labels) -> pl.DataFrame:
