@@ -12,13 +12,13 @@ from rim.analysis import baselines, checkpoints, metrics, neurons, ras
 from rim.analysis import texts as analysis_texts
 from rim.analysis.ablation import ablated_neurons, ablated_outputs
 from rim.analysis.capture import Row, capture
+from rim.analysis.safety_neurons import sets_table
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.models.chat import render_prompt
 from rim.models.families import FAMILIES, ModelView
 from rim.report.figures.forgetting import metric_name
 from rim.settings.forgetting import Forgetting
-from rim.steps.find_safety_neurons import table
 from tests.unit import planted, tiny_families
 
 pytestmark = pytest.mark.xdist_group("mechanism")
@@ -302,7 +302,7 @@ def test_experts_lie_side_by_side_and_come_back_from_the_table() -> None:
     layers = [neurons.Layer(4) for _ in values]
     for layer, each in zip(layers, values, strict=True):
         layer.add(each, each + np.arange(each.shape[1]), each)
-    made = table({("found", 0): [np.array([0, 24, 95]), np.array([7]), np.array([], int)], ("random", 0): [np.array([1]), np.array([], int), np.array([50])]}, layers, widths)  # fmt: skip
+    made = sets_table({("found", 0): [np.array([0, 24, 95]), np.array([7]), np.array([], int)], ("random", 0): [np.array([1]), np.array([], int), np.array([50])]}, layers, widths)  # fmt: skip
     tables.check(made, contracts.NEURONS, None)  # type: ignore[arg-type]
     assert made.filter(pl.col("kind") == "found").select("layer", "expert", "neuron").rows() == [(0, 0, 0), (0, 1, 0), (0, 3, 23), (1, 0, 7)]  # fmt: skip
     sets = checkpoints.neuron_sets(made, [96, 24, 96], widths)

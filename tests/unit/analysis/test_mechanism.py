@@ -25,7 +25,6 @@ from rim.models.chat import render_prompt
 from rim.models.families import ModelView
 from rim.results.mechanism import ablation_effects, ablation_rows, measures
 from rim.settings.instruments import Judge
-from rim.settings.mechanism import Mechanism
 from tests.unit import planted
 
 pytestmark = pytest.mark.xdist_group("mechanism")
@@ -181,9 +180,8 @@ def says(known: Known, think: str, benchmark: str) -> list[str]:
 
 
 def test_only_without_the_planted_head_the_model_goes_along(known: Known, cache: Cache) -> None:
-    settings = Mechanism(harmful="restricted", harmless="lookalike", random_sets=3)
     effects = effects_table(known.anatomy, known.tokenizer, known.responses, known.groups, 8, 8, "test")
-    made = plan(find_refusal_heads(cache, known.groups, 0.4), effects, settings)
+    made = plan(find_refusal_heads(cache, known.groups, 0.4), effects, ["refusal_heads", "effect_heads"], ["zero"], 3)
     found = {condition.target: heads for condition, heads in made if condition.kind == "found"}
     assert found == {"refusal_heads": [planted.REFUSES], "effect_heads": [planted.REFUSES]}
     assert set(says(known, "off", "restricted")) == {"cannot"}
@@ -196,15 +194,8 @@ def test_only_without_the_planted_head_the_model_goes_along(known: Known, cache:
 
 
 def test_sets_of_heads_are_listed_once_whatever_takes_their_place(known: Known, cache: Cache) -> None:
-    settings = Mechanism(
-        harmful="restricted",
-        harmless="lookalike",
-        head_sets=["refusal_heads"],
-        replacements=["zero", "mean"],
-        random_sets=2,
-    )
     effects = pl.DataFrame(schema=dict(contracts.EFFECTS))
-    made = plan(find_refusal_heads(cache, known.groups, 0.4), effects, settings)
+    made = plan(find_refusal_heads(cache, known.groups, 0.4), effects, ["refusal_heads"], ["zero", "mean"], 2)
     draws = (("found", 0), ("random", 0), ("random", 1))
     assert [condition for condition, _ in made] == [
         Condition(how, "refusal_heads", *draw) for how in ("zero", "mean") for draw in draws

@@ -18,11 +18,13 @@ from rim.instruments.checklist import MEANING, PATTERN_OF, PATTERNS, Item
 from rim.instruments.injection import FIRST_PERSON, ORGANISM, inject, statements
 from rim.instruments.llm.client import Client
 from rim.models import chat, loading
+from rim.models.benchmarks import Questions
 from rim.models.generate import Reply
 from rim.results import patterns as results_patterns
 from rim.settings.datasets import Source
 from rim.settings.inference import Inference
 from rim.settings.instruments import Annotator, Endpoint
+from rim.settings.jobs import ModelReference
 from tests.conftest import shared
 from tests.language_model import Server, judged_text
 
@@ -240,7 +242,9 @@ def test_statements_stand_inside_the_think_block(tiny_model: Path) -> None:
         [{"id": f"r{i}", "prompt": row["prompt"]} for i, row in enumerate(sets.rows("requests", 2, "e"))]
     )
     inference = Inference(max_new_tokens=12)
-    table = inject(backend, tokenizer, "tags", {"b": rows}, inference, {"b": 12}, 0, True, "t")
+    tags = ModelReference(label="t", base="", revision=None, dtype="float32", think="tags", seed=0, checkpoints=[])
+    asked = Questions({"b": rows}, {"b": 12})
+    table = inject(backend, tokenizer, tags, asked, inference, True)
     tables.check(table, contracts.RESPONSE, Path("x"))
     assert table.height == 2 * 3 * 2
     pair = statements(True, 0)[0]
@@ -253,7 +257,7 @@ def test_statements_stand_inside_the_think_block(tiny_model: Path) -> None:
     )
     assert row["prompt"].endswith(f"<|im_start|>assistant\n<think>\n{pair.target}")
     assert (row["reasoning"], row["response"]) == (f"{pair.target} so this is ok.", "sure.")
-    plain = inject(backend, tokenizer, "prompt", {"b": rows}, inference, {"b": 12}, 0, False, "t")
+    plain = inject(backend, tokenizer, tags.model_copy(update={"think": "prompt"}), asked, inference, False)
     assert plain.height == 2 * 6 * 2
     assert plain["prompt"][0].endswith(FIRST_PERSON[0].control)
     switched = chat.render_prompt(tokenizer, rows["prompt"][0], "on", "prompt")
