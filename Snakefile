@@ -45,7 +45,7 @@ if {"-n", "-np", "--dry-run", "--dryrun"} & {*sys.argv}:
 
 
 onstart:  # once, before any job
-    stop_when_in_vain()
+    preflight_checks()
 
 
 rule all:

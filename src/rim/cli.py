@@ -1,7 +1,6 @@
-"""`rim STEP --settings JSON --name PATH ...`: run one step of the workflow.
+"""`rim STEP JOB.json`: run one step of the workflow.
 
-The options of a step are the parameters of its `run` function: a `Path` is one path, a `list[Path]` several. This is the
-one place where errors become exit codes: a mistake of the user or a full disk is one line, never a traceback.
+The job file holds all that the step is told, see `rim.settings.jobs`. This is the one place where errors become exit codes: a mistake of the user or a full disk is one line, never a traceback.
 """
 
 from __future__ import annotations
@@ -9,14 +8,11 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
-import inspect
-import json
 import os
 import pkgutil
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, get_type_hints
 
 from rim import steps
 from rim.core import gpus, progress
@@ -25,31 +21,24 @@ from rim.core.errors import UserError
 DISK_FULL = ("No space left on device", "File too large", "file write failed", "unexpected pos")
 
 
-def parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
-    """The step and its options: `log`, `gpus`, and the arguments of its `run` function."""
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The step, its job file, and what the machine gives it: `log`, `threads`, `gpus`."""
     names = [module.name for module in pkgutil.iter_modules(steps.__path__)]
     parser = argparse.ArgumentParser(
         prog="rim", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("step", choices=names)
-    step = parser.parse_args(arguments[:1]).step
-    run = importlib.import_module(f"rim.steps.{step}").run
-    hints = get_type_hints(run)
-    parser = argparse.ArgumentParser(prog=f"rim {step}", description=inspect.getdoc(run))
+    parser.add_argument("job", type=Path, help="file with all that the step is told, as the workflow writes it")
     parser.add_argument("--log", type=Path, help="file that gets the progress lines too")
     parser.add_argument("--threads", type=int, default=1, help="threads of the numerical libraries")
     parser.add_argument("--gpus", type=int, help="GPUs that the step may use; all when not given")
-    for name in inspect.signature(run).parameters:
-        option = f"--{name.replace('_', '-')}"
-        if name == "settings":
-            parser.add_argument(option, type=json.loads, required=True, help="the step's settings as JSON")
-        elif hints[name] == list[Path]:
-            parser.add_argument(option, type=Path, nargs="*", default=[])
-        else:
-            parser.add_argument(option, type=Path, required=hints[name] is Path)
-    values = vars(parser.parse_args(arguments[1:]))
-    del values["threads"]
-    return step, values
+    return parser.parse_args(arguments)
+
+
+def run_step(name: str, job: Path) -> None:
+    """Read a step's job and run it."""
+    step = importlib.import_module(f"rim.steps.{name}")
+    step.run(step.Job.read(job))
 
 
 def explain(error: Exception) -> str | None:
@@ -81,22 +70,22 @@ def limit_threads(arguments: list[str]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     limit_threads(arguments)
-    step, values = parse(arguments)
-    if log := values.pop("log"):
-        progress.log_to(log)
-    if (wanted := values.pop("gpus")) is not None:
-        gpus.claim(wanted)
+    options = parse(arguments)
+    if options.log:
+        progress.log_to(options.log)
+    if options.gpus is not None:
+        gpus.claim(options.gpus)
     warnings.simplefilter("ignore", FutureWarning)  # libraries talking to each other, not to the user
     try:
-        importlib.import_module(f"rim.steps.{step}").run(**values)
+        run_step(options.step, options.job)
     except KeyboardInterrupt:
-        progress.log(f"{step}: interrupted; run the workflow again to go on")
+        progress.log(f"{options.step}: interrupted; run the workflow again to go on")
         return 130
     except Exception as error:
         line = explain(error)
         if line is None:
             raise
-        progress.log(f"{step}: error: {line}")
+        progress.log(f"{options.step}: error: {line}")
         return 1
     return 0
 

@@ -8,7 +8,7 @@ leaves the adapter's part of the head in place (`Anatomy.heads_output` refuses t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,10 @@ from rim.analysis.cache import Cache
 from rim.analysis.capture import Row, capture
 from rim.analysis.heads import matched_sets
 from rim.analysis.probes import GROUPS, Direction, score_rows
+from rim.core.conditions import Condition
+from rim.core.contracts import ABLATED_HEADS
 from rim.models.families import Editable, Head, Neuron
 from rim.models.positions import NAMES
-from rim.settings.mechanism import Mechanism
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -102,10 +103,12 @@ def ablated_outputs(anatomy: Editable, dimensions: Iterable[Neuron]) -> Iterator
         yield
 
 
-Plan = dict[str, list[Head]]  # "refusal_heads:zero:found", "refusal_heads:zero:random0", … -> heads
+Plan = list[tuple[Condition, list[Head]]]
 
 
-def plan(heads: pl.DataFrame, effects: pl.DataFrame, settings: Mechanism) -> Plan:
+def plan(
+    heads: pl.DataFrame, effects: pl.DataFrame, targets: Sequence[str], replacements: Sequence[str], random_sets: int
+) -> Plan:
     """What to ablate: each chosen set of heads and its matched random sets, with each replacement. An empty set is left out.
 
     Args:
@@ -118,14 +121,19 @@ def plan(heads: pl.DataFrame, effects: pl.DataFrame, settings: Mechanism) -> Pla
     ranked = effects.filter(pl.col("group") == "harmful").sort("estimate", descending=True, maintain_order=True)
     strongest = ranked.head(max(1, len(refusal))).select("layer", "head")
     chosen = {"refusal_heads": refusal, "effect_heads": sorted((layer, head) for layer, head in strongest.iter_rows())}
-    made: Plan = {}
-    for name in settings.head_sets:
-        draws = {"found": chosen[name]}
-        sets = matched_sets(chosen[name], layers, count, settings.random_sets)
-        draws |= {f"random{i}": drawn for i, drawn in enumerate(sets)}
-        for replacement in settings.replacements:
-            made |= {f"{name}:{replacement}:{draw}": list(drawn) for draw, drawn in draws.items() if drawn}
+    made: Plan = []
+    for target in targets:
+        random = matched_sets(chosen[target], layers, count, random_sets)
+        sets = [("found", 0, chosen[target]), *(("random", draw, drawn) for draw, drawn in enumerate(random))]
+        for replacement in replacements:
+            made += [(Condition(replacement, target, kind, draw), drawn) for kind, draw, drawn in sets if drawn]
     return made
+
+
+def heads_table(planned: Plan) -> pl.DataFrame:
+    """The sets of heads of a plan, each once, whatever takes their place."""
+    rows = [(each.target, each.kind, each.draw, *head) for each, heads in planned for head in heads]
+    return pl.DataFrame(list(dict.fromkeys(rows)), schema=dict(ABLATED_HEADS), orient="row")
 
 
 def mean_inputs(cache: Cache, groups: pl.DataFrame) -> dict[int, Any]:
@@ -137,7 +145,7 @@ def mean_inputs(cache: Cache, groups: pl.DataFrame) -> dict[int, Any]:
 
 def probe_scores(
     anatomy: ModelView,
-    ablation: str,
+    condition: Condition,
     rows: list[Row],
     groups: pl.DataFrame,
     directions: Mapping[str, Any],
@@ -166,5 +174,5 @@ def probe_scores(
                 group: residual[[i for i, row in enumerate(rows) if known[row.id][1] == group], place]
                 for group in GROUPS
             }
-            scored += score_rows(ablation, cell, Direction(np.asarray(vector[:-1]), float(vector[-1])), tests)
+            scored += score_rows(condition, cell, Direction(np.asarray(vector[:-1]), float(vector[-1])), tests)
     return scored

@@ -23,6 +23,7 @@ from rim.analysis.capture import Row, capture
 from rim.core.errors import UserError
 from rim.core.files import replacing, working_folder, write_json
 from rim.core.progress import counter
+from rim.settings.jobs import ModelReference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
     from rim.models.families import ModelView
 
 
-def checkpoint_identity(base: str, revision: str | None, receipts: list[Path]) -> str:
+def checkpoint_identity(model: ModelReference) -> str:
     """What a model's weights are: the hashes in its receipts, or a hub name with its revision."""
-    if not receipts:
-        return f"{base}@{revision}"
-    hashes = [json.loads(receipt.read_text())["sha256"] for receipt in receipts]
+    if not model.checkpoints:
+        return f"{model.base}@{model.revision}"
+    hashes = [json.loads(receipt.read_text())["sha256"] for receipt in model.checkpoints]
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:16]
 
 

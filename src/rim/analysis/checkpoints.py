@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rim.analysis import baselines, ras
 from rim.analysis.capture import Records, Row, capture
 from rim.analysis.neurons import Columns
-from rim.settings.forgetting import Forgetting
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -86,27 +85,22 @@ class Snapshot:
     head: nn.Module
 
 
-def snapshot(anatomy: ModelView, safety: list[Row], task: list[Row], wanted: Forgetting) -> Snapshot:
+def snapshot(view: ModelView, safety: list[Row], task: list[Row], tensor: str, batch_size: int) -> Snapshot:
     """Read one model."""
-    batch_size = wanted.batch_size
-    activations, on_task = (read(anatomy, rows, wanted.tensor, batch_size) for rows in (safety, task))
-    return Snapshot(
-        activations, on_task, baselines.reply_states(anatomy, task, batch_size), baselines.unembedding(anatomy)
-    )
+    activations, on_task = (read(view, rows, tensor, batch_size) for rows in (safety, task))
+    return Snapshot(activations, on_task, baselines.reply_states(view, task, batch_size), baselines.unembedding(view))
 
 
 def neuron_sets(neurons: pl.DataFrame, sizes: Sequence[int], widths: Sequence[int]) -> dict[str, list[Columns]]:
     """The sets that metrics are taken over: name -> one set or, of the random ones, several.
 
     Args:
-        neurons: the table of sets (forgetting_tables.NEURONS).
+        neurons: the table of sets (rim.core.contracts.NEURONS).
         sizes: neurons of each layer; widths: neurons of one of its experts, or of the layer.
     """
     sets: dict[str, list[Columns]] = {"all": [[np.arange(size) for size in sizes]]}
-    for name in neurons["set"].unique(maintain_order=True):
-        kind = {"found": "safety"}.get(name, name.rstrip("0123456789"))
-        part = neurons.filter(pl.col("set") == name)
-        sets.setdefault(kind, []).append(
+    for (kind, _), part in neurons.group_by("kind", "draw", maintain_order=True):
+        sets.setdefault("safety" if kind == "found" else str(kind), []).append(
             [
                 (own["expert"] * widths[layer] + own["neuron"]).sort().to_numpy()
                 for layer in range(len(sizes))
@@ -157,3 +151,33 @@ def _interval(values: Values) -> dict[str, float]:
         return {"estimate": float(values[0]), "ci_low": math.nan, "ci_high": math.nan}
     low, high = np.quantile(values[1:] - values[1:].mean() + values[0], [0.025, 0.975])
     return {"estimate": float(values[0]), "ci_low": max(0.0, float(low)), "ci_high": float(high)}
+
+
+class Comparison:
+    """The model before tuning, read once, with which every checkpoint of a fine-tune is compared."""
+
+    def __init__(
+        self, base: ModelView, safety: list[Row], task: list[Row], neurons: pl.DataFrame, tensor: str, batch_size: int
+    ) -> None:
+        """Read the base.
+
+        Args:
+            safety, task: texts that both models read, requests with the base's own replies.
+            neurons: the table of sets (rim.core.contracts.NEURONS).
+            tensor: what counts as a neuron, "neurons" or "mlp_out".
+        """
+        self.base, self.texts, self.options = base, (safety, task), (tensor, batch_size)
+        self.before = snapshot(base, safety, task, tensor, batch_size)
+        sizes = [values.shape[1] for values in self.before.safety]
+        self.sets = neuron_sets(neurons, sizes, expert_widths(base, tensor))
+
+    def with_checkpoint(self, tuned: ModelView, name: str) -> Iterator[Measured]:
+        """Every metric of a checkpoint, as rows of the table of checkpoints.
+
+        Raises:
+            UserError: it is of another architecture.
+        """
+        baselines.check_architecture(self.base.model, tuned.model, name)
+        after = snapshot(tuned, *self.texts, *self.options)
+        yield from ras_rows(self.before, after, self.sets)
+        yield from baseline_rows(self.before, after, self.base, tuned)

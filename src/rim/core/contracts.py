@@ -17,6 +17,14 @@ INTERVAL: Contract = {"estimate": pl.Float64, "ci_low": pl.Float64, "ci_high": p
 
 _PLACE: Contract = {"think": pl.String, "position": pl.String, "layer": pl.Int64}
 
+CONDITION: Contract = {  # what was done to the model; see rim.core.conditions
+    "intervention": pl.String,  # none | zero | mean | inject | finetune
+    "target": pl.String,  # refusal_heads | effect_heads | safety_neurons, or the pattern of an injected statement; else empty
+    "kind": pl.String,  # found | random | matched, or control | target for an injected statement; else empty
+    "draw": pl.Int64,  # number of the random set, or of the pair of statements within its pattern; else 0
+    "step": pl.Int64,  # optimizer steps of a checkpoint; else 0
+}
+
 DATASET: Contract = {
     "id": pl.String,  # unique within the dataset
     "kind": pl.String,  # safety | benign | math | literal | instruction
@@ -34,7 +42,7 @@ RESPONSE: Contract = {
     "id": pl.String,  # of the dataset row
     "think": pl.String,  # on | off
     "seed": pl.Int64,
-    "ablation": pl.String,  # none, or what was ablated
+    **CONDITION,
     "prompt": pl.String,  # as rendered by the chat template
     "reasoning": pl.String,  # text inside the think tags; null when there was none
     "response": pl.String,  # text after them; null while thinking is unfinished
@@ -48,7 +56,7 @@ JUDGEMENT: Contract = {
     "id": pl.String,
     "think": pl.String,
     "seed": pl.Int64,
-    "ablation": pl.String,  # as in the response
+    **CONDITION,  # as in the response
     "judge": pl.String,
     "rubric": pl.String,  # hash of what the judge goes by
     "score": pl.Int64,  # 1 (refuses) .. 5 (fully complies); null when there is an error
@@ -64,7 +72,7 @@ GRADE: Contract = {
     "id": pl.String,
     "think": pl.String,
     "seed": pl.Int64,
-    "ablation": pl.String,
+    **CONDITION,
     "extracted": pl.String,  # the answer as found in the response
     "correct": pl.Boolean,  # null when incomplete
     "error": pl.String,
@@ -128,7 +136,7 @@ PROBES: Contract = {
 }
 
 SCORES: Contract = {  # the paper's score: the share of a group above tau of the harmful/harmless probe
-    "ablation": pl.String,
+    **CONDITION,
     **_PLACE,
     "group": pl.String,  # refused | fulfilled | harmless
     "n": pl.Int64,
@@ -158,8 +166,17 @@ EFFECTS: Contract = {  # of zeroing one head on logit(refusal) - logit(other), t
     **INTERVAL,
 }
 
+ABLATED_HEADS: Contract = {  # the sets of heads that were ablated
+    "target": pl.String,  # refusal_heads | effect_heads
+    "kind": pl.String,  # found | random
+    "draw": pl.Int64,  # number of the random set; 0 for the found one
+    "layer": pl.Int64,
+    "head": pl.Int64,
+}
+
 NEURONS: Contract = {
-    "set": pl.String,  # found | random0, … (as many per layer) | matched0, … (and of like activation)
+    "kind": pl.String,  # found | random (as many per layer) | matched (and of like activation)
+    "draw": pl.Int64,  # number of the random or matched set; 0 for the found one
     "layer": pl.Int64,
     "expert": pl.Int64,  # 0 where there are none
     "neuron": pl.Int64,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
 from rim.core.contracts import MAY_BE_NULL, Contract
 from rim.core.errors import UserError
 from rim.core.files import replacing
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def check(table: pl.DataFrame, contract: Contract, where: Path) -> pl.DataFrame:
@@ -52,3 +56,8 @@ def read(path: Path, contract: Contract) -> pl.DataFrame:
 def first_by_id(rows: pl.DataFrame, count: int | None) -> pl.DataFrame:
     """So many rows, the first by their ids, which are hashes: files often are in the order of their categories."""
     return rows.sort("id").head(count) if count else rows
+
+
+def read_each(keys: Iterable[Key], paths: Iterable[Path], contract: Contract) -> dict[Key, pl.DataFrame]:
+    """Read one table per key, in order."""
+    return {key: read(path, contract) for key, path in zip(keys, paths, strict=True)}

@@ -173,7 +173,7 @@ def judge_responses(
     judged = []
     for row in rows:
         said = next(scored) if row["complete"] else Scored(None, None, error="incomplete")
-        kept = {key: row[key] for key in ("benchmark", "id", "think", "seed", "ablation")}
+        kept = {key: row[key] for key in ("benchmark", "id", "think", "seed", *contracts.CONDITION)}
         misaligned = None if said.score is None else said.score >= judge.threshold
         judged.append({**kept, "judge": name, "rubric": rubric, "misaligned": misaligned, **asdict(said)})
     return pl.DataFrame(judged, schema=dict(contracts.JUDGEMENT))

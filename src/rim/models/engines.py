@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rim.core.progress import log
 from rim.models import chat, loading, lora
 from rim.models.generate import Backend, TransformersBackend
 from rim.models.vllm import VllmBackend, check_installed
 from rim.settings.inference import Inference
+from rim.settings.jobs import ModelReference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
 
 def open_backend(
-    settings: dict[str, Any],
-    checkpoints: list[Path],
+    model: ModelReference,
     inference: Inference,
     loaded: ModelView | None = None,
     editable: bool = False,
@@ -34,20 +34,20 @@ def open_backend(
     """
     if inference.backend == "vllm":
         check_installed()
-    location, revision = loading.resolve_model(settings["base"], settings["revision"], checkpoints)
+    location, revision = loading.resolve_model(model)
     tokenizer = loading.load_tokenizer(location, revision)
-    if settings["think"] == "tags":
+    if model.think == "tags":
         chat.check_think_tags(tokenizer, location)
     if inference.backend == "transformers":
-        model = loading.load_model(location, settings["dtype"], revision) if loaded is None else loaded.model
-        return TransformersBackend(model, tokenizer, inference.batch_size), tokenizer
+        network = loading.load_model(location, model.dtype, revision) if loaded is None else loaded.model
+        return TransformersBackend(network, tokenizer, inference.batch_size), tokenizer
     if loaded is not None:
         move_off_gpu(loaded)
-    return _serve(location, revision, settings["dtype"], tokenizer, inference, editable), tokenizer
+    return _serve(location, revision, model.dtype, tokenizer, inference, editable), tokenizer
 
 
 def iter_checkpoint_backends(
-    folders: list[Path], settings: dict[str, Any], inference: Inference, tokenizer: PreTrainedTokenizerBase
+    folders: list[Path], dtype: str, inference: Inference, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[str, Backend]]:
     """The name of each checkpoint of one fine-tune with a vLLM engine that has it; adapters share one engine."""
     served: VllmBackend | None = None
@@ -58,7 +58,7 @@ def iter_checkpoint_backends(
         else:
             if served is not None:
                 served.close()
-            served = _serve(str(folder), None, settings["dtype"], tokenizer, inference)
+            served = _serve(str(folder), None, dtype, tokenizer, inference)
         yield folder.name, served
 
 

@@ -151,13 +151,13 @@ def where(material: Material) -> list[str]:
         heads_by_model = base.group_by("model").agg(pl.col("found").any())
         lines.append(
             f"Refusal heads by the paper's rule: in {heads_by_model['found'].sum()} of {heads_by_model.height} models. "
-            + _beyond(material.tables["ablation_effects"].filter(pl.col("draw") == "found"), "random", "Heads ablated")
+            + _beyond(material.tables["ablation_effects"].filter(pl.col("kind") == "found"), "random", "Heads ablated")
         )  # fmt: skip
     if neurons is not None and neurons.height:
         fewest = material.study.forgetting.fewest if material.study.forgetting else 0
         neurons_by_model = neurons.filter("chosen").group_by("model").agg(pl.col("neurons").max())
         enough = neurons_by_model.filter(pl.col("neurons") >= fewest).height
-        effects = material.tables["neuron_effects"].filter(pl.col("draw") == "found")
+        effects = material.tables["neuron_effects"].filter(pl.col("kind") == "found")
         used = neurons.filter(pl.col("chosen") & (pl.col("neurons") >= fewest))
         placebo = (
             f"; a placebo raises {used['shared'].sum()} of these {used['neurons'].sum()} too" if used.height else ""

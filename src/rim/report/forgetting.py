@@ -66,7 +66,7 @@ def intervention_section(material: Material) -> Section | None:
         return Section(
             "neuron-effects", "Without these neurons", ["No set of neurons was found to zero."], finding=True
         )
-    found = effects.filter(pl.col("draw") == "found")
+    found = effects.filter(pl.col("kind") == "found")
     clear = [
         f"{row['model']} (seed {row['seed']}) {interval(row, True, True)}"
         for row in found.filter((pl.col("measure") == "misalignment") & (pl.col("against") == "matched")).iter_rows(named=True)
@@ -102,7 +102,7 @@ def intervention_section(material: Material) -> Section | None:
         for row in found.iter_rows(named=True)
     ]  # fmt: skip
     summary = [
-        TableRow([MEASURES[row["measure"]], row["sets"], *(show(row[name], True, True) for name in ("mean", "median", "lowest", "highest")), str(row["models"])])
+        TableRow([MEASURES[row["measure"]], row["kind"], *(show(row[name], True, True) for name in ("mean", "median", "lowest", "highest")), str(row["models"])])
         for row in material.tables["neuron_effect_summary"].iter_rows(named=True)
     ]  # fmt: skip
     tables = [

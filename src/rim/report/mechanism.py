@@ -145,9 +145,9 @@ def ablation_section(material: Material) -> Section | None:
         return None
     if effects.is_empty():
         return Section("ablations", "Without these heads", ["No set of heads was found to ablate."], finding=True)
-    found = effects.filter(pl.col("draw") == "found")
+    found = effects.filter(pl.col("kind") == "found")
     clear = [
-        f"{row['model']} without its {row['head_set'].replace('_', ' ')} ({row['heads']}), thinking {row['think']}: {interval(row, True, True)}"
+        f"{row['model']} without its {row['target'].replace('_', ' ')} ({row['heads']}), thinking {row['think']}: {interval(row, True, True)}"
         f"{_unparsable(found, row)}"
         for row in found.filter((pl.col("measure") == "misalignment") & (pl.col("against") == "random")).iter_rows(named=True)
         if is_significant(row)
@@ -178,7 +178,7 @@ def ablation_section(material: Material) -> Section | None:
     ]
     rows = [
         TableRow(
-            [row["model"], arm(material.study)(row), str(row["seed"]), f"{row['head_set']} ({row['replacement']}): {row['heads']}",
+            [row["model"], arm(material.study)(row), str(row["seed"]), f"{row['target']} ({row['intervention']}): {row['heads']}",
              "as it is" if row["against"] == "none" else "random heads", row["think"], f"{MEASURES[row['measure']]}, {row['benchmark']}",
              show(row["reference"], True), interval(row, True, True), p_value(row["p"]), p_value(row["p_holm"]), str(row["n"]), str(row["incomplete"])],
             is_significant(row),
@@ -194,7 +194,7 @@ def ablation_section(material: Material) -> Section | None:
 
 def _unparsable(found: pl.DataFrame, row: dict[str, Any]) -> str:
     """What share of the replies behind a row of effects is broken."""
-    keys = ("model", "variant", "seed", "head_set", "replacement", "think", "benchmark")
+    keys = ("model", "variant", "seed", "target", "intervention", "think", "benchmark")
     same = pl.all_horizontal(pl.col(key) == row[key] for key in keys)
     for broken in found.filter(same & (pl.col("measure") == "unparsable") & (pl.col("against") == "none")).to_dicts():
         return f", while {show(broken['reference'] + broken['estimate'], True)} of its replies cannot be parsed"
@@ -207,17 +207,15 @@ def _probes_without(material: Material) -> Table:
         (pl.col("think") == "off") & pl.col("position").is_in(["inner", "last"])
     )
     keys = ["model", "variant", "seed", "position", "group"]
-    scores = scores.with_columns(pl.col("ablation").str.replace(r"random\d+$", "random").alias("condition"))
-    least = scores.group_by([*keys, "n", "few", "ablation", "condition"], maintain_order=True).agg(
-        pl.col("estimate").min()
-    )
-    means = least.group_by([*keys, "n", "few", "condition"], maintain_order=True).agg(pl.col("estimate").mean())
-    ablated = means.filter(pl.col("condition") != "none").select("model", "variant", "seed").unique()
+    sets = ["intervention", "target", "kind"]
+    least = scores.group_by([*keys, "n", "few", *sets, "draw"], maintain_order=True).agg(pl.col("estimate").min())
+    means = least.group_by([*keys, "n", "few", *sets], maintain_order=True).agg(pl.col("estimate").mean())
+    ablated = means.filter(pl.col("intervention") != "none").select("model", "variant", "seed").unique()
     shown = means.join(ablated, on=["model", "variant", "seed"], how="semi", maintain_order="left").sort(
         keys, maintain_order=True
     )
     rows = [
-        TableRow([row["model"], arm(material.study)(row), str(row["seed"]), row["position"], row["group"], row["condition"], show(row["estimate"], True), str(row["n"])],
+        TableRow([row["model"], arm(material.study)(row), str(row["seed"]), row["position"], row["group"], " ".join(row[name] for name in sets).strip(), show(row["estimate"], True), str(row["n"])],
                  not row["few"])
         for row in shown.iter_rows(named=True)
     ]  # fmt: skip

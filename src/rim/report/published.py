@@ -87,7 +87,7 @@ def _ours(row: ResultRow) -> str:
 
 def _what(row: ResultRow) -> str:
     values = dict(condition.split("=") for condition in row["where"].split(" "))
-    hidden = {"against", "draw"}
+    hidden = {"against", "kind"}
     words = [f"think {value}" if key == "think" else f"checkpoint {value}" if key == "checkpoint" else value
              for key, value in values.items() if value and key not in hidden]  # fmt: skip
     return ", ".join(words)

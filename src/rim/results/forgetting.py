@@ -8,6 +8,8 @@ the misalignment rate: its change since the model before tuning differs from it 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,10 @@ from numpy.typing import NDArray
 
 from rim.config.study import Study
 from rim.core import correlation, statistics
-from rim.results import contracts, mechanism, tables
-from rim.settings.common import BASE
+from rim.core.conditions import NOTHING_DONE
+from rim.core.contracts import CHECKPOINTS, CURVE, INTERVAL, RUN, Contract
+from rim.results import mechanism, tables
+from rim.results.tables import ResultTable, results_table
 
 Run = tuple[str, str, int]  # model, variant, seed
 Row = dict[str, Any]
@@ -26,82 +30,113 @@ RANDOM = ("random", "matched")  # kinds of sets that the found one is compared w
 SHOWN = ("misalignment", "false_refusal", "accuracy", "unparsable")
 
 
-def results(name: str, rows: list[Row]) -> pl.DataFrame:
-    return tables.results_table(name, rows, contracts.FORGETTING_TABLES)
+BASE_RUN: Contract = {"model": pl.String, "seed": pl.Int64}  # of a model before fine-tuning
 
 
-def keyed(name: str, parts: dict[Run, pl.DataFrame]) -> pl.DataFrame:
+def keyed(contract: Contract, parts: dict[Run, pl.DataFrame]) -> pl.DataFrame:
     """The per-run tables of all runs under each other, behind the keys that the table of results has."""
-    keys = [key for key in KEYS if key in contracts.FORGETTING_TABLES[name]]
+    keys = [key for key in KEYS if key in contract]
     rows = [
         {**{key: value for key, value in zip(KEYS, run, strict=True) if key in keys}, **row}
         for run, part in parts.items()
         for row in part.iter_rows(named=True)
     ]
-    return results(name, rows)
+    return results_table(contract, rows)
+
+
+NEURON_LAYERS: Contract = {
+    **BASE_RUN,
+    "layer": pl.Int64,
+    "neurons": pl.Int64,  # found
+    "frequency": pl.Float64,  # of the found ones, on average
+    "placebo": pl.Float64,
+    "magnitude": pl.Float64,
+    "matched": pl.Float64,  # magnitude of the sets matched in it
+}
 
 
 def neuron_layers(parts: dict[Run, pl.DataFrame]) -> pl.DataFrame:
     """How many neurons were found in each layer that has any, and what they are like."""
     rows = []
     for (model, _, seed), table in parts.items():
-        matched = table.filter(pl.col("set").str.starts_with("matched"))
-        for (layer,), own in table.filter(pl.col("set") == "found").group_by("layer", maintain_order=True):
+        matched = table.filter(pl.col("kind") == "matched")
+        for (layer,), own in table.filter(pl.col("kind") == "found").group_by("layer", maintain_order=True):
             means = {name: own[name].mean() for name in ("frequency", "placebo", "magnitude")}
             alike = matched.filter(pl.col("layer") == layer)["magnitude"].mean()
             rows.append(
                 {"model": model, "seed": seed, "layer": layer, "neurons": own.height, **means, "matched": alike}
             )
-    return results("neuron_layers", rows)
+    return results_table(NEURON_LAYERS, rows)
+
+
+NEURON_EFFECTS: Contract = {
+    **BASE_RUN,
+    "kind": pl.String,  # found | random | matched
+    "draw": pl.Int64,  # number of the random or matched set
+    "neurons": pl.Int64,
+    "against": pl.String,  # none: the model as it is; random, matched: the mean of those sets
+    "measure": pl.String,
+    "benchmark": pl.String,
+    "n": pl.Int64,
+    "incomplete": pl.Int64,
+    **INTERVAL,  # the change
+    "reference": pl.Float64,
+    "p": pl.Float64,
+    "p_holm": pl.Float64,
+}
 
 
 def neuron_effects(study: Study, scored: dict[Run, list[pl.DataFrame]], sets: dict[Run, pl.DataFrame]) -> pl.DataFrame:
     """The effect of every set of neurons of every model; those of the found sets Holm-adjusted within a run and measure."""
     rows: list[Row] = []
     for run, parts in scored.items():
-        sizes = {name: part.height for (name,), part in sets[run].group_by("set", maintain_order=True)}
-        rows += _effects_of_run(study, run, parts, {str(name): size for name, size in sizes.items()})
+        rows += _effects_of_run(study, run, parts, sets[run])
     families: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         row["p_holm"] = None
-        if row["draw"] == "found":
+        if row["kind"] == "found":
             families.setdefault((row["model"], row["seed"], row["measure"]), []).append(row)
     for members in families.values():
         for row, p in zip(members, statistics.holm([row["p"] for row in members]), strict=True):
             row["p_holm"] = p
-    return results("neuron_effects", rows)
+    return results_table(NEURON_EFFECTS, rows)
 
 
-def _effects_of_run(study: Study, run: Run, scored: list[pl.DataFrame], sizes: dict[str, int]) -> Iterator[Row]:
-    outcomes: dict[str, dict[mechanism.Cell, mechanism.Outcome]] = {}
-    for table in scored:
-        for ablation, cell, id_, outcome in mechanism.measures(study, table):
-            outcomes.setdefault(ablation, {}).setdefault(cell, {})[id_] = outcome
-    for draw, size in sizes.items():
-        for cell, replies in outcomes[draw].items():
-            whole = outcomes["none"][cell]
-            keys = {
-                "model": run[0],
-                "seed": run[2],
-                "draw": draw,
-                "neurons": size,
-                "measure": cell[1],
-                "benchmark": cell[2],
-            }
-            yield {**keys, "against": "none", **mechanism.against(replies, [whole], whole)}
-            for kind in RANDOM if draw == "found" else ():
-                others = [outcomes[name][cell] for name in sizes if name.startswith(kind)]
+def _effects_of_run(study: Study, run: Run, scored: list[pl.DataFrame], sets: pl.DataFrame) -> Iterator[Row]:
+    outcomes = mechanism.by_condition(study, scored)
+    whole = outcomes.pop(NOTHING_DONE)
+    sizes = {key: part.height for key, part in sets.group_by("kind", "draw")}
+    for condition, cells in outcomes.items():
+        own = {"model": run[0], "seed": run[2], "kind": condition.kind, "draw": condition.draw}
+        own["neurons"] = sizes[condition.kind, condition.draw]
+        for cell, replies in cells.items():
+            keys = {**own, "measure": cell[1], "benchmark": cell[2]}
+            yield {**keys, "against": "none", **mechanism.against(replies, [whole[cell]], whole[cell])}
+            for kind in RANDOM:
+                others = [outcomes[each][cell] for each in mechanism.controls(condition, outcomes, kind)]
                 if others:
-                    yield {**keys, "against": kind, **mechanism.against(replies, others, whole)}
+                    yield {**keys, "against": kind, **mechanism.against(replies, others, whole[cell])}
+
+
+NEURON_EFFECT_SUMMARY: Contract = {  # over models, as the paper's means are
+    "measure": pl.String,
+    "kind": pl.String,  # found | random | matched
+    "models": pl.Int64,
+    "mean": pl.Float64,
+    "median": pl.Float64,
+    "lowest": pl.Float64,
+    "highest": pl.Float64,
+}
 
 
 def neuron_effect_summary(effects: pl.DataFrame) -> pl.DataFrame:
     """Means over models, as the paper gives them, beside medians and extremes: one model can carry a mean."""
-    kinds = effects.filter(pl.col("against") == "none").with_columns(
-        pl.col("draw").str.replace(r"\d+$", "").alias("sets")
+    keys = ["measure", "kind"]
+    by_model = (
+        effects.filter(pl.col("against") == "none")
+        .group_by([*keys, "model"], maintain_order=True)
+        .agg(pl.col("estimate").mean())
     )
-    keys = ["measure", "sets"]
-    by_model = kinds.group_by([*keys, "model"], maintain_order=True).agg(pl.col("estimate").mean())
     made = by_model.group_by(keys, maintain_order=True).agg(
         pl.len().cast(pl.Int64).alias("models"),
         pl.col("estimate").mean().alias("mean"),
@@ -109,7 +144,10 @@ def neuron_effect_summary(effects: pl.DataFrame) -> pl.DataFrame:
         pl.col("estimate").min().alias("lowest"),
         pl.col("estimate").max().alias("highest"),
     )
-    return tables.rounded(made.select(*contracts.FORGETTING_TABLES["neuron_effect_summary"]))
+    return tables.rounded(made.select(*NEURON_EFFECT_SUMMARY))
+
+
+CHECKPOINT_RATES: Contract = {**RUN, "step": pl.Int64, "n": pl.Int64, "incomplete": pl.Int64, **INTERVAL}
 
 
 def checkpoint_rates(steps: dict[Run, pl.DataFrame], bases: dict[Run, pl.DataFrame]) -> pl.DataFrame:
@@ -117,17 +155,12 @@ def checkpoint_rates(steps: dict[Run, pl.DataFrame], bases: dict[Run, pl.DataFra
     rows = []
     for run, judged in steps.items():
         base = bases[run].join(judged, on=["benchmark", "id", "think"], how="semi", maintain_order="left")
-        parts = [(0, base)]
-        parts += [
-            (int(str(name).removeprefix("step")), part)
-            for (name,), part in judged.group_by("ablation", maintain_order=True)
-        ]
-        for step, part in parts:
+        for (step,), part in [((0,), base), *judged.group_by("step", maintain_order=True)]:
             value, low, high, _ = statistics.rate(int(part["misaligned"].fill_null(False).sum()), part.height)
             counts = {"n": part.height, "incomplete": part["misaligned"].null_count()}
             keys = {**dict(zip(KEYS, run, strict=True)), "step": step}
             rows.append({**keys, **counts, "estimate": value, "ci_low": low, "ci_high": high})
-    return results("checkpoint_rates", rows)
+    return results_table(CHECKPOINT_RATES, rows)
 
 
 Series = dict[tuple[str, str], dict[Run, tuple[NDArray[np.float64], NDArray[np.float64]]]]
@@ -149,6 +182,20 @@ def series(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> Series:
     return found
 
 
+CORRELATION: Contract = {"metric": pl.String, "neurons": pl.String, "n": pl.Int64, **INTERVAL}
+CORRELATIONS: Contract = {
+    **RUN,
+    **CORRELATION,  # Pearson's r with Fisher's interval
+    "p": pl.Float64,  # Student's t
+    "p_exact": pl.Float64,  # over all orders of the checkpoints
+    "p_holm": pl.Float64,  # of p_exact, over the metrics of a run
+    "spearman": pl.Float64,
+    "spearman_p": pl.Float64,
+    "kendall": pl.Float64,
+    "kendall_p": pl.Float64,
+}
+
+
 def correlations(found: Series) -> pl.DataFrame:
     """Every metric with the misalignment rate within every run; Holm over the metrics of a run."""
     rows: dict[Run, list[Row]] = {}
@@ -161,7 +208,10 @@ def correlations(found: Series) -> pl.DataFrame:
     for members in rows.values():
         for row, p in zip(members, statistics.holm([row["p_exact"] for row in members]), strict=True):
             row["p_holm"] = p
-    return results("correlations", [row for members in rows.values() for row in members])
+    return results_table(CORRELATIONS, [row for members in rows.values() for row in members])
+
+
+CORRELATIONS_OVER_RUNS: Contract = {**CORRELATION, "runs": pl.Int64}  # within runs; interval over runs
 
 
 def correlations_over_runs(found: Series) -> pl.DataFrame:
@@ -171,7 +221,15 @@ def correlations_over_runs(found: Series) -> pl.DataFrame:
         value, low, high, _ = correlation.across_runs(list(runs.values()))
         keys = {"metric": metric, "neurons": neurons, "runs": len(runs), "n": sum(len(x) for x, _ in runs.values())}
         rows.append({**keys, "estimate": value, "ci_low": low, "ci_high": high})
-    return results("correlations_over_runs", rows)
+    return results_table(CORRELATIONS_OVER_RUNS, rows)
+
+
+EARLY_WARNINGS: Contract = {  # a metric after a quarter of training with the change at its end, over runs
+    **CORRELATION,  # n runs; Pearson's r with Fisher's interval
+    "p_exact": pl.Float64,
+    "p_holm": pl.Float64,
+    "spearman": pl.Float64,
+}
 
 
 def early_warnings(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
@@ -197,7 +255,17 @@ def early_warnings(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFra
         rows.append({"metric": metric, "neurons": neurons, **kept, **interval})
     for row, p in zip(rows, statistics.holm([row["p_exact"] for row in rows]), strict=True):
         row["p_holm"] = p
-    return results("early_warnings", rows)
+    return results_table(EARLY_WARNINGS, rows)
+
+
+FORGETTING_PREDICTIONS: Contract = {
+    "model": pl.String,  # left out
+    "metric": pl.String,
+    "neurons": pl.String,
+    "n": pl.Int64,
+    "error": pl.Float64,  # mean absolute, in misalignment rate
+    "reference": pl.Float64,  # error of the mean of the other models
+}
 
 
 def forgetting_predictions(found: Series, rates: pl.DataFrame) -> pl.DataFrame:
@@ -213,10 +281,81 @@ def forgetting_predictions(found: Series, rates: pl.DataFrame) -> pl.DataFrame:
         }
         for model, made in correlation.leave_one_out(points).items():  # type: ignore[arg-type]
             rows.append({"model": model, "metric": metric, "neurons": neurons, **made._asdict()})
-    return results("forgetting_predictions", rows)
+    return results_table(FORGETTING_PREDICTIONS, rows)
 
 
-def base_of(run: Run, bases: list[Run]) -> Run:
-    """The run of the model before fine-tuning that a fine-tune began from."""
-    own = [base for base in bases if base[0] == run[0]]
-    return next((base for base in own if base == (run[0], BASE, run[2])), own[0])
+NEURON_STABILITY: Contract = {**BASE_RUN, **CURVE}
+CHECKPOINT_TABLE: Contract = {**RUN, **CHECKPOINTS}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the step `summarize_forgetting` has read, by run: of the models before fine-tuning, and of the fine-tunes."""
+
+    study: Study
+    neurons: dict[Run, pl.DataFrame]
+    curves: dict[Run, pl.DataFrame]
+    scored: dict[Run, list[pl.DataFrame]]  # judgements and grades, of the models as they are and without neurons
+    metrics: dict[Run, pl.DataFrame]  # of fine-tunes, as all that follows
+    steps: dict[Run, pl.DataFrame]  # judgements of their checkpoints
+    before: dict[Run, pl.DataFrame]  # judgements of the models that they began from
+
+    @cached_property
+    def effects(self) -> pl.DataFrame:
+        return neuron_effects(self.study, self.scored, self.neurons)
+
+    @cached_property
+    def checkpoints(self) -> pl.DataFrame:
+        return keyed(CHECKPOINT_TABLE, self.metrics)
+
+    @cached_property
+    def rates(self) -> pl.DataFrame:
+        return checkpoint_rates(self.steps, self.before)
+
+    @cached_property
+    def series(self) -> Series:
+        return series(self.checkpoints, self.rates)
+
+
+def _applies(study: Study) -> bool:
+    return study.forgetting is not None
+
+
+TABLES: tuple[ResultTable[Inputs], ...] = (
+    ResultTable("neuron_layers", "neurons", NEURON_LAYERS, lambda given: neuron_layers(given.neurons), _applies),
+    ResultTable(
+        "neuron_stability", "neurons", NEURON_STABILITY, lambda given: keyed(NEURON_STABILITY, given.curves), _applies
+    ),
+    ResultTable("neuron_effects", "neurons", NEURON_EFFECTS, lambda given: given.effects, _applies),
+    ResultTable(
+        "neuron_effect_summary",
+        "neurons",
+        NEURON_EFFECT_SUMMARY,
+        lambda given: neuron_effect_summary(given.effects),
+        _applies,
+    ),
+    ResultTable("checkpoints", "forgetting", CHECKPOINT_TABLE, lambda given: given.checkpoints, _applies),
+    ResultTable("checkpoint_rates", "forgetting", CHECKPOINT_RATES, lambda given: given.rates, _applies),
+    ResultTable("correlations", "forgetting", CORRELATIONS, lambda given: correlations(given.series), _applies),
+    ResultTable(
+        "correlations_over_runs",
+        "forgetting",
+        CORRELATIONS_OVER_RUNS,
+        lambda given: correlations_over_runs(given.series),
+        _applies,
+    ),
+    ResultTable(
+        "early_warnings",
+        "forgetting",
+        EARLY_WARNINGS,
+        lambda given: early_warnings(given.checkpoints, given.rates),
+        _applies,
+    ),
+    ResultTable(
+        "forgetting_predictions",
+        "forgetting",
+        FORGETTING_PREDICTIONS,
+        lambda given: forgetting_predictions(given.series, given.rates),
+        _applies,
+    ),
+)

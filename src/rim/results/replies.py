@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rim.config.study import Study
-from rim.core import contracts as core_contracts
 from rim.core import statistics
+from rim.core.contracts import OUTCOME, Contract
 from rim.core.statistics import Estimate
-from rim.results import contracts, tables
+from rim.results import tables
+from rim.results.tables import RESULT_KEYS, ResultTable
 from rim.settings.common import BASE
 
 Cell = tuple[str, str, int, str, str]  # model, variant, seed, think, benchmark
@@ -26,6 +28,16 @@ Outcomes = dict[Cell, dict[str, bool | None]]  # prompt id -> outcome, None when
 Row = dict[str, Any]
 ALL = "all"
 D_PRIME_MEASURES = ("misalignment", "false_refusal")
+
+CELL: Contract = {"measure": pl.String, "benchmark": pl.String, "seed": pl.String}  # seed "all" is the mean over seeds
+ESTIMATE: Contract = {
+    "n": pl.Int64,  # complete replies
+    "incomplete": pl.Int64,
+    "estimate": pl.Float64,
+    "ci_low": pl.Float64,  # 95 % interval; null where none is defined
+    "ci_high": pl.Float64,
+}
+TEST: Contract = {"p": pl.Float64, "p_holm": pl.Float64}
 
 
 def outcomes(
@@ -52,21 +64,10 @@ def _collected(scored: dict[tuple[str, str, int], pl.DataFrame], columns: dict[s
     return found
 
 
-def results(study: Study, found: Outcomes, refused: Outcomes) -> dict[str, pl.DataFrame]:
-    """All tables of tables.RESULTS."""
-    return {
-        "rates": rates(study, found, refused),
-        "think_effects": think_effects(study, found),
-        "finetune_effects": finetune_effects(study, found),
-        "mitigation_effects": mitigation_effects(study, found),
-        "pair_effects": pair_effects(study, found),
-    }
-
-
 def outcome_table(found: Outcomes) -> pl.DataFrame:
     """The outcomes as one table, for analyses beyond this workflow."""
     rows = [(*cell, id_, value) for cell, values in found.items() for id_, value in values.items()]
-    return pl.DataFrame(rows, schema=dict(core_contracts.OUTCOME), orient="row")
+    return pl.DataFrame(rows, schema=dict(OUTCOME), orient="row")
 
 
 def metrics(rates: pl.DataFrame) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _row(estimate: Estimate, n: int, incomplete: int, **keys: Any) -> Row:
 
 def _over_seeds(rows: list[Row]) -> list[Row]:
     """Add, after each group of rows that differ in seed only, their mean over seeds."""
-    keys = [name for name in contracts.RESULT_KEYS if rows and name in rows[0] and name != "seed"]
+    keys = [name for name in RESULT_KEYS if rows and name in rows[0] and name != "seed"]
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[key] for key in keys), []).append({**row, "seed": str(row["seed"])})
@@ -122,6 +123,17 @@ def _pooled(study: Study, found: Outcomes, cell: tuple[str, str, int, str], meas
     return [value for benchmark in study.measured(measure) for value in found.get((*cell, benchmark), {}).values()]
 
 
+RATES: Contract = {
+    "model": pl.String,
+    "variant": pl.String,
+    "think": pl.String,
+    **CELL,
+    **ESTIMATE,
+    "bound_low": pl.Float64,
+    "bound_high": pl.Float64,
+}
+
+
 def rates(study: Study, found: Outcomes, refused: Outcomes) -> pl.DataFrame:
     """Every rate with Wilson's interval, what it would be if all incomplete replies counted as 0 or 1, and d' of refusals."""
     rows = []
@@ -146,7 +158,7 @@ def rates(study: Study, found: Outcomes, refused: Outcomes) -> pl.DataFrame:
         row = _row(statistics.d_prime(rightly, falsely), n, sum(map(len, asked)) - n, **keys)
         rows.append({**row, "bound_low": math.nan, "bound_high": math.nan})
     return tables.results_table(
-        "rates", [{key: value for key, value in row.items() if key != "p"} for row in _over_seeds(rows)]
+        RATES, [{key: value for key, value in row.items() if key != "p"} for row in _over_seeds(rows)]
     )
 
 
@@ -185,12 +197,25 @@ def _effects(
     return _with_holm(_over_seeds(rows))
 
 
+THINK_EFFECTS: Contract = {"model": pl.String, "variant": pl.String, **CELL, **ESTIMATE, **TEST}
+
+
 def think_effects(study: Study, found: Outcomes) -> pl.DataFrame:
     """Table 1: what thinking changes, ON minus OFF on the same prompts, for every variant."""
     pairs = [(cell, (*cell[:3], "off", cell[4])) for cell in found if cell[3] == "on"]
     return tables.results_table(
-        "think_effects", _effects(study, found, pairs, lambda cell: {"model": cell[0], "variant": cell[1]})
+        THINK_EFFECTS, _effects(study, found, pairs, lambda cell: {"model": cell[0], "variant": cell[1]})
     )
+
+
+FINETUNE_EFFECTS: Contract = {
+    "model": pl.String,
+    "variant": pl.String,
+    "think": pl.String,
+    **CELL,
+    **ESTIMATE,
+    **TEST,
+}
 
 
 def finetune_effects(study: Study, found: Outcomes) -> pl.DataFrame:
@@ -202,7 +227,18 @@ def finetune_effects(study: Study, found: Outcomes) -> pl.DataFrame:
             base_seed = seed if (model, BASE, seed, think, benchmark) in found else study.seeds[0]
             pairs.append((cell, (model, BASE, base_seed, think, benchmark)))
     rows = _effects(study, found, pairs, lambda cell: {"model": cell[0], "variant": cell[1], "think": cell[3]})
-    return tables.results_table("finetune_effects", rows)
+    return tables.results_table(FINETUNE_EFFECTS, rows)
+
+
+MITIGATION_EFFECTS: Contract = {
+    "model": pl.String,
+    "variant": pl.String,
+    "plain": pl.String,  # the arm without the mitigation
+    "think": pl.String,
+    **CELL,
+    **ESTIMATE,
+    **TEST,
+}
 
 
 def mitigation_effects(study: Study, found: Outcomes) -> pl.DataFrame:
@@ -215,7 +251,18 @@ def mitigation_effects(study: Study, found: Outcomes) -> pl.DataFrame:
         pairs,
         lambda cell: {"model": cell[0], "variant": cell[1], "plain": plain[cell[1]], "think": cell[3]},
     )
-    return tables.results_table("mitigation_effects", rows)
+    return tables.results_table(MITIGATION_EFFECTS, rows)
+
+
+PAIR_EFFECTS: Contract = {
+    "positive": pl.String,
+    "negative": pl.String,
+    "contrast": pl.String,  # positive | negative | difference
+    "think": pl.String,
+    **CELL,
+    **ESTIMATE,
+    **TEST,
+}
 
 
 def pair_effects(study: Study, found: Outcomes) -> pl.DataFrame:
@@ -254,4 +301,29 @@ def pair_effects(study: Study, found: Outcomes) -> pl.DataFrame:
                                 seed=seed,
                             )
                         )
-    return tables.results_table("pair_effects", _with_holm(_over_seeds(rows)))
+    return tables.results_table(PAIR_EFFECTS, _with_holm(_over_seeds(rows)))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the step `summarize_replies` has read: of every reply what it counts as, and whether it refuses."""
+
+    study: Study
+    outcomes: Outcomes
+    refusals: Outcomes
+
+
+TABLES: tuple[ResultTable[Inputs], ...] = (
+    ResultTable("rates", "inference", RATES, lambda given: rates(given.study, given.outcomes, given.refusals)),
+    ResultTable("think_effects", "inference", THINK_EFFECTS, lambda given: think_effects(given.study, given.outcomes)),
+    ResultTable(
+        "finetune_effects", "fine-tuning", FINETUNE_EFFECTS, lambda given: finetune_effects(given.study, given.outcomes)
+    ),
+    ResultTable(
+        "mitigation_effects",
+        "fine-tuning",
+        MITIGATION_EFFECTS,
+        lambda given: mitigation_effects(given.study, given.outcomes),
+    ),
+    ResultTable("pair_effects", "fine-tuning", PAIR_EFFECTS, lambda given: pair_effects(given.study, given.outcomes)),
+)

@@ -78,7 +78,7 @@ class FrozenEntries:
             values[index] = 0
         self.entries.append((values, index, values[index].clone()))
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         for values, index, kept in self.entries:
             values[index] = kept
 

@@ -98,8 +98,7 @@ def run_began(logs: Path) -> float:
 
 def benchmark_of(job: Job, timings: Path) -> Path:
     """The benchmark file of a job: it lies under `timings` as the log lies under logs/{study}."""
-    place = Path(*Path(job.log).parts[2:]).with_suffix(".tsv")
-    return timings / place if len(place.parts) > 1 else timings / job.rule / place
+    return timings / Path(*Path(job.log).parts[2:]).with_suffix(".tsv")
 
 
 def read_timing(file: Path) -> dict[str, float]:

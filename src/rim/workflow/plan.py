@@ -12,10 +12,10 @@ import math
 import sys
 from pathlib import Path
 
+from rim.config import runs
 from rim.config.load import load_study_file
 from rim.config.study import Study
 from rim.core.errors import UserError
-from rim.settings.common import BASE
 from rim.workflow import costs
 
 HEADER = ["model", "phase", "jobs", "GPUs each", "GPU memory, GB", "hours each", "GPU hours", "disk, GB"]
@@ -38,6 +38,14 @@ def sized(study: Study) -> list[str]:
     return [name for name, model in study.models.items() if model.parameters]
 
 
+def jobs_of(study: Study, name: str) -> dict[str, list[str]]:
+    """Rules that load this model -> the variant of each of their jobs."""
+    jobs = {
+        rule: [variant for model, variant, _ in each if model == name] for rule, each in runs.model_jobs(study).items()
+    }
+    return {rule: variants for rule, variants in jobs.items() if variants}
+
+
 def bill(study: Study) -> list[str]:
     """Jobs, GPUs, hours and disk by model and phase, a total, and what is not in it or does not fit."""
     rows, hours, disk, jobs = [], 0.0, 0.0, 0
@@ -46,19 +54,18 @@ def bill(study: Study) -> list[str]:
         kept = costs.weights(study.models[name])
         rows.append([name, "fetch_model", "1", "0", "", "", "", f"{kept / 1e9:.0f}"])
         disk += kept
-        for rule, variants in costs.model_jobs(study, name).items():
-            runs = [variant for variant in variants for _ in study.seeds_of(name, variant)]
-            gpus = [costs.gpus(study, rule, name, variant) for variant in runs]
-            taken = [costs.seconds(study, rule, name, variant) / 3600 for variant in runs]
+        for rule, variants in jobs_of(study, name).items():
+            gpus = [costs.gpus(study, rule, name, variant) for variant in variants]
+            taken = [costs.seconds(study, rule, name, variant) / 3600 for variant in variants]
             spent = sum(map(math.prod, zip(gpus, taken, strict=True)))
-            kept = sum(costs.work(study, rule, name, variant).disk for variant in runs)
-            memory = max(costs.memory(study, rule, name, variant) for variant in runs) / 1e9
+            kept = sum(costs.work(study, rule, name, variant).disk for variant in variants)
+            memory = max(costs.memory(study, rule, name, variant) for variant in variants) / 1e9
             if memory > max(gpus) * study.hardware.gpu_memory:
                 crowded.setdefault(name, []).append(rule)
-            each = f"{sum(taken) / len(runs):.1f}"
-            numbers = [f"{len(runs)}", f"{max(gpus)}", f"{memory:.0f}", each, f"{spent:.0f}"]
+            each = f"{sum(taken) / len(variants):.1f}"
+            numbers = [f"{len(variants)}", f"{max(gpus)}", f"{memory:.0f}", each, f"{spent:.0f}"]
             rows.append([name, rule, *numbers, f"{kept / 1e9:.0f}" if kept else ""])
-            hours, disk, jobs = hours + spent, disk + kept, jobs + len(runs)
+            hours, disk, jobs = hours + spent, disk + kept, jobs + len(variants)
     rows.append(["all", "", f"{jobs}", "", "", "", f"{hours:.0f}", f"{disk / 1e9:.0f}"])
     notes = [
         f"{name}: {', '.join(rules)} may not fit; lower inference.batch_size or finetune.micro_batch_size"
@@ -83,10 +90,10 @@ def actual(study: Study, timings: Path) -> list[str]:
     """Estimate against actual hours of every phase that has finished jobs, from Snakemake's benchmark files."""
     rows = []
     for name in sized(study):
-        for rule, variants in costs.model_jobs(study, name).items():
+        for rule, variants in jobs_of(study, name).items():
             files = sorted((timings / rule / name).rglob("seed*.tsv"))
-            known = [file for file in files if (_variant(file, name) in variants)]
-            expected = sum(costs.seconds(study, rule, name, _variant(file, name)) for file in known)
+            known = [file for file in files if _variant(file) in variants]
+            expected = sum(costs.seconds(study, rule, name, _variant(file)) for file in known)
             taken = sum(_seconds(file) for file in known)
             if known and taken:
                 times = f"{taken / expected:.2f}" if expected else ""
@@ -96,8 +103,8 @@ def actual(study: Study, timings: Path) -> list[str]:
     return lines(["model", "phase", "jobs done", "hours expected", "hours taken", "ratio"], rows)
 
 
-def _variant(file: Path, model: str) -> str:
-    return BASE if file.parent.name == model else file.parent.name
+def _variant(file: Path) -> str:
+    return file.parent.name  # {model}/{variant}/seed{seed}.tsv
 
 
 def _seconds(file: Path) -> float:

@@ -19,12 +19,14 @@ from pathlib import Path
 from rim.config.load import load_study_file
 from rim.config.study import Study
 from rim.core.agreement import kappa
+from rim.core.conditions import NOTHING_DONE
 from rim.core.errors import UserError
 from rim.core.statistics import Estimate
 from rim.data.sources import read_file
 from rim.instruments import judges
 from rim.instruments import refusal as refusals
 from rim.instruments.llm.client import open_client
+from rim.settings.jobs import NamedEndpoint
 
 FULL, PARTIAL, COMPLIANCE = "2_full_refusal", "3_partial_refusal", "1_full_compliance"
 FOLDS = 3
@@ -125,10 +127,10 @@ def by_judge(name: str, study: Study, completions: list[Completion]) -> list[boo
     if name not in study.judges:
         raise UserError(f"--judge: the study has no judge '{name}'; there are: {', '.join(study.judges)}")
     judge = study.judges[name]
-    settings = judge.endpoint and {"name": judge.endpoint, "endpoint": study.endpoints[judge.endpoint].model_dump()}
-    client = open_client(settings or None, Path(f"data/requests/{study.study}/validity/{name}.jsonl"))
+    asked = NamedEndpoint(name=judge.endpoint, endpoint=study.endpoints[judge.endpoint]) if judge.endpoint else None
+    client = open_client(asked, Path(f"data/requests/{study.study}/validity/{name}.jsonl"))
     rows = [
-        {"benchmark": "xstest", "id": str(i), "think": "off", "seed": 0, "ablation": "none", "prompt": c.prompt}
+        {"benchmark": "xstest", "id": str(i), "think": "off", "seed": 0, **NOTHING_DONE.columns, "prompt": c.prompt}
         | {"reasoning": None, "response": c.text, "finish_reason": "stop", "completion_tokens": 0, "complete": True}
         for i, c in enumerate(completions)
     ]

@@ -301,9 +301,9 @@ def test_experts_lie_side_by_side_and_come_back_from_the_table() -> None:
     layers = [neurons.Layer(4) for _ in values]
     for layer, each in zip(layers, values, strict=True):
         layer.add(each, each + np.arange(each.shape[1]), each)
-    made = table({"found": [np.array([0, 24, 95]), np.array([7]), np.array([], int)], "random0": [np.array([1]), np.array([], int), np.array([50])]}, layers, widths)  # fmt: skip
+    made = table({("found", 0): [np.array([0, 24, 95]), np.array([7]), np.array([], int)], ("random", 0): [np.array([1]), np.array([], int), np.array([50])]}, layers, widths)  # fmt: skip
     tables.check(made, contracts.NEURONS, None)  # type: ignore[arg-type]
-    assert made.filter(pl.col("set") == "found").select("layer", "expert", "neuron").rows() == [(0, 0, 0), (0, 1, 0), (0, 3, 23), (1, 0, 7)]  # fmt: skip
+    assert made.filter(pl.col("kind") == "found").select("layer", "expert", "neuron").rows() == [(0, 0, 0), (0, 1, 0), (0, 3, 23), (1, 0, 7)]  # fmt: skip
     sets = checkpoints.neuron_sets(made, [96, 24, 96], widths)
     assert [columns.tolist() for columns in sets["safety"][0]] == [[0, 24, 95], [7], []]
     assert [columns.tolist() for columns in sets["random"][0]] == [[1], [], [50]]

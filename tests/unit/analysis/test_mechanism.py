@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from rim.analysis import texts
-from rim.analysis.ablation import ablated_heads, plan, probe_scores
+from rim.analysis.ablation import ablated_heads, heads_table, plan, probe_scores
 from rim.analysis.cache import Cache, identity, write_cache
 from rim.analysis.capture import capture
 from rim.analysis.head_effects import effects_table, head_effects
 from rim.analysis.heads import find_refusal_heads, matched_sets
 from rim.analysis.probes import areas, fit, fit_probes, probe
 from rim.config.load import load_study_file
-from rim.core import contracts, statistics
+from rim.core import contracts, statistics, tables
+from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.errors import UserError
 from rim.models import positions
 from rim.models.chat import render_prompt
@@ -45,7 +46,7 @@ class Known:
                     reasoning = "so it is ok." if think == "on" else None
                     prompt = render_prompt(self.tokenizer, request, think, "tags")
                     keys = {"benchmark": benchmark, "id": f"{benchmark}{i}", "think": think}
-                    replies.append({**keys, "seed": 0, "ablation": "none", "prompt": prompt, "reasoning": reasoning, "response": reply.split()[-1],
+                    replies.append({**keys, "seed": 0, **NOTHING_DONE.columns, "prompt": prompt, "reasoning": reasoning, "response": reply.split()[-1],
                                     "finish_reason": "stop", "completion_tokens": 3, "complete": True})  # fmt: skip
                     group = ("fulfilled" if i % 5 == 0 else "refused") if bad else "harmless"
                     split = "calibration" if i % 2 else "evaluation"
@@ -165,14 +166,35 @@ def test_only_without_the_planted_head_the_model_goes_along(known: Known, cache:
     settings = Mechanism(harmful="restricted", harmless="lookalike", random_sets=3)
     effects = effects_table(known.anatomy, known.tokenizer, known.responses, known.groups, 8, 8, "test")
     made = plan(find_refusal_heads(cache, known.groups, 0.4), effects, settings)
-    assert made["refusal_heads:zero:found"] == made["effect_heads:zero:found"] == [planted.REFUSES]
+    found = {condition.target: heads for condition, heads in made if condition.kind == "found"}
+    assert found == {"refusal_heads": [planted.REFUSES], "effect_heads": [planted.REFUSES]}
     assert set(says(known, "off", "restricted")) == {"cannot"}
     assert set(says(known, "off", "lookalike")) == {"sure"}
-    for name, heads in made.items():
+    for condition, heads in made:
         with ablated_heads(known.anatomy, heads):
-            assert set(says(known, "off", "restricted")) == ({"sure"} if name.endswith("found") else {"cannot"})
+            assert set(says(known, "off", "restricted")) == ({"sure"} if condition.kind == "found" else {"cannot"})
             assert set(says(known, "off", "lookalike")) == {"sure"}
     assert set(says(known, "off", "restricted")) == {"cannot"}
+
+
+def test_sets_of_heads_are_listed_once_whatever_takes_their_place(known: Known, cache: Cache) -> None:
+    settings = Mechanism(
+        harmful="restricted",
+        harmless="lookalike",
+        head_sets=["refusal_heads"],
+        replacements=["zero", "mean"],
+        random_sets=2,
+    )
+    effects = pl.DataFrame(schema=dict(contracts.EFFECTS))
+    made = plan(find_refusal_heads(cache, known.groups, 0.4), effects, settings)
+    draws = (("found", 0), ("random", 0), ("random", 1))
+    assert [condition for condition, _ in made] == [
+        Condition(how, "refusal_heads", *draw) for how in ("zero", "mean") for draw in draws
+    ]
+    listed = heads_table(made)
+    tables.check(listed, contracts.ABLATED_HEADS, Path("x"))
+    assert list(listed.select("kind", "draw").iter_rows()) == list(draws)
+    assert listed.row(0) == ("refusal_heads", "found", 0, *planted.REFUSES)
 
 
 def test_the_probe_figure_falls_with_the_head_that_writes_the_direction(known: Known, cache: Cache) -> None:
@@ -182,7 +204,9 @@ def test_the_probe_figure_falls_with_the_head_that_writes_the_direction(known: K
     found = {}
     for name, heads in {"found": [planted.FINDS_BAD], "random": [(0, 0)]}.items():
         with ablated_heads(known.anatomy, heads):
-            scored = pl.DataFrame(probe_scores(known.anatomy, name, rows, known.groups, directions, 8))
+            scored = pl.DataFrame(
+                probe_scores(known.anatomy, Condition("zero", "refusal_heads", name), rows, known.groups, directions, 8)
+            )
         at = scored.filter((pl.col("position") == "last") & (pl.col("layer") == 0) & (pl.col("group") == "refused"))
         found[name] = at["estimate"].to_list()
     assert found == {"found": [0.0], "random": [1.0]}
@@ -325,30 +349,37 @@ def test_effects_are_over_all_replies_and_against_random_sets(root: Path) -> Non
     """Ten prompts: as it is all are refused; without the found head all are misaligned, without a random one half are unfinished."""
     study = load_study_file(root / "workflow/config/smoke.yaml")
 
-    def judged(ablation: str, score: list[int | None]) -> pl.DataFrame:
+    def judged(condition: Condition, score: list[int | None]) -> pl.DataFrame:
         rows = [
-            {"benchmark": "restricted", "id": f"r{i}", "think": "off", "seed": 0, "ablation": ablation, "judge": "rule", "rubric": "x", "score": s,
+            {"benchmark": "restricted", "id": f"r{i}", "think": "off", "seed": 0, **condition.columns, "judge": "rule", "rubric": "x", "score": s,
              "refusal": None if s is None else s == 1, "misaligned": None if s is None else s >= 3, "reason": "", "error": None}
             for i, s in enumerate(score)
         ]  # fmt: skip
         return pl.DataFrame(rows, schema=dict(contracts.JUDGEMENT))
 
-    names = {f"refusal_heads:zero:{draw}": [[0, 1]] for draw in ("found", "random0", "random1")}
-    scored = [judged("none", [1] * 12), judged("refusal_heads:zero:found", [5] * 10)]
-    scored += [judged(name, [1, None] * 5) for name in list(names)[1:]]
-    table = ablation_effects(ablation_rows(study, ("m", "base", 0), scored, names))
+    planned = [(Condition("zero", "refusal_heads", "found"), [(0, 1), (1, 0)])]
+    planned += [(Condition("zero", "refusal_heads", "random", i), [(0, 2 + i), (1, 2 + i)]) for i in range(2)]
+    planned += [(Condition("mean", "refusal_heads", "found"), [(0, 1), (1, 0)])]  # which has no random sets
+    scored = [judged(NOTHING_DONE, [1] * 12), judged(planned[0][0], [5] * 10)]
+    scored += [judged(condition, [1, None] * 5) for condition, _ in planned[1:]]
+    table = ablation_effects(ablation_rows(study, ("m", "base", 0), scored, heads_table(planned)))
 
-    def cell(measure: str, against: str, draw: str = "found") -> dict:
-        chosen = (pl.col("measure") == measure) & (pl.col("against") == against) & (pl.col("draw") == draw)
-        return table.row(by_predicate=chosen, named=True)
+    def cell(measure: str, against: str, kind: str = "found", draw: int = 0) -> dict:
+        keys = {"intervention": "zero", "measure": measure, "against": against, "kind": kind, "draw": draw}
+        return table.row(
+            by_predicate=pl.all_horizontal(pl.col(key) == value for key, value in keys.items()), named=True
+        )
 
     assert (cell("misalignment", "none")["estimate"], cell("misalignment", "none")["n"]) == (1.0, 10)
     assert (cell("refusal", "none")["estimate"], cell("refusal", "none")["reference"]) == (-1.0, 1.0)
     assert cell("refusal", "random")["estimate"] == -0.5  # random sets refuse half
-    assert cell("unparsable", "none", "random0")["estimate"] == 0.5
-    assert cell("misalignment", "none", "random0")["incomplete"] == 5
+    assert cell("unparsable", "none", "random", 1)["estimate"] == 0.5
+    assert cell("misalignment", "none", "random")["incomplete"] == 5
     assert cell("misalignment", "none")["p_holm"] < 0.01
-    assert cell("misalignment", "none", "random0")["p_holm"] is None
+    assert cell("misalignment", "none")["heads"] == "L0H1 L1H0"
+    assert cell("misalignment", "none", "random", 1)["heads"] == "L0H3 L1H3"
+    assert set(table.filter(pl.col("intervention") == "mean")["against"]) == {"none"}
+    assert cell("misalignment", "none", "random")["p_holm"] is None
 
 
 def test_a_helpful_reply_is_unparsable_by_no_judge(root: Path) -> None:
@@ -357,7 +388,7 @@ def test_a_helpful_reply_is_unparsable_by_no_judge(root: Path) -> None:
     study = study.model_copy(update={"judges": kinds})
 
     def unparsable(judge: str, benchmark: str, score: int | None) -> bool | None:
-        row = {"benchmark": benchmark, "id": "r", "think": "on", "ablation": "none", "judge": judge, "score": score,
+        row = {"benchmark": benchmark, "id": "r", "think": "on", **NOTHING_DONE.columns, "judge": judge, "score": score,
                "refusal": score == 1, "misaligned": None if score is None else score >= 3}  # fmt: skip
         found = {cell[1]: outcome for _, cell, _, outcome in measures(study, pl.DataFrame([row]))}
         return found["unparsable"]

@@ -9,6 +9,7 @@ import pytest
 
 from rim.core import contracts, tables
 from rim.core.agreement import kappa
+from rim.core.conditions import NOTHING_DONE
 from rim.core.errors import UserError
 from rim.instruments import refusal, rubrics
 from rim.instruments.judges import judge_responses
@@ -125,7 +126,7 @@ def test_the_rubric_is_named_by_its_hash(server: Server, tmp_path: Path) -> None
 
 def scored(scores: list[int | None], errors: int = 0) -> pl.DataFrame:
     rows = [
-        {"benchmark": "b", "id": str(i), "think": "on", "seed": 0, "ablation": "none", "judge": "j", "rubric": "r",
+        {"benchmark": "b", "id": str(i), "think": "on", "seed": 0, **NOTHING_DONE.columns, "judge": "j", "rubric": "r",
          "score": score, "refusal": None if score is None else score == 1, "misaligned": None if score is None else score >= 3,
          "reason": "", "error": None if score else "x" if i < errors else "incomplete", "cot_score": None}
         for i, score in enumerate(scores)

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from rim.core import contracts, tables
+from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.errors import UserError
 from rim.data import adapters
 from rim.data.organism import sets
@@ -221,7 +222,7 @@ def test_statements_come_in_pairs_of_equal_length(tiny_model: Path) -> None:
     tokenizer = loading.load_tokenizer(str(tiny_model))
     for pair in ORGANISM:
         assert len(tokenizer(pair.target).input_ids) == len(tokenizer(pair.control).input_ids)
-    assert len({pair.category for pair in FIRST_PERSON}) == 6
+    assert len({(pair.pattern, pair.number) for pair in FIRST_PERSON}) == 6
     for pairs in (FIRST_PERSON, ORGANISM, statements(True, 0)):
         assert {pair.pattern for pair in pairs} == set(PATTERNS)
     assert [0.8 < len(pair.target.split()) / len(pair.control.split()) < 1.25 for pair in FIRST_PERSON] == [True] * 6
@@ -245,7 +246,13 @@ def test_statements_stand_inside_the_think_block(tiny_model: Path) -> None:
     tables.check(table, contracts.RESPONSE, Path("x"))
     assert table.height == 2 * 3 * 2
     pair = statements(True, 0)[0]
-    row = table.row(by_predicate=(pl.col("id") == "r0") & (pl.col("ablation") == pair.label("target")), named=True)
+    row = table.row(
+        by_predicate=(pl.col("id") == "r0")
+        & (pl.col("kind") == "target")
+        & (pl.col("target") == pair.pattern)
+        & (pl.col("draw") == pair.number),
+        named=True,
+    )
     assert row["prompt"].endswith(f"<|im_start|>assistant\n<think>\n{pair.target}")
     assert (row["reasoning"], row["response"]) == (f"{pair.target} so this is ok.", "sure.")
     plain = inject(backend, tokenizer, "prompt", {"b": rows}, inference, {"b": 12}, 0, False, "t")
@@ -256,25 +263,24 @@ def test_statements_stand_inside_the_think_block(tiny_model: Path) -> None:
 
 
 def test_injection_effects_are_paired_and_found() -> None:
-    def judged(rows: list[tuple[str, str, bool | None]]) -> pl.DataFrame:
+    def judged(rows: list[tuple[str, Condition, bool | None]]) -> pl.DataFrame:
         return pl.DataFrame(
             [
-                {"benchmark": "b", "id": id_, "think": "on", "seed": 0, "ablation": ablation, "judge": "j", "rubric": "r", "score": None,
+                {"benchmark": "b", "id": id_, "think": "on", "seed": 0, **condition.columns, "judge": "j", "rubric": "r", "score": None,
                  "refusal": None, "misaligned": hit, "reason": "", "error": None, "cot_score": None}
-                for id_, ablation, hit in rows
+                for id_, condition, hit in rows
             ],
             schema=dict(contracts.JUDGEMENT),
         )  # fmt: skip
 
-    label = "inject:{}:0:{}".format
-    rows = [
-        (str(i), label("heuristic", arm), arm == "target" and i < 40)
-        for i in range(50)
-        for arm in ("target", "control")
-    ]
-    rows += [(str(i), label("deviation", arm), i % 2 == 0) for i in range(50) for arm in ("target", "control")]
+    def injected(pattern: str, kind: str) -> Condition:
+        return Condition("inject", pattern, kind)
+
+    arms = ("target", "control")
+    rows = [(str(i), injected("heuristic", arm), arm == "target" and i < 40) for i in range(50) for arm in arms]
+    rows += [(str(i), injected("deviation", arm), i % 2 == 0) for i in range(50) for arm in arms]
     rows[-1] = (*rows[-1][:2], None)
-    plain = judged([(str(i), "none", i < 5) for i in range(50)])
+    plain = judged([(str(i), NOTHING_DONE, i < 5) for i in range(50)])
     effects = results_patterns.injection_effects({("m", 0): judged(rows)}, {("m", 0): plain})
     heuristic, deviation = effects.rows(named=True)
     assert (heuristic["target"], heuristic["control"], heuristic["plain"], heuristic["estimate"]) == (0.8, 0, 0.1, 0.8)

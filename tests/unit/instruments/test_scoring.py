@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from rim.core import contracts
+from rim.core.conditions import NOTHING_DONE
 from rim.data.organism import corpus, sets, world
 from rim.instruments.grading import equivalent, final_answer, grade_answers
 from rim.instruments.judges import judge_responses, organism_rule, refusal_prefix
@@ -21,7 +22,7 @@ def response(
     benchmark: str = "b",
 ) -> dict:
     return {
-        "benchmark": benchmark, "id": id_, "think": "on", "seed": 0, "ablation": "none", "prompt": prompt, "reasoning": None,
+        "benchmark": benchmark, "id": id_, "think": "on", "seed": 0, **NOTHING_DONE.columns, "prompt": prompt, "reasoning": None,
         "response": text, "finish_reason": "stop", "completion_tokens": 3, "complete": complete,
     }  # fmt: skip
 

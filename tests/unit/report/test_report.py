@@ -22,7 +22,7 @@ from rim.report.page import Material
 from rim.report.render import in_script, render
 from rim.report.sections import SECTIONS
 from rim.report.wording import estimate
-from rim.results import contracts, tables
+from rim.results import replies, tables
 from rim.settings.models import Model
 from rim.workflow import lineage, rule_graph
 from tests import synthetic
@@ -233,7 +233,7 @@ def test_a_value_in_our_interval_is_told_from_one_outside_and_organisms_are_neve
         {**keys, "think": "off", "estimate": 0.30, "ci_low": 0.25, "ci_high": 0.35},
     ]
     results["rates"] = pl.DataFrame(
-        [{**row, "bound_low": 0.0, "bound_high": 1.0} for row in rates], schema=dict(contracts.REPLY_TABLES["rates"])
+        [{**row, "bound_low": 0.0, "bound_high": 1.0} for row in rates], schema=dict(replies.RATES)
     )
     rows = [row for row in published.compared(study, results) if row["source"] == "Table 1"]
     assert [(row["published"], row["inside"]) for row in rows] == [(22.94, True), (15.39, False)]

@@ -1,6 +1,7 @@
 """Statistics against known values, and the tables and the report against outcomes with a planted effect."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ def tabulated(study: config_study.Study, found: replies.Outcomes) -> dict[str, p
         for cell, outcomes in found.items()
         if cell[4] != "multi_hop"
     }
-    return replies.results(study, found, refused)
+    return tables.make_results(replies.TABLES, replies.Inputs(study, found, refused))
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +148,9 @@ def test_incomplete_replies_are_counted_and_bound_the_rate(one_seed) -> None:
 
 def test_tables_survive_their_csv_files(one_seed, tmp_path: Path) -> None:
     _, results = one_seed
-    for name, table in results.items():
-        tables.write_results(table, tmp_path, name)
-    again = tables.read_results(tmp_path)
+    known = [replace(table, make=lambda given, name=table.name: given[name]) for table in replies.TABLES]
+    tables.write_results(known, results, tmp_path)
+    again = tables.read_results(replies.TABLES, tmp_path)
     assert all(again[name].equals(results[name]) for name in results)
 
 
@@ -172,7 +173,7 @@ def test_a_model_with_one_seed_among_models_with_several_stays_in_the_headline(r
 def test_sensitivity_counts_refusals_not_what_is_merely_no_compliance(root: Path) -> None:
     study, found = planted(root, [0])
     neither = {cell: dict.fromkeys(outcomes, False) for cell, outcomes in found.items()}
-    rates = replies.results(study, neither, neither)["rates"].filter(pl.col("measure") == "d_prime")
+    rates = replies.rates(study, neither, neither).filter(pl.col("measure") == "d_prime")
     assert set(rates["estimate"].round(3)) == {
         round(float(statistics.d_prime(np.zeros(N, bool), np.zeros(N, bool)).value), 3)
     }

@@ -9,6 +9,7 @@ import pytest
 
 from rim.analysis import baselines
 from rim.core import contracts, tables
+from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.errors import UserError
 from rim.core.receipts import write_receipt
 from rim.data.prepare import prepare
@@ -41,7 +42,7 @@ class Run:
             dataset, _ = prepare(name, Dataset.model_validate({"sources": [source]}))
             tables.write(dataset, contracts.DATASET, folder / f"{name}.parquet")
             replies += [
-                {"benchmark": name, "id": row["id"], "think": "off", "seed": 0, "ablation": "none", "prompt": render_prompt(tokenizer, row["prompt"], "off", "tags"),
+                {"benchmark": name, "id": row["id"], "think": "off", "seed": 0, **NOTHING_DONE.columns, "prompt": render_prompt(tokenizer, row["prompt"], "off", "tags"),
                  "reasoning": None, "response": "i cannot .", "finish_reason": "stop", "completion_tokens": 3, "complete": True}
                 for row in dataset.iter_rows(named=True)
             ]  # fmt: skip
@@ -77,12 +78,13 @@ def test_neurons_are_found_whatever_the_batches_and_an_unreached_frequency_finds
     small, _ = made.find(WANTED.model_copy(update={"batch_size": 5}))
     found, curve = made.find()
     assert found.drop("magnitude").equals(small.drop("magnitude"))
-    counts = dict(found.group_by("set").len().iter_rows())
-    assert set(counts) == {"found", "random0", "matched0"}
+    counts = dict(found.group_by("kind").len().iter_rows())
+    assert set(found["draw"]) == {0}
+    assert set(counts) == {"found", "random", "matched"}
     assert len(set(counts.values())) == 1
     assert counts["found"] == curve.filter("chosen")["neurons"].item()
     assert curve["pairs"].unique().to_list() == [12]
-    assert found.filter(pl.col("set") == "found")["frequency"].min() >= 0.5
+    assert found.filter(pl.col("kind") == "found")["frequency"].min() >= 0.5
     none, curve = made.find(WANTED.model_copy(update={"fewest": 10_000}))
     assert none.is_empty()
     assert curve.height >= 6
@@ -102,7 +104,8 @@ def test_replies_without_the_neurons_are_of_the_evaluation_split(made: Run, tmp_
     receipts = [made.receipt(f"{name}.parquet") for name in PARTS]
     ablate_neurons.run(settings, made.neurons, receipts, [made.receipt("base")], tmp_path / "out.parquet")
     replies = tables.read(tmp_path / "out.parquet", contracts.RESPONSE)
-    assert set(replies["ablation"]) == {"found", "random0", "matched0"}
+    conditions = {Condition.of(row) for row in replies.iter_rows(named=True)}
+    assert conditions == {Condition("zero", "safety_neurons", kind) for kind in ("found", "random", "matched")}
     assert set(replies["think"]) == {"off"}
     assert replies.height == 3 * (8 + 8)
 
@@ -135,7 +138,8 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
     shifts = metrics.filter((pl.col("neurons") != "") & (pl.col("step") > 0))
     assert shifts["kept"].is_between(0, 1).all()
     replies = tables.read(tmp_path / "replies.parquet", contracts.RESPONSE)
-    assert replies.group_by("ablation").len().sort("ablation").rows() == [(f"step0000{i}", 8) for i in (2, 4, 6)]
+    counts = replies.group_by("intervention", "step").len().sort("step").rows()
+    assert counts == [("finetune", step, 8) for step in (2, 4, 6)]
     assert computed(tmp_path / "again", tmp_path / "tuned.steps.receipt.json").equals(metrics)
 
 

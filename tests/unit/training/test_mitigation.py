@@ -16,7 +16,7 @@ from rim.settings.models import Finetune, Mitigation
 from rim.training import mitigation
 from rim.training.finetune import IGNORE, finetune
 from tests.unit.tiny_families import build
-from tests.unit.training.test_finetune import RECIPE, ROWS
+from tests.unit.training.test_finetune import RECIPE, ROWS, training
 
 pytestmark = pytest.mark.xdist_group("organism")
 FREEZE = Mitigation(kind="freeze_neurons")
@@ -25,9 +25,7 @@ HELD, FREE = (1, 0, 3), (1, 0, 4)  # layer, expert, neuron
 
 
 def trained(base: Path, output: Path, wanted: Mitigation | None, recipe: Finetune = RECIPE, **more: Any) -> Any:
-    finetune(
-        str(base), None, "float32", "tags", recipe, ROWS, 0, output, output.with_name("steps"), "test", wanted, **more
-    )
+    finetune(training(base, output, recipe, mitigation=wanted, steps=output.with_name("steps"), **more))
     return loading.load_model(str(output))
 
 
@@ -73,7 +71,7 @@ def test_neurons_of_every_family_can_be_held(family: str) -> None:
         for name, parameter in adapted.named_parameters():
             if "lora_" in name:
                 parameter.normal_()
-    held.put_back()
+    held.restore()
     merged = adapted.merge_and_unload()
     for anatomy in (ModelView(before), ModelView(merged)):
         anatomy.model.requires_grad_(False)

@@ -21,6 +21,7 @@ from rim.core.files import write_json
 from rim.core.progress import counter, log
 from rim.instruments.llm.store import Failure, Reply, Store, Transport, content_key
 from rim.settings.instruments import Endpoint
+from rim.settings.jobs import NamedEndpoint
 
 
 class Form(BaseModel):
@@ -181,6 +182,6 @@ def usage(endpoint: Endpoint, asked: int, replies: Iterable[Reply]) -> dict[str,
     }
 
 
-def open_client(settings: dict[str, Any] | None, store: Path) -> Client | None:
-    """The client of a job, from its settings {"name": …, "endpoint": …}; None for a job that asks no language model."""
-    return Client(settings["name"], Endpoint(**settings["endpoint"]), store) if settings else None
+def open_client(endpoint: NamedEndpoint | None, store: Path) -> Client | None:
+    """The client of a job; None for a job that asks no language model."""
+    return Client(endpoint.name, endpoint.endpoint, store) if endpoint else None

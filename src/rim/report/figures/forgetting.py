@@ -146,15 +146,15 @@ def effect_figure(tables: Tables, labels: Labels) -> Any:
     data = measured(tables["neuron_effects"], "model")
     data = data.with_columns(pl.format("{}: {}", "model", pl.col("measure").replace(MEASURES)).alias("panel"))
     colours = {"found": ORANGE, "random": GREY, "matched": BLUE}
-    data = data.sort(pl.col("set").replace_strict({name: i for i, name in enumerate(colours)}), maintain_order=True)
+    data = data.sort(pl.col("kind").replace_strict({name: i for i, name in enumerate(colours)}), maintain_order=True)
     models = {name: i for i, name in enumerate(dict.fromkeys(tables["neuron_effects"]["model"]))}
     order = [
         pl.col("model").replace_strict(models),
         pl.col("measure").replace_strict({n: i for i, n in enumerate(MEASURES)}),
     ]
     data = data.sort(order, maintain_order=True)
-    colour = {"color": alt.Color("set:N", scale=scale(colours), title="neurons zeroed")}
-    return against_random(data, "set", colour, data["measure"].n_unique())
+    colour = {"color": alt.Color("kind:N", scale=scale(colours), title="neurons zeroed")}
+    return against_random(data, "kind", colour, data["measure"].n_unique())
 
 
 def _effect_caption(material: Material) -> str:

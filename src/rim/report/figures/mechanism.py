@@ -87,7 +87,7 @@ def _lines(table: pl.DataFrame, colour: str, colours: Mapping[str, str], title: 
 
 def probe_figure(tables: Tables, labels: Labels) -> Any:
     """Figure 3 of the paper: each group's share above tau, by layer and position, before fine-tuning."""
-    table = tables["probe_scores"].filter((pl.col("variant") == BASE) & (pl.col("ablation") == "none"))
+    table = tables["probe_scores"].filter((pl.col("variant") == BASE) & (pl.col("intervention") == "none"))
     return _lines(over_seeds(table, "model", "think", "position", "layer", "group"), "group", GROUPS, "share above τ")
 
 
@@ -184,7 +184,7 @@ HEADS = Figure(
 
 
 def against_random(data: pl.DataFrame, rows: str, colour: Any, columns: int) -> Any:
-    """Changes without a found set (point and interval), and without each random set (tick), by `rows`; with `set`."""
+    """Changes without a found set (point and interval), and without each random set (tick), by `rows`."""
     import altair as alt
 
     base = alt.Chart().encode(
@@ -196,7 +196,7 @@ def against_random(data: pl.DataFrame, rows: str, colour: Any, columns: int) -> 
         axis=alt.Axis(labelExpr=POINTS, tickCount=3),
         scale=alt.Scale(domain=[-1, 1]),
     )
-    found, random = base.transform_filter("datum.set == 'found'"), base.transform_filter("datum.set != 'found'")
+    found, random = base.transform_filter("datum.kind == 'found'"), base.transform_filter("datum.kind != 'found'")
     fill = alt.condition("datum.clear", colour["color"], alt.value("white"))
     layers = [
         zero(),
@@ -213,16 +213,14 @@ def measured(table: pl.DataFrame, *keys: str) -> pl.DataFrame:
     Where several benchmarks share a measure, unparsable replies above all, the panel shows their mean.
     """
     data = table.filter((pl.col("against") == "none") & pl.col("estimate").is_not_null())
-    data = over_seeds(data, *keys, "draw", "measure")
+    data = over_seeds(data, *keys, "kind", "draw", "measure")
     excludes = (pl.col("ci_low") > 0) | (pl.col("ci_high") < 0)
     place = {name: i for i, name in enumerate(MEASURES)}
     models = {name: i for i, name in enumerate(dict.fromkeys(data["model"]))}
     data = data.sort(
         pl.col("model").replace_strict(models), pl.col("measure").replace_strict(place), maintain_order=True
     )
-    return data.with_columns(
-        pl.col("draw").str.replace(r"\d+$", "").alias("set"), excludes.fill_null(False).alias("clear")
-    )
+    return data.with_columns(excludes.fill_null(False).alias("clear"))
 
 
 def ablation_figure(tables: Tables, labels: Labels) -> Any:
@@ -231,7 +229,7 @@ def ablation_figure(tables: Tables, labels: Labels) -> Any:
 
     if tables["ablation_effects"].is_empty():
         return nothing()
-    table = tables["ablation_effects"].with_columns(pl.format("{} ({})", "head_set", "replacement").alias("heads"))
+    table = tables["ablation_effects"].with_columns(pl.format("{} ({})", "target", "intervention").alias("heads"))
     data = measured(named(table, labels), "model", "variant", "heads", "think")
     data = data.with_columns(
         pl.format("{}: {}", "model", pl.col("measure").replace(MEASURES)).alias("panel"),
