@@ -13,6 +13,7 @@ from rim.core.agreement import kappa
 from rim.core.conditions import NOTHING_DONE
 from rim.core.errors import UserError
 from rim.instruments import refusal, rubrics
+from rim.instruments.checklist import AuditForm
 from rim.instruments.judges import judge_responses
 from rim.instruments.llm.client import Client
 from rim.results.judges import judge_agreement, threshold_sweep
@@ -123,6 +124,15 @@ def test_the_rubric_is_named_by_its_hash(server: Server, tmp_path: Path) -> None
         asked = Client("local", endpoint, tmp_path / "s.jsonl")
         hashes |= set(judge_responses("r", Judge(kind=kind, policy=policy, endpoint="local"), rows, asked)["rubric"])
     assert len(hashes) == 4
+
+
+def test_what_a_language_model_is_shown_has_no_docstrings() -> None:
+    for question in rubrics.QUESTIONS.values():
+        schema = question.form.model_json_schema()
+        assert "description" not in schema
+        assert all(field["description"] for field in schema["properties"].values())
+        assert list(schema["properties"])[:2] == ["evidence", "refusal"]
+    assert not any("description" in part for part in AuditForm.model_json_schema()["$defs"].values())
 
 
 def scored(scores: list[int | None], errors: int = 0) -> pl.DataFrame:
