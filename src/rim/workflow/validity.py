@@ -108,7 +108,6 @@ def table(completions: list[Completion], judged: dict[str, list[bool | None]]) -
         "judge",
         *models,
         "pooled",
-        "unsafe prompts",
         "full refusals found",
         "partial refusals found",
         "false alarms",

@@ -266,5 +266,7 @@ def test_a_study_s_language_model_is_scored_against_people(
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(study))
     monkeypatch.chdir(tmp_path)
     assert main(["validate-judges", ".", "--study", "c.yaml", "--judge", "llm"]) == 0
-    assert "| llm | 1.000" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "| llm | 1.000" in shown
+    assert len({line.count("|") for line in shown.splitlines()}) == 1  # a cell under every heading
     assert main(["validate-judges", ".", "--study", "c.yaml", "--judge", "x"]) == 1
