@@ -33,8 +33,8 @@ class Plan:
     """What Snakemake would run; files by their paths from the working directory."""
 
     jobs: frozenset[Any]
-    outputs: frozenset[str]  # of these jobs
-    missing: frozenset[str]  # those of them that are needed and not here
+    missing: frozenset[str]  # outputs of these jobs that are needed and not here
+    overtaken: frozenset[str]  # outputs of those that run because an input has another content than they recorded
     inputs: frozenset[str]  # what these jobs take from jobs that would not run, and targets
 
 
@@ -154,7 +154,7 @@ def advise(plan: Plan, replan: Callable[[set[str]], Plan], listing: Listing) -> 
     if not spared:
         return None
     wanted = {path for output in after.inputs & here for path in listing.below[output]}
-    folders = folders_of(wanted, listing, after.outputs)
+    folders = folders_of(wanted, listing, after.overtaken)
     return f"{_jobs(plan)}, of which {spared} could be pulled: {_command(folders)}"
 
 
@@ -185,18 +185,18 @@ def _records_first(listing: Listing) -> list[str] | None:
     return [RECORDS, *sorted(folders)]
 
 
-def folders_of(wanted: set[str], listing: Listing, made: Iterable[str]) -> list[str]:
+def folders_of(wanted: set[str], listing: Listing, overtaken: Iterable[str]) -> list[str]:
     """The paths to pull for some files: few, and none that holds what must not be pulled.
 
-    These are the folders of which everything is wanted; when they are many, those of which at least half is wanted, and
-    at last those of which anything is. What must not be pulled are the outputs `made` by jobs that will run, and
-    whatever here or in the list is not vouched for.
+    These are the folders of which everything is wanted; when they are many, those of which a share is, the less the
+    fewer there are. What must not be pulled is whatever is not vouched for, and outputs `overtaken` by their inputs:
+    Snakemake knows those by their age, and would take them for newer.
     """
-    to_come = set(made)
+    barred = set(overtaken)
     closed = {
         folder
         for path in listing.hashes.keys() | listing.here
-        if not _may_be_pulled(path, listing, to_come)
+        if not _may_be_pulled(path, listing, barred)
         for folder in _with_parents(path)
     }
     absent = {folder: [path for path in paths if path not in listing.here] for folder, paths in listing.below.items()}
@@ -209,20 +209,17 @@ def folders_of(wanted: set[str], listing: Listing, made: Iterable[str]) -> list[
         inside = {"/".join(PurePosixPath(path).parts[:parts]) for path in listing.below[folder]}
         return [path for each in sorted(inside) if needed[each] for path in descend(each, share)]
 
-    found: list[str] = []
-    for share in (1, 0.5, 0):
-        found = descend(DATA, share)
-        if len(found) <= MOST:
-            break
-    return found
+    kinds = len({PurePosixPath(path).parts[:2] for path in wanted})
+    choices = [descend(DATA, share) for share in (1, 0.75, 0.5, 0.25, 0)]
+    return next((paths for paths in choices if len(paths) <= max(MOST, kinds)), choices[-1])
 
 
-def _may_be_pulled(path: str, listing: Listing, to_come: set[str]) -> bool:
-    """Whether a folder with this file, listed or here, may be pulled."""
+def _may_be_pulled(path: str, listing: Listing, barred: set[str]) -> bool:
+    """Whether a folder with this file, named or here, may be pulled."""
     output = listing.output_of(path)
     if path not in listing.hashes or output is None:
         return path in listing.hashes and path not in listing.here
-    return output in listing.vouched and output not in to_come
+    return output in listing.vouched and output not in barred
 
 
 def read_plan(dag: Any) -> Plan:
@@ -238,8 +235,8 @@ def read_plan(dag: Any) -> Plan:
     }
     return Plan(
         jobs=frozenset(job for job in running if not job.rule.norun),
-        outputs=frozenset(str(path) for job in running for path in job.output),
         missing=frozenset(str(path) for job in running for path in dag.reason(job).missing_output),
+        overtaken=frozenset(str(path) for job in running if dag.reason(job).updated_input for path in job.output),
         inputs=frozenset(taken | {str(path) for job in targets - running for path in job.output}),
     )
 
