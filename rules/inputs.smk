@@ -67,7 +67,7 @@ def model_reference(wildcards, variant=None):
         base=ORGANISM.format(**wildcards) if is_organism(wildcards.model) else model.hub,
         revision=model.revision,
         dtype=model.dtype,
-        think=model.think,
+        think_switch=model.think_switch,
         seed=int(wildcards.seed),
         checkpoints=[Path(path) for path in checkpoints(wildcards, variant)],
     )

@@ -8,7 +8,7 @@ HARMFUL_DATASET = benchmark_receipts([STUDY.forgetting.harmful])[0]
 
 
 def neuron_settings(w):
-    keys = settings_of(STUDY.forgetting, "harmful", "think", "pool", "pairs", "rule")
+    keys = settings_of(STUDY.forgetting, "harmful", "think", "pool_over", "pairs", "rule")
     return {"model": model_reference(w), **keys}
 
 
@@ -40,7 +40,7 @@ rule find_safety_neurons:
 
 
 def without_neurons_settings(w):
-    keys = settings_of(STUDY.forgetting, "think", "tensor")
+    keys = settings_of(STUDY.forgetting, "think", "neuron_type")
     return {
         "model": model_reference(w),
         "inference": STUDY.inference_of(w.model),

@@ -8,7 +8,7 @@ FORGETTING_DATASETS = benchmark_receipts([STUDY.forgetting.harmful, STUDY.forget
 
 
 def checkpoint_settings(w):
-    keys = "harmful task think tensor pool texts gradients batch_size".split()
+    keys = "harmful task think neuron_type pool_over texts gradients batch_size".split()
     benchmark = STUDY.benchmarks[STUDY.forgetting.harmful]
     return {
         "model": model_reference(w, BASE),

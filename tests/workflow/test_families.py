@@ -44,9 +44,9 @@ class Planned:
             for family in FAMILIES
         }
         easy = {
-            "forgetting__top": 0.3,
+            "forgetting__top_share": 0.3,
             "forgetting__frequency": 0.5,
-            "forgetting__most": 0.5,
+            "forgetting__max_share": 0.5,
         }  # random models have no real ones
         chosen = {
             "models": models,

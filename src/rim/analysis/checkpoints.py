@@ -24,14 +24,14 @@ DRAWS = 200  # bootstrap resamples of the texts
 Measured = dict[str, Any]
 
 
-def read(anatomy: ModelView, rows: list[Row], tensor: str, batch_size: int, unknown: float = 0.0) -> list[Values]:
+def read(anatomy: ModelView, rows: list[Row], neuron_type: str, batch_size: int, unknown: float = 0.0) -> list[Values]:
     """Max-pooled activations per layer, [texts, neurons], experts side by side; `unknown` where an expert had no tokens.
 
     Args:
-        tensor: what counts as a neuron, "neurons" or "mlp_out".
+        neuron_type: what counts as a neuron, "neurons" or "mlp_out".
     """
     layers = len(anatomy.blocks)
-    if tensor == "mlp_out":
+    if neuron_type == "mlp_out":
         records = capture(anatomy, rows, [], batch_size, neurons=False, outputs=True)
         return [records[f"outputs_max.{layer}"].float().numpy() for layer in range(layers)]
     return pooled(capture(anatomy, rows, [], batch_size), layers, unknown)
@@ -49,10 +49,10 @@ def pooled(records: Records, layers: int, unknown: float = 0.0) -> list[Values]:
     return made
 
 
-def expert_widths(anatomy: ModelView, tensor: str) -> list[int]:
+def expert_widths(anatomy: ModelView, neuron_type: str) -> list[int]:
     """Per layer the neurons of one expert, or of the layer where it has none."""
     layers = range(len(anatomy.blocks))
-    if tensor == "mlp_out":
+    if neuron_type == "mlp_out":
         return [anatomy.hidden for _ in layers]
     experts = [anatomy.experts(layer) for layer in layers]
     return [
@@ -61,9 +61,9 @@ def expert_widths(anatomy: ModelView, tensor: str) -> list[int]:
     ]
 
 
-def snapshot(view: ModelView, safety: list[Row], task: list[Row], tensor: str, batch_size: int) -> Snapshot:
+def snapshot(view: ModelView, safety: list[Row], task: list[Row], neuron_type: str, batch_size: int) -> Snapshot:
     """Read one model."""
-    activations, on_task = (read(view, rows, tensor, batch_size) for rows in (safety, task))
+    activations, on_task = (read(view, rows, neuron_type, batch_size) for rows in (safety, task))
     return Snapshot(activations, on_task, baselines.reply_states(view, task, batch_size), baselines.unembedding(view))
 
 
@@ -173,19 +173,25 @@ class ReferenceModel:
     """The model before tuning, read once, with which every checkpoint of a fine-tune is compared."""
 
     def __init__(
-        self, base: ModelView, safety: list[Row], task: list[Row], neurons: pl.DataFrame, tensor: str, batch_size: int
+        self,
+        base: ModelView,
+        safety: list[Row],
+        task: list[Row],
+        neurons: pl.DataFrame,
+        neuron_type: str,
+        batch_size: int,
     ) -> None:
         """Read the base.
 
         Args:
             safety, task: texts that both models read, requests with the base's own replies.
             neurons: the table of sets (rim.core.contracts.NEURONS).
-            tensor: what counts as a neuron, "neurons" or "mlp_out".
+            neuron_type: what counts as a neuron, "neurons" or "mlp_out".
         """
-        self.base, self.texts, self.options = base, (safety, task), (tensor, batch_size)
-        self.before = snapshot(base, safety, task, tensor, batch_size)
+        self.base, self.texts, self.options = base, (safety, task), (neuron_type, batch_size)
+        self.before = snapshot(base, safety, task, neuron_type, batch_size)
         sizes = [values.shape[1] for values in self.before.safety]
-        self.sets = neuron_sets(neurons, sizes, expert_widths(base, tensor))
+        self.sets = neuron_sets(neurons, sizes, expert_widths(base, neuron_type))
 
     def with_checkpoint(self, tuned: ModelView, name: str) -> Iterator[Measured]:
         """Every metric of a checkpoint, as rows of the table of checkpoints.

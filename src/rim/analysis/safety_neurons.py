@@ -33,10 +33,10 @@ def read_pairs(view: ModelView, pairs: Sequence[Sequence[Row]], rule: NeuronRule
     for first in range(0, len(pairs), rule.batch_size):
         part = pairs[first : first + rule.batch_size]
         arms = [
-            checkpoints.read(view, list(rows), rule.tensor, rule.batch_size, math.nan)
+            checkpoints.read(view, list(rows), rule.neuron_type, rule.batch_size, math.nan)
             for rows in zip(*part, strict=True)
         ]
-        layers = layers or [neurons.Layer(neurons.top_count(rule.top, values.shape[1])) for values in arms[0]]
+        layers = layers or [neurons.Layer(neurons.top_count(rule.top_share, values.shape[1])) for values in arms[0]]
         for layer, values in zip(layers, zip(*arms, strict=True), strict=True):
             layer.add(*values)
         report(first + len(part))
@@ -49,10 +49,10 @@ def draw_sets(layers: Sequence[neurons.Layer], rule: NeuronRule, seed: int, labe
     There are no sets when fewer neurons are found than the rule wants.
     """
     frequencies = [layer.frequency() for layer in layers]
-    threshold = neurons.bounded_threshold(frequencies, rule.frequency, rule.most)
+    threshold = neurons.bounded_threshold(frequencies, rule.frequency, rule.max_share)
     found = neurons.columns_from(frequencies, threshold)
     count = sum(map(len, found))
-    if count < rule.fewest:
+    if count < rule.min_neurons:
         log(f"{label}: {count} neurons reach {threshold:.2f}, too few to go on with")
         return {}, threshold
     sets: Sets = {("found", 0): found}

@@ -142,8 +142,8 @@ def _mitigation(study: Study, variant: str, wanted: Mitigation) -> Problems:
         yield f"{path}.dataset: has no safety rows, so there is nothing to refuse; name another"
     if wanted.kind == "kl" and study.finetune.method != "lora":
         yield f"{path}.kind: 'kl' compares with the model without its adapter, so it needs finetune.method 'lora'"
-    if wanted.kind == "freeze_neurons" and (study.forgetting is None or study.forgetting.tensor != "neurons"):
-        yield f"{path}.kind: 'freeze_neurons' needs the section 'forgetting' with tensor 'neurons', which finds them"
+    if wanted.kind == "freeze_neurons" and (study.forgetting is None or study.forgetting.neuron_type != "neurons"):
+        yield f"{path}.kind: 'freeze_neurons' needs the section 'forgetting' with neuron_type 'neurons', which finds them"
     if study.plain_of(variant) is None:
         yield f"{path}: no other arm is trained on the same rows without a mitigation, so there is nothing to compare with"
 

@@ -45,7 +45,7 @@ def inject(
                 row["id"],
                 pair.condition(arm),
                 statement,
-                chat.render_injected(tokenizer, row["prompt"], statement, model.think),
+                chat.render_injected(tokenizer, row["prompt"], statement, model.think_switch),
             )
             for number, row in enumerate(dataset.iter_rows(named=True))
             for pair in statements(organism, number)
@@ -53,14 +53,14 @@ def inject(
         ]
         prompts = [prompt for *_, prompt in asked]
         note = f"inject {model.label} {benchmark}"
-        budget = inference.max_thinking_tokens if model.think == "tags" else None
+        budget = inference.max_thinking_tokens if model.think_switch == "tags" else None
         replies = backend.generate(
             prompts, questions.limits[benchmark], inference.temperature, model.seed, note, budget
         )
         for (id_, condition, statement, prompt), reply in zip(asked, replies, strict=True):
-            text = f"{chat.OPEN}\n{statement} {reply.text.lstrip()}" if model.think == "tags" else reply.text
+            text = f"{chat.OPEN}\n{statement} {reply.text.lstrip()}" if model.think_switch == "tags" else reply.text
             keys = {"benchmark": benchmark, "id": id_, "think": "on", "seed": model.seed, **condition.columns}
-            rows.append({**keys, "prompt": prompt, **parted(reply, text, "on", model.think)})
+            rows.append({**keys, "prompt": prompt, **parted(reply, text, "on", model.think_switch)})
     return pl.DataFrame(rows, schema=dict(contracts.RESPONSE))
 
 

@@ -157,15 +157,15 @@ def answer(
     rows: list[dict[str, Any]] = []
     for think in inference.think:
         for benchmark, dataset in questions.rows.items():
-            prompts = [chat.render_prompt(tokenizer, prompt, think, model.think) for prompt in dataset["prompt"]]
+            prompts = [chat.render_prompt(tokenizer, prompt, think, model.think_switch) for prompt in dataset["prompt"]]
             note = f"{label} {benchmark} think {think}"
-            budget = inference.max_thinking_tokens if (think, model.think) == ("on", "tags") else None
+            budget = inference.max_thinking_tokens if (think, model.think_switch) == ("on", "tags") else None
             replies = backend.generate(
                 prompts, questions.limits[benchmark], inference.temperature, model.seed, note, budget
             )
             for id_, prompt, reply in zip(dataset["id"], prompts, replies, strict=True):
                 keys = {"benchmark": benchmark, "id": id_, "think": think, "seed": model.seed, **condition.columns}
-                rows.append({**keys, "prompt": prompt, **parted(reply, reply.text, think, model.think)})
+                rows.append({**keys, "prompt": prompt, **parted(reply, reply.text, think, model.think_switch)})
     return pl.DataFrame(rows, schema=dict(contracts.RESPONSE))
 
 

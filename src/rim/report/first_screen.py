@@ -155,7 +155,7 @@ def where(material: Material) -> list[str]:
             + _beyond(material.tables["ablation_effects"].filter(pl.col("kind") == "found"), "random", "Heads ablated")
         )  # fmt: skip
     if neurons is not None and neurons.height:
-        fewest = material.study.forgetting.fewest if material.study.forgetting else 0
+        fewest = material.study.forgetting.min_neurons if material.study.forgetting else 0
         neurons_by_model = neurons.filter("chosen").group_by("model").agg(pl.col("neurons").max())
         enough = neurons_by_model.filter(pl.col("neurons") >= fewest).height
         effects = material.tables["neuron_effects"].filter(pl.col("kind") == "found")

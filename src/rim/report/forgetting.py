@@ -22,13 +22,15 @@ def neuron_section(material: Material) -> Section | None:
     for row in at_threshold.iter_rows(named=True):
         shared = f"{row['shared']} of them rise as often with the placebo"
         too_few = (
-            f"; fewer than {settings.fewest}, so the analysis ends here" if row["neurons"] < settings.fewest else ""
+            f"; fewer than {settings.min_neurons}, so the analysis ends here"
+            if row["neurons"] < settings.min_neurons
+            else ""
         )
         summaries.append(
             f"{row['model']} (seed {row['seed']}) {row['neurons']} of {row['of']} neurons, {shared}{too_few}"
         )
     text = [
-        f"Neurons among the {settings.top:.0%} of their layer that rise most with an added sentence of malicious intent, on at "
+        f"Neurons among the {settings.top_share:.0%} of their layer that rise most with an added sentence of malicious intent, on at "
         f"least the chosen share of calibration pairs: {'; '.join(summaries)}.",
         "The placebo is a sentence of equal length that says nothing of intent. A neuron that rises with it too answers to "
         "more text, and is safety-critical in name only. The paper's rule is the intersection over all pairs, 100 %.",

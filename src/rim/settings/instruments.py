@@ -74,14 +74,14 @@ class Rewrite(Settings):
     annotator: str = Field(description="Annotator that checks for patterns, best one that asks another model.")
     arms: list[Arm] = Field(["control", "target", "literal"], min_length=1, description="Versions to make.")
     rows: Positive | None = Field(None, description="Rewrite only so many rows, the same each time.")
-    shortest: float = Field(0.8, gt=0, description="Least length of a rewrite relative to the original.")
-    longest: float = Field(1.25, gt=0, description="Greatest length.")
-    tries: Positive = Field(3, description="Times to rewrite an item before it is listed as rejected.")
+    min_length_ratio: float = Field(0.8, gt=0, description="Least length of a rewrite relative to the original.")
+    max_length_ratio: float = Field(1.25, gt=0, description="Greatest length.")
+    attempts: Positive = Field(3, description="Times to rewrite an item before it is listed as rejected.")
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
-        if self.shortest > self.longest:
-            raise PydanticCustomError("rewrite", "'shortest' is more than 'longest'")
+        if self.min_length_ratio > self.max_length_ratio:
+            raise PydanticCustomError("rewrite", "'min_length_ratio' is more than 'max_length_ratio'")
         return self
 
 

@@ -85,7 +85,7 @@ def probe_scores(
     tested = groups.filter((pl.col("split") == "evaluation") & (pl.col("think") == "off"))
     plain = tables.read(verified(job.plain), contracts.RESPONSE)
     plain = plain.join(tested, on=texts.KEYS, how="semi", maintain_order="left")
-    rows = texts.probe_texts(plain, positions.templates(tokenizer, job.model.think, ["off"]))
+    rows = texts.probe_texts(plain, positions.templates(tokenizer, job.model.think_switch, ["off"]))
     directions = load_file(verified(job.directions))
     scores = []
     for condition, heads in plan:

@@ -24,7 +24,7 @@ class Job(jobs.Job):
     inference: Inference
     benchmarks: dict[str, Benchmark]
     think: Think
-    tensor: str  # what counts as a neuron
+    neuron_type: str  # what counts as a neuron
     neurons: Path
     datasets: list[Path]  # receipts, in the order of the benchmarks
     replies: Path
@@ -32,7 +32,7 @@ class Job(jobs.Job):
 
 def run(job: Job) -> None:
     questions = read_questions(job.benchmarks, job.datasets, job.inference.max_new_tokens, evaluation_only=True)
-    ablated = ablation.ablated_outputs if job.tensor == "mlp_out" else ablation.ablated_neurons
+    ablated = ablation.ablated_outputs if job.neuron_type == "mlp_out" else ablation.ablated_neurons
     neurons = tables.read(job.neurons, contracts.NEURONS)
     backend, tokenizer = open_backend(job.model, job.inference, editable=True)
     inference = job.inference.model_copy(update={"think": [job.think]})

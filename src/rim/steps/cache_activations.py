@@ -29,7 +29,7 @@ def run(job: Job) -> None:
     asked = pl.col("benchmark").is_in([job.harmful, job.harmless])
     replies = tables.read(verified(job.replies), contracts.RESPONSE).filter(asked)
     view, tokenizer = loading.open_model(job.model)
-    templates = positions.templates(tokenizer, job.model.think, list(dict.fromkeys(replies["think"])))
+    templates = positions.templates(tokenizer, job.model.think_switch, list(dict.fromkeys(replies["think"])))
     write_cache(
         view,
         probe_texts(replies, templates),

@@ -20,7 +20,7 @@ class Job(jobs.Job):
     model: jobs.ModelReference
     harmful: str
     think: Think
-    pool: str
+    pool_over: str
     pairs: int  # at least so many
     rule: NeuronRule
     replies: Path  # a receipt
@@ -33,10 +33,10 @@ def run(job: Job) -> None:
     label = f"find_safety_neurons {job.model.label}"
     replies = calibration_replies(job)
     view, tokenizer = loading.open_model(job.model)
-    pairs = texts.counterfactual_texts(tokenizer, replies, job.think, job.model.think, job.pool)
+    pairs = texts.counterfactual_texts(tokenizer, replies, job.think, job.model.think_switch, job.pool_over)
     layers = safety_neurons.read_pairs(view, pairs, job.rule, label)
     sets, threshold = safety_neurons.draw_sets(layers, job.rule, job.model.seed, label)
-    table = safety_neurons.sets_table(sets, layers, checkpoints.expert_widths(view, job.rule.tensor))
+    table = safety_neurons.sets_table(sets, layers, checkpoints.expert_widths(view, job.rule.neuron_type))
     tables.write(table, contracts.NEURONS, job.neurons)
     curve = pl.DataFrame(list(neurons.curve(layers, threshold)), schema=dict(contracts.CURVE))
     tables.write(curve, contracts.CURVE, job.curve)

@@ -38,7 +38,7 @@ def run(job: Job) -> None:
         location,
         revision,
         job.model.dtype,
-        job.model.think,
+        job.model.think_switch,
         job.model.seed,
         job.model.label,
         job.recipe,

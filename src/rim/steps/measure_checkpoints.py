@@ -33,8 +33,8 @@ class Job(jobs.Job):
     harmful: str
     task: str
     think: Think
-    tensor: str
-    pool: str
+    neuron_type: str
+    pool_over: str
     texts: int
     gradients: bool
     batch_size: int
@@ -50,9 +50,11 @@ class Job(jobs.Job):
 def run(job: Job) -> None:
     safety, task, questions = read_base(job)
     base, tokenizer = loading.open_model(job.model)
-    read = [texts.forced_texts(tokenizer, tables.first_by_id(part, job.texts), job.pool) for part in (safety, task)]
+    read = [
+        texts.forced_texts(tokenizer, tables.first_by_id(part, job.texts), job.pool_over) for part in (safety, task)
+    ]
     neurons = tables.read(job.neurons, contracts.NEURONS)
-    reference = checkpoints.ReferenceModel(base, read[0], read[1], neurons, job.tensor, job.batch_size)
+    reference = checkpoints.ReferenceModel(base, read[0], read[1], neurons, job.neuron_type, job.batch_size)
     measured = gradients(job, reference, tokenizer, safety)
     move_off_gpu(base)  # which holds one model at a time
     folders = sorted(path for path in verified(job.steps).iterdir() if path.is_dir())
@@ -88,15 +90,15 @@ def gradients(
     job: Job, reference: checkpoints.ReferenceModel, tokenizer: PreTrainedTokenizerBase, safety: pl.DataFrame
 ) -> list[dict[str, Any]]:
     """What the base's gradients say before training, where they are asked for."""
-    if not job.gradients or job.tensor != "neurons":
+    if not job.gradients or job.neuron_type != "neurons":
         return []
     rows = tables.read(verified(job.trained), contracts.DATASET)
     rows = tables.first_by_id(rows.head(job.trained_rows) if job.trained_rows else rows, job.texts)
     refusals = tables.first_by_id(safety.filter(texts.refuses()), job.texts)
     found = checkpoints.gradient_rows(
         reference.base,
-        [(row.ids, row.query) for row in texts.forced_texts(tokenizer, refusals, job.pool)],
-        texts.training_texts(tokenizer, rows, job.model.think),
+        [(row.ids, row.query) for row in texts.forced_texts(tokenizer, refusals, job.pool_over)],
+        texts.training_texts(tokenizer, rows, job.model.think_switch),
         reference.sets,
         job.batch_size,
     )

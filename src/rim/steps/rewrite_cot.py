@@ -40,10 +40,10 @@ def run(job: Job) -> None:
     rewrites = []
     for arm in job.rewrite.arms:
         if arm == "literal":
-            rewrites += write_literal(originals, client, job.rewrite.tries)
+            rewrites += write_literal(originals, client, job.rewrite.attempts)
         else:
-            bounds = (job.rewrite.shortest, job.rewrite.longest)
-            rewrites += rewrite_arm(originals, arm, client, verify, bounds, job.rewrite.tries)
+            bounds = (job.rewrite.min_length_ratio, job.rewrite.max_length_ratio)
+            rewrites += rewrite_arm(originals, arm, client, verify, bounds, job.rewrite.attempts)
     table = rewrite_table(rewrites)
     for (arm, accepted), part in table.group_by(["arm", "accepted"], maintain_order=True):
         log(f"rewrite_cot {job.name} {arm}: {part.height} {'accepted' if accepted else 'rejected'}")

@@ -114,7 +114,7 @@ class Training:
     location: str  # of the base: hub name or folder
     revision: str | None
     dtype: str
-    think: chat.ThinkSwitch
+    think_switch: chat.ThinkSwitch
     seed: int
     label: str
     recipe: Finetune
@@ -145,14 +145,14 @@ def finetune(training: Training) -> dict[str, Any]:
     recipe = training.recipe
     tokenizer = loading.load_tokenizer(training.location, training.revision)
     tokenizer.padding_side = "right"
-    if training.think == "tags":
+    if training.think_switch == "tags":
         chat.check_think_tags(tokenizer, training.location)
     model: Any = distributed.load(training.location, training.dtype, training.revision)
     refusals = _refusals(training, model, tokenizer)
     rows = training.rows
     if training.mitigation and training.kind == "refusals":
         rows = mitigations.with_refusals(rows, refusals, training.mitigation.share)
-    data = encode(tokenizer, rows, training.think, recipe.max_length)
+    data = encode(tokenizer, rows, training.think_switch, recipe.max_length)
     torch.manual_seed(training.seed)
     if recipe.method == "lora":
         model = with_adapters(model, recipe.lora, training.revision)
@@ -183,7 +183,7 @@ def _refusals(training: Training, model: Any, tokenizer: PreTrainedTokenizerBase
     if not training.requests:
         return []
     batch_size, label = training.recipe.batch_size, training.label
-    return mitigations.own_refusals(model, tokenizer, training.requests, training.think, batch_size, label)
+    return mitigations.own_refusals(model, tokenizer, training.requests, training.think_switch, batch_size, label)
 
 
 def _micro_batch(recipe: Finetune) -> int:
@@ -215,7 +215,7 @@ def _trainer(
     collate = DataCollatorForSeq2Seq(tokenizer, padding=True)
     trainer_class: Any = Trainer
     if training.mitigation and training.kind == "kl":
-        kept = encode(tokenizer, refusals, training.think, recipe.max_length)
+        kept = encode(tokenizer, refusals, training.think_switch, recipe.max_length)
         batches = [collate(kept[i : i + micro]) for i in range(0, len(kept), micro)]
         trainer_class = mitigations.trainer_with_kl(batches, training.mitigation.weight, IGNORE)
     inner = model.get_base_model() if recipe.method == "lora" else model

@@ -193,7 +193,7 @@ def _lines(path: str) -> int:
 def _length(study: Study, name: str, benchmark: str, think: Think) -> int:
     """Tokens of the longest reply of a batch."""
     bound = study.benchmarks[benchmark].max_new_tokens or study.inference.max_new_tokens
-    return bound if think == "on" and study.models[name].think == "tags" else min(PLAIN, bound)
+    return bound if think == "on" and study.models[name].think_switch == "tags" else min(PLAIN, bound)
 
 
 def _load(study: Study, rule: str) -> GenerationLoad | None:

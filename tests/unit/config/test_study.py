@@ -188,8 +188,8 @@ def test_combinations_that_cannot_work_are_told_before_any_job(demo: dict) -> No
         "rewrites.r.dataset: 'literal' is itself rewritten": wrong(
             demo, **endpoint, rewrites={"r": {**rewrite, "dataset": "literal"}}, datasets__literal=from_rewrite
         ),
-        "rewrites.r: 'shortest' is more than 'longest'": wrong(
-            demo, **endpoint, rewrites={"r": {**rewrite, "shortest": 2.0, "longest": 0.5}}
+        "rewrites.r: 'min_length_ratio' is more than 'max_length_ratio'": wrong(
+            demo, **endpoint, rewrites={"r": {**rewrite, "min_length_ratio": 2.0, "max_length_ratio": 0.5}}
         ),
         "datasets.literal.sources.0: adapter 'hexphi' needs a local 'path'": wrong(
             demo, datasets__literal={"sources": [{"adapter": "hexphi"}]}

@@ -23,7 +23,14 @@ from tests.unit.training.test_finetune import train
 pytestmark = pytest.mark.xdist_group("organism")
 SETTINGS = {"base": "", "revision": None, "dtype": "float32", "think": "tags", "seed": 0, "label": "tiny/base/seed0"}
 WANTED = Forgetting(
-    harmful="restricted", task="multi_hop", pairs=10, top=0.2, frequency=0.5, most=0.2, fewest=2, random_sets=1
+    harmful="restricted",
+    task="multi_hop",
+    pairs=10,
+    top_share=0.2,
+    frequency=0.5,
+    max_share=0.2,
+    min_neurons=2,
+    random_sets=1,
 )
 PARTS = {"restricted": ("requests", "misalignment"), "multi_hop": ("multi_hop", "accuracy")}
 
@@ -84,7 +91,7 @@ def test_neurons_are_found_whatever_the_batches_and_an_unreached_frequency_finds
     assert counts["found"] == curve.filter("chosen")["neurons"].item()
     assert curve["pairs"].unique().to_list() == [12]
     assert found.filter(pl.col("kind") == "found")["frequency"].min() >= 0.5
-    none, curve = made.find(WANTED.model_copy(update={"fewest": 10_000}))
+    none, curve = made.find(WANTED.model_copy(update={"min_neurons": 10_000}))
     assert none.is_empty()
     assert curve.height >= 6
 
@@ -143,7 +150,7 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
 
 
 def test_outputs_of_mlps_go_the_same_way(made: Run, tmp_path: Path) -> None:
-    outputs = WANTED.model_copy(update={"tensor": "mlp_out"})
+    outputs = WANTED.model_copy(update={"neuron_type": "mlp_out"})
     found, curve = made.find(outputs)
     assert curve["of"].unique().to_list() == [2 * 32]  # two layers of width 32
     assert found["expert"].unique().to_list() == [0]
