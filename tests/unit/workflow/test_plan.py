@@ -59,22 +59,22 @@ def test_gpus_follow_from_parameters_and_type() -> None:
 
 def test_hours_follow_from_tokens() -> None:
     study = one()
-    # 600 rows x 2 epochs x 300 tokens x 4 FLOP x 4e9 parameters, at a third of 300 TFLOP/s
-    assert costs.seconds(study, "finetune_model", "m", "arm") == pytest.approx(360_000 * 16e9 / 100e12)
+    peak = 300e12 / 3  # FLOP/s, a third of what the GPU has
+    tokens, parameters = 600 * 2 * 300, 4e9  # rows x epochs x tokens of a row
+    training = tokens * 4 * parameters / peak
+    assert costs.seconds(study, "finetune_model", "m", "arm") == pytest.approx(training)
     again = one(finetune={"epochs": 2, "gradient_checkpointing": True})
-    assert costs.seconds(again, "finetune_model", "m", "arm") == pytest.approx(360_000 * 24e9 / 100e12)
+    assert costs.seconds(again, "finetune_model", "m", "arm") == pytest.approx(tokens * 6 * parameters / peak)
     small = one(hardware={"gpu_memory": 10.0, "gpu_tflops": 300.0, "gpu_bandwidth": 2.0})
-    assert costs.gpus(small, "finetune_model", "m", "arm") == 2  # for the weights; a micro-batch fits into none
-    assert costs.seconds(small, "finetune_model", "m", "arm") == pytest.approx(
-        360_000 * 16e9 / 100e12 / 2
-    )  # side by side
-    # 4 batches, 2000 steps with thinking and 1024 without, 30 ms each; 2 x 100 prompts of 100 tokens
-    expected = 4 * (2000 + 1024) * 0.03 + 20_000 * 8e9 / 100e12
-    assert costs.seconds(study, "generate_replies", "m", "base") == pytest.approx(expected)
-    slow = one(hardware={"gpu_memory": 80.0, "gpu_tflops": 300.0, "gpu_bandwidth": 0.1})  # 8 GB at 100 GB/s: 80 ms
-    assert costs.seconds(slow, "generate_replies", "m", "base") == pytest.approx(
-        4 * 3024 * 0.08 + 20_000 * 8e9 / 100e12
-    )
+    gpus = 2  # for the weights; a micro-batch fits into none
+    assert costs.gpus(small, "finetune_model", "m", "arm") == gpus
+    assert costs.seconds(small, "finetune_model", "m", "arm") == pytest.approx(training / gpus)  # side by side
+    steps = (100 / 25) * (2000 + 1024)  # batches x tokens of the longest reply with thinking and without
+    reading = 2 * 100 * 100 * 2 * parameters / peak  # think modes x prompts x tokens x FLOP
+    assert costs.seconds(study, "generate_replies", "m", "base") == pytest.approx(steps * 0.03 + reading)
+    slow = one(hardware={"gpu_memory": 80.0, "gpu_tflops": 300.0, "gpu_bandwidth": 0.1})
+    step = 2 * parameters / 0.1e12  # the weights, read from memory
+    assert costs.seconds(slow, "generate_replies", "m", "base") == pytest.approx(steps * step + reading)
 
 
 def test_memory_and_disk() -> None:
