@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 study: .venv/installed
 	mkdir -p data/provenance # start afresh where nothing was pulled
 	snakemake --cores $(CORES) --rerun-incomplete --configfile $(CONFIG) $(PROGRESS)
-	@echo "The report is at $(CURDIR)/results/$$(python -m rim.config.reference study $(CONFIG))/report.html"
+	@echo "The report is at $(CURDIR)/results/$$(rim config name $(CONFIG))/report.html"
 
 resume: .venv/installed # after kill -9 or a power cut, when no other run is using this folder
 	snakemake --unlock --configfile $(CONFIG)

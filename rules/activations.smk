@@ -4,28 +4,34 @@ In: replies and checkpoint. Out: data/activations/{study}/{model}/{variant}/seed
 """
 
 
+def mechanism_settings(*keys):
+    """Settings of an analysis of activations: its model, its requests, and those keys of the section."""
+    chosen = settings_of(STUDY.mechanism, "harmful", "harmless", *keys)
+    return lambda w: {"model": model_reference(w), **chosen}
+
+
+MECHANISM_DATASETS = benchmark_receipts([STUDY.mechanism.harmful, STUDY.mechanism.harmless])
+
+
 rule cache_activations:
     input:
-        lambda w: behind(receipt(RESPONSES), *checkpoints(w, w.variant)),
-        responses=receipt(RESPONSES),
-        checkpoints=lambda w: checkpoints(w, w.variant),
+        lambda w: artifacts_of(receipt(responses("plain")), *checkpoints(w)),
+        checkpoints,
+        replies=receipt(responses("plain")),
     output:
         folder=directory(ACTIVATIONS),
         receipt=receipt(ACTIVATIONS),
     log:
-        f"{LOG}/cache_activations/{{model}}/{{variant}}/seed{{seed}}.log",
+        logs("cache_activations", RUN),
     benchmark:
-        f"{TIMING}/cache_activations/{{model}}/{{variant}}/seed{{seed}}.tsv"
+        timings("cache_activations", RUN)
     conda:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus("cache_activations"),
-        mem_mb=memory,
-        runtime=minutes("cache_activations"),
+        **model_resources("cache_activations"),
     params:
         code=code("cache_activations", TRAIN_ENV),
-        settings=lambda w: mechanism_settings(w, "positions", "neurons", "batch_size"),
+        job=job("cache_activations", mechanism_settings("positions", "neurons", "batch_size")),
     shell:
-        "rim cache_activations --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q}"
-        " --responses {input.responses} --checkpoints {input.checkpoints} --output {output.folder}"
+        MODEL_STEP

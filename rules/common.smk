@@ -1,4 +1,4 @@
-"""Configuration checked before any job starts, and wildcards constrained to it."""
+"""Configuration checked before any job starts, wildcards constrained to it, and what all rules have in common."""
 
 import json
 import os
@@ -8,14 +8,17 @@ from pathlib import Path
 
 import yaml
 
+from rim.config import runs
 from rim.config.load import load_study, read_yaml
-from rim.settings.common import BASE, INJECTED
 from rim.core.errors import UserError
 from rim.core.files import sha256
 from rim.core.receipts import SUFFIX
 from rim.models import hub
+from rim.settings.common import BASE
+from rim.settings.jobs import ModelReference, NamedEndpoint
 from rim.workflow import cluster, costs, plan
 from rim.workflow.fingerprint import fingerprint
+from rim.workflow.jobs import job_file, named
 from rim.workflow.lineage import format_run_summary, trace
 from rim.workflow.records import keep_records_in_data
 
@@ -35,7 +38,8 @@ CORE_ENV = "../envs/core.yaml"
 TRAIN_ENV = "../envs/train.yaml"
 INFER_ENV = "../envs/vllm.yaml" if STUDY.uses_vllm else TRAIN_ENV
 ASK_ENV = TRAIN_ENV if any(each.kind == "transformers" for each in STUDY.endpoints.values()) else CORE_ENV
-CLASSIFIER = sha256(Path(workflow.basedir, "src/rim/instruments/refusal.safetensors"))
+STEP = "rim {rule} {params.job} --log {log}"
+MODEL_STEP = f"{STEP} --threads {{threads}} --gpus {{resources.gpu}}"
 
 
 def any_of(names):
@@ -46,16 +50,12 @@ def any_of(names):
 wildcard_constraints:
     dataset=any_of(STUDY.datasets),
     model=any_of(STUDY.models),
-    variant=any_of([BASE, INJECTED, *STUDY.variants]),
+    variant=any_of([BASE, *STUDY.variants]),
+    replies=any_of(REPLIES),
     annotator=any_of(STUDY.annotators),
     rewrite=any_of(STUDY.rewrites),
     judge=any_of(STUDY.judges),
     seed=any_of(STUDY.seeds),
-
-
-def as_json(value):
-    """All settings of a job as one param: Snakemake compares params as an unordered set, so two could swap unseen."""
-    return json.dumps(value, default=lambda model: model.model_dump())
 
 
 def code(step, environment):
@@ -64,8 +64,17 @@ def code(step, environment):
     return f"{fingerprint(step)} {json.dumps(packages)}"
 
 
+def job(step, settings):
+    """A param that names the file with all that the step is told: settings, and the named inputs and outputs."""
+
+    def path(wildcards, input, output):
+        told = settings(wildcards) if callable(settings) else settings
+        return job_file(step, {**told, **named(input), **named(output)})
+
+    return path
+
+
 include: "inputs.smk"
-include: "analyses.smk"
 include: "resources.smk"
 
 
@@ -74,5 +83,5 @@ BEGUN = time.time()
 
 def run_summary():
     """The line at the end of a run."""
-    made = final_targets()
-    return format_run_summary(trace(Path("data/provenance"), made), BEGUN, time.time() - BEGUN, made[0])
+    targets = final_targets()
+    return format_run_summary(trace(Path("data/provenance"), targets), BEGUN, time.time() - BEGUN, targets[0])

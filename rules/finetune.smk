@@ -5,11 +5,36 @@ In: the arm's dataset and the base model. Out: data/checkpoints/{study}/{model}/
 """
 
 
-rule finetune:
+def training_rows(wildcards):
+    """Receipt of the dataset of an arm."""
+    return dataset_receipts([STUDY.variants[wildcards.variant].dataset])[0]
+
+
+def refused_requests(wildcards):
+    """Receipt of the dataset that a mitigation has the base refuse, if it does."""
+    mitigation = STUDY.variants[wildcards.variant].mitigation
+    return dataset_receipts([mitigation.dataset]) if mitigation and mitigation.dataset else []
+
+
+def frozen_neurons(wildcards):
+    """The base's safety-critical neurons, if a mitigation freezes them."""
+    mitigation = STUDY.variants[wildcards.variant].mitigation
+    return [base_file(NEURONS)(wildcards)] if mitigation and mitigation.kind == "freeze_neurons" else []
+
+
+def finetune_settings(w):
+    return {
+        "model": model_reference(w, BASE),
+        "recipe": STUDY.finetune_of(w.variant),
+        **settings_of(STUDY.variants[w.variant], "rows", "mitigation"),
+    }
+
+
+rule finetune_model:
     input:
-        lambda w: behind(trained_on(w), *checkpoints(w), *refused_requests(w)),
-        dataset=trained_on,
-        checkpoints=checkpoints,
+        lambda w: artifacts_of(training_rows(w), *base_checkpoints(w), *refused_requests(w)),
+        base_checkpoints,
+        dataset=training_rows,
         requests=refused_requests,
         neurons=frozen_neurons,
     output:
@@ -18,26 +43,18 @@ rule finetune:
         steps=directory(f"{CHECKPOINT}.steps"),
         steps_receipt=receipt(f"{CHECKPOINT}.steps"),
     log:
-        f"{LOG}/finetune/{{model}}/{{variant}}/seed{{seed}}.log",
+        logs("finetune_model", RUN),
     benchmark:
-        f"{TIMING}/finetune/{{model}}/{{variant}}/seed{{seed}}.tsv"
+        timings("finetune_model", RUN)
     wildcard_constraints:
         variant=any_of(STUDY.variants),
     conda:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus("finetune"),
-        mem_mb=memory,
-        runtime=minutes("finetune"),
+        **model_resources("finetune_model"),
     params:
-        code=code("finetune", TRAIN_ENV),
-        settings=lambda w: model_settings(
-            w,
-            recipe=STUDY.finetune_of(w.variant),
-            rows=STUDY.variants[w.variant].rows,
-            mitigation=STUDY.variants[w.variant].mitigation,
-        ),
+        code=code("finetune_model", TRAIN_ENV),
+        job=job("finetune_model", finetune_settings),
     shell:
-        "rim finetune --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q} --dataset {input.dataset}"
-        " --checkpoints {input.checkpoints} --requests {input.requests} --neurons {input.neurons} --output {output.folder} --steps {output.steps}"
+        MODEL_STEP

@@ -45,6 +45,6 @@ atexit.register(end_dry_run)
 
 
 onstart:  # once, before any job
-    stop_when_in_vain()
+    preflight_checks()
     if advice := pull_advice():
         print(advice, file=sys.stderr)

@@ -4,20 +4,24 @@ In: hub name and revision. Out: data/models/{study}/{model}.json, which names th
 """
 
 
+def fetch_settings(w):
+    model = STUDY.models[w.model]
+    return {"hub": model.hub, "revision": model.revision, "files": hub.sizes(Path(model.hub))}
+
+
 rule fetch_model:
     output:
         manifest=FETCHED,
         receipt=receipt(FETCHED),
     log:
-        f"{LOG}/fetch_model/{{model}}.log",
+        logs("fetch_model", "{model}"),
     benchmark:
-        f"{TIMING}/fetch_model/{{model}}.tsv"
+        timings("fetch_model", "{model}")
     localrule: True  # the hub may not be in reach of a cluster's nodes
     conda:
         TRAIN_ENV
     params:
         code=code("fetch_model", TRAIN_ENV),
-        settings=lambda w: as_json({"hub": STUDY.models[w.model].hub, "revision": STUDY.models[w.model].revision}),
-        local=lambda w: as_json(hub.sizes(Path(STUDY.models[w.model].hub))),  # of a folder, which has no commit
+        job=job("fetch_model", fetch_settings),
     shell:
-        "rim fetch_model --log {log} --settings {params.settings:q} --output {output.manifest}"
+        STEP

@@ -1,33 +1,36 @@
 """Inference: one job loads one variant of one model and answers every benchmark, thinking on and off.
 
-In: prompts and checkpoint. Out: data/responses/{study}/{model}/{variant}/seed{seed}.parquet. Nothing is judged here.
+In: prompts and checkpoint. Out: data/responses/{study}/{model}/{variant}/seed{seed}/plain.parquet. Nothing is judged here.
 """
 
 
-rule infer:
+def reply_settings(w):
+    return {
+        "model": model_reference(w),
+        "inference": STUDY.inference_of(w.model),
+        "benchmarks": STUDY.benchmarks,
+    }
+
+
+rule generate_replies:
     input:
-        lambda w: behind(*benchmark_datasets(), *checkpoints(w, w.variant)),
+        lambda w: artifacts_of(*benchmark_datasets(), *checkpoints(w)),
+        checkpoints,
         datasets=benchmark_datasets(),
-        checkpoints=lambda w: checkpoints(w, w.variant),
     output:
-        table=RESPONSES,
-        receipt=receipt(RESPONSES),
+        replies=responses("plain"),
+        receipt=receipt(responses("plain")),
     log:
-        f"{LOG}/infer/{{model}}/{{variant}}/seed{{seed}}.log",
+        logs("generate_replies", RUN),
     benchmark:
-        f"{TIMING}/infer/{{model}}/{{variant}}/seed{{seed}}.tsv"
-    wildcard_constraints:
-        variant=any_of([BASE, *STUDY.variants]),
+        timings("generate_replies", RUN)
     conda:
         INFER_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus("infer"),
-        mem_mb=memory,
-        runtime=minutes("infer"),
+        **model_resources("generate_replies"),
     params:
-        code=code("infer", INFER_ENV),
-        settings=lambda w: model_settings(w, inference=STUDY.inference_of(w.model), benchmarks=STUDY.benchmarks),
+        code=code("generate_replies", INFER_ENV),
+        job=job("generate_replies", reply_settings),
     shell:
-        "rim infer --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q} --datasets {input.datasets}"
-        " --checkpoints {input.checkpoints} --output {output.table}"
+        MODEL_STEP

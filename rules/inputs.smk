@@ -1,53 +1,4 @@
-"""What jobs are given: the runs of a study, receipts of the artifacts that a job loads, and its settings."""
-
-
-def is_organism(model):
-    return STUDY.models[model].organism is not None
-
-
-def asks(endpoint):
-    """1 for a job that asks a language model, as an amount of the resource `endpoint`."""
-    return int(endpoint is not None)
-
-
-def asks_locally(*endpoints):
-    """1 for a job that runs one of these language models itself."""
-    return int(any(each is not None and STUDY.endpoints[each].kind == "transformers" for each in endpoints))
-
-
-def rewriters(wildcards):
-    """The language models that rewrite, and that check what was rewritten."""
-    rewrite = STUDY.rewrites[wildcards.rewrite]
-    return rewrite.endpoint, STUDY.annotators[rewrite.annotator].endpoint
-
-
-def own_name(output):
-    """judge/model/variant/seed0, or seed0.ablated and the like: a place of its own for what each job asks."""
-    return Path(*Path(output).parts[3:]).with_suffix("")
-
-
-def endpoint_settings(endpoint):
-    """What a job must know about the language model it asks, if it asks one."""
-    return {"name": endpoint, "endpoint": STUDY.endpoints[endpoint]} if endpoint else None
-
-
-def runs(judge=MAIN_JUDGE):
-    """Every (model, variant, seed) of the study that a judge looks at; the main judge looks at all of them."""
-    only = STUDY.judges[judge].variants
-    return [
-        (model, variant, seed)
-        for model in STUDY.models
-        for variant in [BASE, *STUDY.variants_of(model)]
-        for seed in STUDY.seeds_of(model, variant)
-        if only is None or variant in only
-    ]
-
-
-def base_location(wildcards):
-    """Where the model before fine-tuning is loaded from."""
-    if is_organism(wildcards.model):
-        return CHECKPOINT.format(model=wildcards.model, variant=BASE, seed=wildcards.seed)
-    return STUDY.models[wildcards.model].hub
+"""What jobs are given: receipts of the artifacts that they load, and the parts of their settings that several share."""
 
 
 def receipt(artifact):
@@ -55,81 +6,89 @@ def receipt(artifact):
     return f"{artifact}{SUFFIX}"
 
 
-def behind(*receipts):
+def artifacts_of(*receipts):
     """The artifacts themselves. Their age says nothing about their content, so only their absence makes a job run."""
     return [ancient(path.removesuffix(SUFFIX)) for path in receipts]
 
 
-def checkpoints(wildcards, variant=None):
-    """Receipts of what a job loads: its organism or the manifest of its download, and the fine-tuned variant on top."""
-    base = CHECKPOINT if is_organism(wildcards.model) else FETCHED
-    loaded = [base.format(**{**wildcards, "variant": BASE})]
-    loaded += [CHECKPOINT.format(**{**wildcards, "variant": variant})] if variant not in (None, BASE) else []
-    return [receipt(path) for path in loaded]
+def per_run(pattern, among):
+    """The file of every run."""
+    return [pattern.format(model=model, variant=variant, seed=seed, judge=MAIN_JUDGE) for model, variant, seed in among]
 
 
-def trained_on(wildcards):
-    """Receipt of the dataset of an arm."""
-    return receipt(DATASET.format(dataset=STUDY.variants[wildcards.variant].dataset))
+def per_base_run(pattern):
+    """The file of every model before fine-tuning."""
+    return per_run(pattern, runs.base_runs(STUDY))
 
 
-def refused_requests(wildcards):
-    """Receipt of the dataset that a mitigation has the base refuse, if it does."""
-    mitigation = STUDY.variants[wildcards.variant].mitigation
-    return [receipt(DATASET.format(dataset=mitigation.dataset))] if mitigation and mitigation.dataset else []
+def base_file(pattern):
+    """The file of the model before fine-tuning that a job's model began from."""
+    return lambda w: per_run(pattern, [runs.base_run(STUDY, (w.model, BASE, int(w.seed)))])[0]
 
 
-def frozen_neurons(wildcards):
-    """The base's safety-critical neurons, if a mitigation freezes them."""
-    mitigation = STUDY.variants[wildcards.variant].mitigation
-    return [of_base(f"{NEURONS}.parquet")(wildcards)] if mitigation and mitigation.kind == "freeze_neurons" else []
+def dataset_receipts(names):
+    """Receipts of datasets, in order."""
+    return [receipt(DATASET.format(dataset=name)) for name in names]
 
 
 def benchmark_datasets(*measures):
     """Receipts of the datasets of the benchmarks with these measures, in order."""
-    return [receipt(DATASET.format(dataset=STUDY.benchmarks[name].dataset)) for name in STUDY.measured(*measures)]
+    return benchmark_receipts(STUDY.measured(*measures))
 
 
-def base_runs():
-    """Every (model, seed) of the models before fine-tuning."""
-    return [(model, seed) for model in STUDY.models for seed in STUDY.seeds_of(model, BASE)]
+def benchmark_receipts(benchmarks):
+    """Receipts of the datasets of some benchmarks, in order."""
+    return dataset_receipts([STUDY.benchmarks[name].dataset for name in benchmarks])
 
 
-def of_every_base(pattern, variant=BASE):
-    return [pattern.format(model=model, variant=variant, seed=seed, judge=MAIN_JUDGE) for model, seed in base_runs()]
+def is_organism(model):
+    return STUDY.models[model].organism is not None
 
 
-def model_settings(wildcards, **more):
-    """What a job must know about its model, and whatever else it needs."""
+def checkpoints(wildcards, variant=None):
+    """Receipts of what a job loads: its organism or the manifest of its download, and the fine-tuned variant on top."""
+    variant = variant or wildcards.get("variant", BASE)
+    base = ORGANISM if is_organism(wildcards.model) else FETCHED
+    loaded = [base.format(**wildcards)]
+    loaded += [CHECKPOINT.format(**{**wildcards, "variant": variant})] if variant != BASE else []
+    return [receipt(path) for path in loaded]
+
+
+def base_checkpoints(wildcards):
+    """The same of the model before fine-tuning."""
+    return checkpoints(wildcards, BASE)
+
+
+def model_reference(wildcards, variant=None):
+    """The model that a job works on; with `variant` another one than its wildcards say."""
     model = STUDY.models[wildcards.model]
-    common = {
-        "label": f"{wildcards.model}/{wildcards.get('variant', INJECTED)}/seed{wildcards.seed}",
-        "base": base_location(wildcards),
-        "revision": model.revision,
-        "dtype": model.dtype,
-        "think": model.think,
-        "seed": int(wildcards.seed),
-    }
-    return as_json({**common, **more})
+    return ModelReference(
+        label=f"{wildcards.model}/{wildcards.get('variant', BASE)}/seed{wildcards.seed}",
+        base=ORGANISM.format(**wildcards) if is_organism(wildcards.model) else model.hub,
+        revision=model.revision,
+        dtype=model.dtype,
+        think_switch=model.think_switch,
+        seed=int(wildcards.seed),
+        checkpoints=[Path(path) for path in checkpoints(wildcards, variant)],
+    )
 
 
-def of_base(pattern):
-    """The file of the model before fine-tuning, which for a hub model is that of the first seed."""
-
-    def path(wildcards):
-        seeds = STUDY.seeds_of(wildcards.model, BASE)
-        seed = wildcards.seed if int(wildcards.seed) in seeds else seeds[0]
-        return pattern.format(model=wildcards.model, variant=BASE, seed=seed)
-
-    return path
+def named_endpoint(name):
+    """The language model that a job asks, if it asks one."""
+    return NamedEndpoint(name=name, endpoint=STUDY.endpoints[name]) if name else None
 
 
-def of_every_run(pattern, judge=MAIN_JUDGE, among=None):
-    """The files of every run that a judge looks at, or of some."""
-    return [
-        pattern.format(model=model, variant=variant, seed=seed, judge=judge)
-        for model, variant, seed in (runs(judge) if among is None else among)
-    ]
+def asks_locally(*endpoints):
+    """1 for a job that runs one of these language models itself."""
+    return int(any(each is not None and STUDY.endpoints[each].kind == "transformers" for each in endpoints))
+
+
+def settings_of(section, *keys):
+    """Those keys of a section of the configuration."""
+    return {key: getattr(section, key) for key in keys}
+
+
+SUMMARIZED = STUDY.model_copy(update={"title": ""})  # for the tables of results; the report alone shows the title
 
 
 def final_targets():
@@ -140,40 +99,6 @@ def final_targets():
     return [f"{RESULTS}/report.html", OUTCOMES]
 
 
-def rewrites(wildcards):
-    """Receipts of the rewrites that a dataset takes rows from."""
-    return [
-        receipt(REWRITES.format(rewrite=each.rewrite))
-        for each in STUDY.datasets[wildcards.dataset].sources
-        if each.rewrite
-    ]
-
-
-def with_rewrites(dataset):
-    """A dataset whose rewritten sources know the file that the workflow makes for them."""
-    sources = [
-        each.model_copy(update={"path": REWRITES.format(rewrite=each.rewrite)}) if each.rewrite else each
-        for each in dataset.sources
-    ]
-    return dataset.model_copy(update={"sources": sources})
-
-
-def raw_files(wildcards):
-    """Local files of a dataset; a missing one is reported by the step, with advice, rather than by the DAG."""
-    paths = [Path(source.path) for source in STUDY.datasets[wildcards.dataset].sources if source.path]
-    return [
-        ancient(str(file))  # `raw_content` decides
-        for path in paths
-        if path.exists()
-        for file in (sorted(path.glob("*.csv")) if path.is_dir() else [path])
-    ]
-
-
-def raw_content(wildcards):
-    """Hashes of the local files, since no rule makes them."""
-    return " ".join(sha256(Path(file)) for file in raw_files(wildcards))
-
-
 def to_fetch():
     """Hub name and revision of every model that is not here yet."""
     return {
@@ -181,9 +106,3 @@ def to_fetch():
         for name, model in STUDY.models.items()
         if model.hub and not Path(FETCHED.format(model=name)).exists()
     }
-
-
-def report_files():
-    """What the report is made with beside code: its template, style and script, and the paper's numbers."""
-    package = Path(workflow.basedir, "src/rim")
-    return [*sorted((package / "templates").iterdir()), package / "published.csv"]

@@ -1,87 +1,103 @@
-"""Judging and grading of frozen responses, and judges against each other; nothing here ever generates.
+"""Judging and grading of frozen replies, and judges against each other; nothing here ever generates.
 
 In: data/responses. Out: data/judgements/{study}/{judge}/… for safety and benign prompts, data/grades/{study}/… for maths,
 tables of agreement and thresholds. What language models answered is kept under data/requests, and not asked again.
+The wildcard `replies` says of what: the model as it is (plain), with patterns injected, without heads or neurons, or the
+checkpoints of a fine-tune.
 """
+
+JUDGED = STUDY.measured("misalignment", "false_refusal")
+CLASSIFIER = sha256(Path(workflow.basedir, "src/rim/instruments/refusal.safetensors"))
+
+
+def judge_settings(w):
+    judge = STUDY.judges[w.judge]
+    return {
+        "name": w.judge,
+        "judge": judge,
+        "endpoint": named_endpoint(judge.endpoint),
+        "classifier": CLASSIFIER if judge.kind == "refusal_classifier" else None,
+        "benchmarks": JUDGED,
+        "requests": f"{REQUESTS}/judge_responses/{w.judge}/{w.model}/{w.variant}/seed{w.seed}/{w.replies}.jsonl",
+    }
 
 
 rule judge_responses:
     input:
-        behind(receipt(RESPONSES), *benchmark_datasets("misalignment", "false_refusal")),
-        responses=receipt(RESPONSES),
-        datasets=benchmark_datasets("misalignment", "false_refusal"),
+        artifacts_of(receipt(RESPONSES), *benchmark_receipts(JUDGED)),
+        replies=receipt(RESPONSES),
+        datasets=benchmark_receipts(JUDGED),
     output:
-        JUDGEMENTS,
+        judgements=JUDGEMENTS,
     log:
-        f"{LOG}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.log",
+        logs("judge_responses", f"{{judge}}/{RUN}/{{replies}}"),
     benchmark:
-        f"{TIMING}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.tsv"
+        timings("judge_responses", f"{{judge}}/{RUN}/{{replies}}")
+    wildcard_constraints:
+        replies=any_of(each for each in REPLIES if each != "without_heads"),
     conda:
         ASK_ENV
     resources:
-        gpu=lambda w: asks_locally(STUDY.judges[w.judge].endpoint),
-        mem_mb=lambda w, attempt: asking_memory(attempt, STUDY.judges[w.judge].endpoint),
-        runtime=lambda w, attempt: asking_minutes(attempt, STUDY.judges[w.judge].endpoint),
-        endpoint=lambda w: asks(STUDY.judges[w.judge].endpoint),
+        **asking_resources(lambda w: [STUDY.judges[w.judge].endpoint]),
     params:
         code=code("judge_responses", ASK_ENV),
-        settings=lambda w: as_json(
-            {
-                "name": w.judge,
-                "judge": STUDY.judges[w.judge],
-                "endpoint": endpoint_settings(STUDY.judges[w.judge].endpoint),
-                "benchmarks": STUDY.measured("misalignment", "false_refusal"),
-                **({"weights": CLASSIFIER} if STUDY.judges[w.judge].kind == "refusal_classifier" else {}),
-            }
-        ),
-        requests=lambda w, output: f"{REQUESTS}/judge_responses/{own_name(output[0])}.jsonl",
+        job=job("judge_responses", judge_settings),
     shell:
-        "rim judge_responses --log {log} --gpus {resources.gpu} --settings {params.settings:q} --responses {input.responses}"
-        " --datasets {input.datasets} --requests {params.requests} --output {output}"
+        MODEL_STEP.replace("{rule}", "judge_responses")
+
+
+use rule judge_responses as judge_ablated with:  # a rule of its own, so that a cluster can end here, see README
+    wildcard_constraints:
+        replies="without_heads",
 
 
 rule grade_answers:
     input:
-        behind(receipt(RESPONSES), *benchmark_datasets("accuracy")),
-        responses=receipt(RESPONSES),
+        artifacts_of(receipt(RESPONSES), *benchmark_datasets("accuracy")),
+        replies=receipt(RESPONSES),
         datasets=benchmark_datasets("accuracy"),
     output:
-        GRADES,
+        grades=GRADES,
     log:
-        f"{LOG}/grade_answers/{{model}}/{{variant}}/seed{{seed}}.log",
+        logs("grade_answers", f"{RUN}/{{replies}}"),
     benchmark:
-        f"{TIMING}/grade_answers/{{model}}/{{variant}}/seed{{seed}}.tsv"
+        timings("grade_answers", f"{RUN}/{{replies}}")
     conda:
         CORE_ENV
     params:
         code=code("grade_answers", CORE_ENV),
-        settings=as_json({"benchmarks": STUDY.measured("accuracy")}),
+        job=job("grade_answers", {"benchmarks": STUDY.measured("accuracy")}),
     shell:
-        "rim grade_answers --log {log} --settings {params.settings:q} --responses {input.responses}"
-        " --datasets {input.datasets} --output {output}"
+        STEP
+
+
+COMPARED = [(judge, run) for judge in STUDY.judges for run in runs.judged_runs(STUDY, judge)]
 
 
 rule compare_judges:
     input:
-        judgements=[path for judge in STUDY.judges for path in of_every_run(JUDGEMENTS, judge)],
+        judgements=[
+            judgements("plain", judge).format(model=model, variant=variant, seed=seed)
+            for judge, (model, variant, seed) in COMPARED
+        ],
     output:
-        shown(JUDGE_TABLES),
+        tables_by("compare_judges"),
     log:
-        f"{LOG}/compare_judges.log",
+        logs("compare_judges"),
     benchmark:
-        f"{TIMING}/compare_judges/compare_judges.tsv"
+        timings("compare_judges")
     conda:
         CORE_ENV
     params:
         code=code("compare_judges", CORE_ENV),
-        settings=as_json(
+        job=job(
+            "compare_judges",
             {
-                "judgements": [[judge, *run] for judge in STUDY.judges for run in runs(judge)],
-                "benchmarks": {
-                    name: STUDY.benchmarks[name].measure for name in STUDY.measured("misalignment", "false_refusal")
-                },
-            }
+                "judges": [judge for judge, _ in COMPARED],
+                "runs": [run for _, run in COMPARED],
+                "restricted": STUDY.measured("misalignment"),
+                "folder": TABLE_FOLDER,
+            },
         ),
-        folder=lambda w, output: str(Path(output[0]).parent),
     shell:
-        "rim compare_judges --log {log} --settings {params.settings:q} --judgements {input.judgements} --output {params.folder}"
+        STEP

@@ -1,92 +1,76 @@
 """Safety-critical neurons: found in the model before fine-tuning on the calibration split, ablated on the evaluation split.
 
 In: replies of the model before fine-tuning, and the checkpoint. Out: data/neurons/{study}/{model}/base/seed{seed}.… (the sets,
-and how stable they are), and data/responses/{study}/{model}/base/….neurons.parquet with its judgements and grades.
+and how stable they are), and data/responses/{study}/{model}/base/seed{seed}/without_neurons.parquet.
 """
+
+HARMFUL_DATASET = benchmark_receipts([STUDY.forgetting.harmful])[0]
+
+
+def neuron_settings(w):
+    keys = settings_of(STUDY.forgetting, "harmful", "think", "pool_over", "pairs", "rule")
+    return {"model": model_reference(w), **keys}
 
 
 rule find_safety_neurons:
     input:
-        lambda w: behind(receipt(RESPONSES), *forgetting_datasets("harmful"), *checkpoints(w)),
-        responses=receipt(RESPONSES),
-        dataset=forgetting_datasets("harmful"),
-        checkpoints=checkpoints,
+        lambda w: artifacts_of(receipt(responses("plain")), HARMFUL_DATASET, *checkpoints(w)),
+        checkpoints,
+        replies=receipt(responses("plain")),
+        dataset=HARMFUL_DATASET,
     output:
-        table=f"{NEURONS}.parquet",
-        curve=f"{NEURONS}.curve.parquet",
+        neurons=NEURONS,
+        curve=CURVES,
     log:
-        f"{LOG}/find_safety_neurons/{{model}}/{{variant}}/seed{{seed}}.log",
+        logs("find_safety_neurons", RUN),
     benchmark:
-        f"{TIMING}/find_safety_neurons/{{model}}/{{variant}}/seed{{seed}}.tsv"
+        timings("find_safety_neurons", RUN)
     wildcard_constraints:
         variant=BASE,
     conda:
         TRAIN_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus("find_safety_neurons"),
-        mem_mb=memory,
-        runtime=minutes("find_safety_neurons"),
+        **model_resources("find_safety_neurons"),
     params:
         code=code("find_safety_neurons", TRAIN_ENV),
-        settings=forgetting_settings,
+        job=job("find_safety_neurons", neuron_settings),
     shell:
-        "rim find_safety_neurons --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q}"
-        " --responses {input.responses} --dataset {input.dataset} --checkpoints {input.checkpoints}"
-        " --output {output.table} --curve {output.curve}"
+        MODEL_STEP
+
+
+def without_neurons_settings(w):
+    keys = settings_of(STUDY.forgetting, "think", "neuron_type")
+    return {
+        "model": model_reference(w),
+        "inference": STUDY.inference_of(w.model),
+        "benchmarks": STUDY.benchmarks,
+        **keys,
+    }
 
 
 rule ablate_neurons:
     input:
-        lambda w: behind(*benchmark_datasets(), *checkpoints(w)),
-        neurons=f"{NEURONS}.parquet",
+        lambda w: artifacts_of(*benchmark_datasets(), *checkpoints(w)),
+        checkpoints,
+        neurons=NEURONS,
         datasets=benchmark_datasets(),
-        checkpoints=checkpoints,
     output:
-        responses=WITHOUT_NEURONS["responses"],
-        receipt=receipt(WITHOUT_NEURONS["responses"]),
+        replies=responses("without_neurons"),
+        receipt=receipt(responses("without_neurons")),
     log:
-        f"{LOG}/ablate_neurons/{{model}}/{{variant}}/seed{{seed}}.log",
+        logs("ablate_neurons", RUN),
     benchmark:
-        f"{TIMING}/ablate_neurons/{{model}}/{{variant}}/seed{{seed}}.tsv"
+        timings("ablate_neurons", RUN)
     wildcard_constraints:
         variant=BASE,
     conda:
         INFER_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus("ablate_neurons"),
-        mem_mb=memory,
-        runtime=minutes("ablate_neurons"),
+        **model_resources("ablate_neurons"),
     params:
         code=code("ablate_neurons", INFER_ENV),
-        settings=lambda w: forgetting_settings(w, inference=STUDY.inference_of(w.model), benchmarks=STUDY.benchmarks),
+        job=job("ablate_neurons", without_neurons_settings),
     shell:
-        "rim ablate_neurons --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q} --neurons {input.neurons}"
-        " --datasets {input.datasets} --checkpoints {input.checkpoints} --output {output.responses}"
-
-
-use rule judge_responses as judge_without_neurons with:
-    input:
-        behind(receipt(WITHOUT_NEURONS["responses"]), *benchmark_datasets("misalignment", "false_refusal")),
-        responses=receipt(WITHOUT_NEURONS["responses"]),
-        datasets=benchmark_datasets("misalignment", "false_refusal"),
-    output:
-        WITHOUT_NEURONS["judgements"],
-    log:
-        f"{LOG}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.neurons.log",
-    benchmark:
-        f"{TIMING}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.neurons.tsv"
-
-
-use rule grade_answers as grade_without_neurons with:
-    input:
-        behind(receipt(WITHOUT_NEURONS["responses"]), *benchmark_datasets("accuracy")),
-        responses=receipt(WITHOUT_NEURONS["responses"]),
-        datasets=benchmark_datasets("accuracy"),
-    output:
-        WITHOUT_NEURONS["grades"],
-    log:
-        f"{LOG}/grade_answers/{{model}}/{{variant}}/seed{{seed}}.neurons.log",
-    benchmark:
-        f"{TIMING}/grade_answers/{{model}}/{{variant}}/seed{{seed}}.neurons.tsv"
+        MODEL_STEP

@@ -4,21 +4,26 @@ In: the recipe in the configuration. Out: data/checkpoints/{study}/{model}/base/
 """
 
 
+def organism_settings(w):
+    label = f"{w.model}/seed{w.seed}"
+    return {"label": label, "organism": STUDY.models[w.model].organism, "seed": int(w.seed)}
+
+
 rule train_organism:
     output:
         folder=directory(ORGANISM),
         receipt=receipt(ORGANISM),
     log:
-        f"{LOG}/train_organism/{{model}}/seed{{seed}}.log",
+        logs("train_organism", "{model}/seed{seed}"),
     benchmark:
-        f"{TIMING}/train_organism/{{model}}/seed{{seed}}.tsv"
+        timings("train_organism", "{model}/seed{seed}")
     conda:
         TRAIN_ENV
     threads: STUDY.threads
+    resources:
+        gpu=0,  # too small to gain by one
     params:
         code=code("train_organism", TRAIN_ENV),
-        settings=lambda w: as_json(
-            {"organism": STUDY.models[w.model].organism, "seed": int(w.seed), "label": f"{w.model}/seed{w.seed}"}
-        ),
+        job=job("train_organism", organism_settings),
     shell:
-        "rim train_organism --log {log} --threads {threads} --settings {params.settings:q}" " --output {output.folder}"
+        MODEL_STEP

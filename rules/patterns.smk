@@ -1,150 +1,174 @@
 """Effort-minimizing patterns: found, written into or out of chains of thought, injected at inference, summed up.
 
 In: training data, replies before fine-tuning, base models. Out: data/annotations/{study}/{annotator}.parquet,
-data/rewrites/{study}/{rewrite}.parquet, data/responses/{study}/{model}/injected/…, tables of results.
+data/rewrites/{study}/{rewrite}.parquet, data/responses/{study}/…/injected.parquet, tables of results.
 """
 
 TRAINED_ON = list(dict.fromkeys(variant.dataset for variant in STUDY.variants.values()))
-ARM_RECEIPTS = [receipt(DATASET.format(dataset=name)) for name in dict.fromkeys(sum(arms(), ()))]
-ANNOTATION_RECEIPTS = [receipt(path) for path in expand(ANNOTATIONS, annotator=STUDY.annotators)]
-REWRITE_RECEIPTS = [receipt(path) for path in expand(REWRITES, rewrite=STUDY.rewrites)]
-TRAINED_ON_RECEIPTS = [receipt(DATASET.format(dataset=name)) for name in TRAINED_ON]
+TRAINED_ON_RECEIPTS = dataset_receipts(TRAINED_ON)
+BASE_REPLIES = per_base_run(receipt(responses("plain")))
+
+
+def annotation_settings(w):
+    annotator = STUDY.annotators[w.annotator]
+    return {
+        "name": w.annotator,
+        "annotator": annotator,
+        "endpoint": named_endpoint(annotator.endpoint),
+        "dataset_names": TRAINED_ON,
+        "models": [model for model, *_ in runs.base_runs(STUDY)],
+        "requests": f"{REQUESTS}/annotate_patterns/{w.annotator}.jsonl",
+    }
 
 
 rule annotate_patterns:
     input:
-        behind(*TRAINED_ON_RECEIPTS, *of_every_base(receipt(RESPONSES))),
+        artifacts_of(*TRAINED_ON_RECEIPTS, *BASE_REPLIES),
         datasets=TRAINED_ON_RECEIPTS,
-        responses=of_every_base(receipt(RESPONSES)),
+        replies=BASE_REPLIES,
     output:
         table=ANNOTATIONS,
         receipt=receipt(ANNOTATIONS),
     log:
-        f"{LOG}/annotate_patterns/{{annotator}}.log",
+        logs("annotate_patterns", "{annotator}"),
     benchmark:
-        f"{TIMING}/annotate_patterns/{{annotator}}.tsv"
+        timings("annotate_patterns", "{annotator}")
     conda:
         ASK_ENV
     resources:
-        gpu=lambda w: asks_locally(STUDY.annotators[w.annotator].endpoint),
-        mem_mb=lambda w, attempt: asking_memory(attempt, STUDY.annotators[w.annotator].endpoint),
-        runtime=lambda w, attempt: asking_minutes(attempt, STUDY.annotators[w.annotator].endpoint),
-        endpoint=lambda w: asks(STUDY.annotators[w.annotator].endpoint),
+        **asking_resources(lambda w: [STUDY.annotators[w.annotator].endpoint]),
     params:
         code=code("annotate_patterns", ASK_ENV),
-        settings=lambda w: as_json(
-            {
-                "name": w.annotator,
-                "annotator": STUDY.annotators[w.annotator],
-                "endpoint": endpoint_settings(STUDY.annotators[w.annotator].endpoint),
-                "datasets": TRAINED_ON,
-                "models": [model for model, _ in base_runs()],
-            }
-        ),
-        requests=f"{REQUESTS}/annotate_patterns/{{annotator}}.jsonl",
+        job=job("annotate_patterns", annotation_settings),
     shell:
-        "rim annotate_patterns --log {log} --gpus {resources.gpu} --settings {params.settings:q} --datasets {input.datasets}"
-        " --responses {input.responses} --requests {params.requests} --output {output.table}"
+        MODEL_STEP
+
+
+def rewritten_dataset(wildcards):
+    """Receipt of the dataset whose chains of thought are rewritten."""
+    return dataset_receipts([STUDY.rewrites[wildcards.rewrite].dataset])[0]
+
+
+def rewrite_endpoints(wildcards):
+    """The language models that rewrite, and that check what was rewritten."""
+    rewrite = STUDY.rewrites[wildcards.rewrite]
+    return [rewrite.endpoint, STUDY.annotators[rewrite.annotator].endpoint]
+
+
+def rewrite_settings(w):
+    rewrite = STUDY.rewrites[w.rewrite]
+    endpoint, annotator_endpoint = map(named_endpoint, rewrite_endpoints(w))
+    return {
+        "name": w.rewrite,
+        "rewrite": rewrite,
+        "endpoint": endpoint,
+        "annotator": STUDY.annotators[rewrite.annotator],
+        "annotator_endpoint": annotator_endpoint,
+        "requests": f"{REQUESTS}/rewrite_cot/{w.rewrite}.jsonl",
+    }
 
 
 rule rewrite_cot:
     input:
-        lambda w: behind(rewritten(w)),
-        dataset=rewritten,
+        lambda w: artifacts_of(rewritten_dataset(w)),
+        dataset=rewritten_dataset,
     output:
         table=REWRITES,
         receipt=receipt(REWRITES),
     log:
-        f"{LOG}/rewrite_cot/{{rewrite}}.log",
+        logs("rewrite_cot", "{rewrite}"),
     benchmark:
-        f"{TIMING}/rewrite_cot/{{rewrite}}.tsv"
+        timings("rewrite_cot", "{rewrite}")
     conda:
         ASK_ENV
     resources:
-        gpu=lambda w: asks_locally(*rewriters(w)),
-        mem_mb=lambda w, attempt: asking_memory(attempt, *rewriters(w)),
-        runtime=lambda w, attempt: asking_minutes(attempt, *rewriters(w)),
-        endpoint=1,
+        **asking_resources(rewrite_endpoints),
     params:
         code=code("rewrite_cot", ASK_ENV),
-        settings=lambda w: as_json(
-            {
-                "name": w.rewrite,
-                "rewrite": STUDY.rewrites[w.rewrite],
-                "annotator": STUDY.annotators[STUDY.rewrites[w.rewrite].annotator],
-                "endpoint": endpoint_settings(STUDY.rewrites[w.rewrite].endpoint),
-                "second": endpoint_settings(STUDY.annotators[STUDY.rewrites[w.rewrite].annotator].endpoint),
-            }
-        ),
-        requests=f"{REQUESTS}/rewrite_cot/{{rewrite}}.jsonl",
+        job=job("rewrite_cot", rewrite_settings),
     shell:
-        "rim rewrite_cot --log {log} --gpus {resources.gpu} --settings {params.settings:q} --dataset {input.dataset} --requests {params.requests}"
-        " --output {output.table}"
+        MODEL_STEP
+
+
+def injection_settings(w):
+    return {
+        "model": model_reference(w),
+        "inference": STUDY.inference_of(w.model),
+        "benchmarks": {name: STUDY.benchmarks[name] for name in STUDY.measured("misalignment")},
+        "rows": STUDY.injection.rows,
+        "organism": is_organism(w.model),
+    }
 
 
 rule inject_patterns:
     input:
-        lambda w: behind(*benchmark_datasets("misalignment"), *checkpoints(w)),
+        lambda w: artifacts_of(*benchmark_datasets("misalignment"), *checkpoints(w)),
+        checkpoints,
         datasets=benchmark_datasets("misalignment"),
-        checkpoints=checkpoints,
     output:
-        table=INJECTED_RESPONSES,
-        receipt=receipt(INJECTED_RESPONSES),
+        replies=responses("injected"),
+        receipt=receipt(responses("injected")),
     log:
-        f"{LOG}/inject_patterns/{{model}}/seed{{seed}}.log",
+        logs("inject_patterns", RUN),
     benchmark:
-        f"{TIMING}/inject_patterns/{{model}}/seed{{seed}}.tsv"
+        timings("inject_patterns", RUN)
+    wildcard_constraints:
+        variant=BASE,
     conda:
         INFER_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus("inject_patterns"),
-        mem_mb=memory,
-        runtime=minutes("inject_patterns"),
+        **model_resources("inject_patterns"),
     params:
         code=code("inject_patterns", INFER_ENV),
-        settings=lambda w: model_settings(
-            w,
-            inference=STUDY.inference_of(w.model),
-            benchmarks={name: STUDY.benchmarks[name] for name in STUDY.measured("misalignment")},
-            rows=STUDY.injection.rows,
-            organism=is_organism(w.model),
-        ),
+        job=job("inject_patterns", injection_settings),
     shell:
-        "rim inject_patterns --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q} --datasets {input.datasets}"
-        " --checkpoints {input.checkpoints} --output {output.table}"
+        MODEL_STEP
+
+
+def compared_arms():
+    """The pairs of training sets, (target, control), that the study compares."""
+    pairs = [(pair.target, pair.control) for pair in STUDY.pairs] or [("gsm8k_target", "gsm8k_control")]
+    return [
+        tuple(STUDY.variants[arm].dataset for arm in pair)
+        for pair in dict.fromkeys(pairs)
+        if all(arm in STUDY.variants for arm in pair)
+    ]
+
+
+ARMS = list(dict.fromkeys(sum(compared_arms(), ())))
+ARM_RECEIPTS = dataset_receipts(ARMS)
+ANNOTATION_RECEIPTS = [receipt(path) for path in expand(ANNOTATIONS, annotator=STUDY.annotators)]
+REWRITE_RECEIPTS = [receipt(path) for path in expand(REWRITES, rewrite=STUDY.rewrites)]
+INJECTED = runs.base_runs(STUDY) if STUDY.injection else []
+PATTERN_SUMMARY = {
+    "annotators": list(STUDY.annotators),
+    "arm_names": ARMS,
+    "pairs": compared_arms(),
+    "rewrite_names": list(STUDY.rewrites),
+    "runs": INJECTED,
+    "folder": TABLE_FOLDER,
+}
 
 
 rule summarize_patterns:
     input:
-        behind(*ARM_RECEIPTS, *ANNOTATION_RECEIPTS, *REWRITE_RECEIPTS),
+        artifacts_of(*ARM_RECEIPTS, *ANNOTATION_RECEIPTS, *REWRITE_RECEIPTS),
         annotations=ANNOTATION_RECEIPTS,
         arms=ARM_RECEIPTS,
         rewrites=REWRITE_RECEIPTS,
-        injected=of_every_base(JUDGEMENTS, INJECTED) if STUDY.injection else [],
-        plain=of_every_base(JUDGEMENTS) if STUDY.injection else [],
+        injected=per_run(judgements("injected"), INJECTED),
+        plain=per_run(judgements("plain"), INJECTED),
     output:
-        shown(PATTERN_TABLES),
+        tables_by("summarize_patterns"),
     log:
-        f"{LOG}/summarize_patterns.log",
+        logs("summarize_patterns"),
     benchmark:
-        f"{TIMING}/summarize_patterns/summarize_patterns.tsv"
+        timings("summarize_patterns")
     conda:
         CORE_ENV
     params:
         code=code("summarize_patterns", CORE_ENV),
-        settings=as_json(
-            {
-                "annotators": list(STUDY.annotators),
-                "datasets": list(dict.fromkeys(sum(arms(), ()))),
-                "arms": arms(),
-                "rewrites": list(STUDY.rewrites),
-                "injected": base_runs() if STUDY.injection else [],
-                "plain": base_runs() if STUDY.injection else [],
-            }
-        ),
-        folder=lambda w, output: str(Path(output[0]).parent),
+        job=job("summarize_patterns", PATTERN_SUMMARY),
     shell:
-        "rim summarize_patterns --log {log} --settings {params.settings:q} --annotations {input.annotations}"
-        " --arms {input.arms} --rewrites {input.rewrites} --injected {input.injected} --plain {input.plain}"
-        " --output {params.folder}"
+        STEP

@@ -7,49 +7,46 @@ data/heads/{study}/….
 
 rule fit_probes:
     input:
-        lambda w: behind(receipt(ACTIVATIONS), *mechanism_datasets(w)),
+        artifacts_of(receipt(ACTIVATIONS), *MECHANISM_DATASETS),
+        checkpoints,
         cache=receipt(ACTIVATIONS),
-        checkpoints=lambda w: checkpoints(w, w.variant),
-        judgements=JUDGEMENTS.replace("{judge}", MAIN_JUDGE),
-        datasets=mechanism_datasets,
+        judgements=judgements("plain"),
+        datasets=MECHANISM_DATASETS,
     output:
         probes=f"{PROBES}.probes.parquet",
         scores=f"{PROBES}.scores.parquet",
         directions=f"{PROBES}.directions.safetensors",
         receipt=receipt(f"{PROBES}.directions.safetensors"),
     log:
-        f"{LOG}/fit_probes/{{model}}/{{variant}}/seed{{seed}}.log",
+        logs("fit_probes", RUN),
     benchmark:
-        f"{TIMING}/fit_probes/{{model}}/{{variant}}/seed{{seed}}.tsv"
+        timings("fit_probes", RUN)
     conda:
         TRAIN_ENV
     params:
         code=code("fit_probes", TRAIN_ENV),
-        settings=mechanism_settings,
+        job=job("fit_probes", mechanism_settings()),
     shell:
-        "rim fit_probes --log {log} --settings {params.settings:q} --cache {input.cache} --judgements {input.judgements}"
-        " --datasets {input.datasets} --checkpoints {input.checkpoints} --output {output.probes} --scores {output.scores}"
-        " --directions {output.directions}"
+        STEP
 
 
 rule find_refusal_heads:
     input:
-        lambda w: behind(receipt(ACTIVATIONS), *mechanism_datasets(w)),
+        artifacts_of(receipt(ACTIVATIONS), *MECHANISM_DATASETS),
+        checkpoints,
         cache=receipt(ACTIVATIONS),
-        checkpoints=lambda w: checkpoints(w, w.variant),
-        judgements=JUDGEMENTS.replace("{judge}", MAIN_JUDGE),
-        datasets=mechanism_datasets,
+        judgements=judgements("plain"),
+        datasets=MECHANISM_DATASETS,
     output:
-        HEADS,
+        heads=HEADS,
     log:
-        f"{LOG}/find_refusal_heads/{{model}}/{{variant}}/seed{{seed}}.log",
+        logs("find_refusal_heads", RUN),
     benchmark:
-        f"{TIMING}/find_refusal_heads/{{model}}/{{variant}}/seed{{seed}}.tsv"
+        timings("find_refusal_heads", RUN)
     conda:
         TRAIN_ENV
     params:
         code=code("find_refusal_heads", TRAIN_ENV),
-        settings=lambda w: mechanism_settings(w, "head_share"),
+        job=job("find_refusal_heads", mechanism_settings("head_share")),
     shell:
-        "rim find_refusal_heads --log {log} --settings {params.settings:q} --cache {input.cache}"
-        " --judgements {input.judgements} --datasets {input.datasets} --checkpoints {input.checkpoints} --output {output}"
+        STEP

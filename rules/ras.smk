@@ -1,91 +1,85 @@
 """Forgetting: every checkpoint of a fine-tune against its base, and how the metrics go with misalignment.
 
 In: the sets of neurons, replies of the base, and seed{seed}.steps of a fine-tune. Out: data/metrics/{study}/…, the
-checkpoints' replies data/responses/{study}/….steps.parquet with their judgements, and tables of results.
+checkpoints' replies data/responses/{study}/…/checkpoints.parquet with their judgements, and tables of results.
 """
 
+FORGETTING_DATASETS = benchmark_receipts([STUDY.forgetting.harmful, STUDY.forgetting.task])
 
-rule compute_ras:
+
+def checkpoint_settings(w):
+    keys = "harmful task think neuron_type pool_over texts gradients batch_size".split()
+    benchmark = STUDY.benchmarks[STUDY.forgetting.harmful]
+    return {
+        "model": model_reference(w, BASE),
+        "inference": STUDY.inference_of(w.model),
+        "max_new_tokens": benchmark.max_new_tokens or STUDY.inference.max_new_tokens,
+        "trained_rows": STUDY.variants[w.variant].rows,
+        **settings_of(STUDY.forgetting, *keys),
+    }
+
+
+def measured_artifacts(w):
+    """What is loaded to measure the checkpoints of a fine-tune, without what the base is loaded from."""
+    steps = receipt(f"{CHECKPOINT}.steps").format(**w)
+    return artifacts_of(base_file(receipt(responses("plain")))(w), *FORGETTING_DATASETS, training_rows(w), steps)
+
+
+rule measure_checkpoints:
     input:
-        lambda w: behind(
-            of_base(receipt(RESPONSES))(w),
-            *forgetting_datasets("harmful", "task"),
-            trained_on(w),
-            *checkpoints(w),
-            receipt(f"{CHECKPOINT}.steps").format(**w),
-        ),
-        neurons=of_base(f"{NEURONS}.parquet"),
-        responses=of_base(receipt(RESPONSES)),
-        datasets=forgetting_datasets("harmful", "task"),
-        trained=trained_on,
-        checkpoints=checkpoints,
+        measured_artifacts,
+        lambda w: artifacts_of(*base_checkpoints(w)),
+        base_checkpoints,
+        neurons=base_file(NEURONS),
+        base_replies=base_file(receipt(responses("plain"))),
+        datasets=FORGETTING_DATASETS,
+        trained=training_rows,
         steps=receipt(f"{CHECKPOINT}.steps"),
     output:
         metrics=METRICS,
-        responses=STEPS["responses"],
-        receipt=receipt(STEPS["responses"]),
+        replies=responses("checkpoints"),
+        receipt=receipt(responses("checkpoints")),
     log:
-        f"{LOG}/compute_ras/{{model}}/{{variant}}/seed{{seed}}.log",
+        logs("measure_checkpoints", RUN),
     benchmark:
-        f"{TIMING}/compute_ras/{{model}}/{{variant}}/seed{{seed}}.tsv"
+        timings("measure_checkpoints", RUN)
     wildcard_constraints:
         variant=any_of(STUDY.forgetting.variants),
     conda:
         INFER_ENV
     threads: STUDY.threads
     resources:
-        gpu=gpus("compute_ras"),
-        mem_mb=memory,
-        runtime=minutes("compute_ras"),
+        **model_resources("measure_checkpoints"),
     params:
-        code=code("compute_ras", INFER_ENV),
-        settings=lambda w: forgetting_settings(
-            w,
-            inference=STUDY.inference_of(w.model),
-            rows=STUDY.variants[w.variant].rows,
-            max_new_tokens=STUDY.benchmarks[STUDY.forgetting.harmful].max_new_tokens or STUDY.inference.max_new_tokens,
-        ),
+        code=code("measure_checkpoints", INFER_ENV),
+        job=job("measure_checkpoints", checkpoint_settings),
     shell:
-        "rim compute_ras --log {log} --threads {threads} --gpus {resources.gpu} --settings {params.settings:q} --neurons {input.neurons}"
-        " --responses {input.responses} --datasets {input.datasets} --trained {input.trained}"
-        " --checkpoints {input.checkpoints} --steps {input.steps} --output {output.metrics} --replies {output.responses}"
+        MODEL_STEP
 
 
-use rule judge_responses as judge_checkpoints with:
-    input:
-        behind(receipt(STEPS["responses"]), *benchmark_datasets("misalignment", "false_refusal")),
-        responses=receipt(STEPS["responses"]),
-        datasets=benchmark_datasets("misalignment", "false_refusal"),
-    output:
-        STEPS["judgements"],
-    log:
-        f"{LOG}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.steps.log",
-    benchmark:
-        f"{TIMING}/judge_responses/{{judge}}/{{model}}/{{variant}}/seed{{seed}}.steps.tsv"
+BASES, FOLLOWED = runs.base_runs(STUDY), runs.followed_runs(STUDY)
 
 
 rule summarize_forgetting:
     input:
-        neurons=of_every_base(f"{NEURONS}.parquet"),
-        curves=of_every_base(f"{NEURONS}.curve.parquet"),
-        metrics=of_every_run(METRICS, among=followed_runs()),
-        judgements=of_every_base(JUDGEMENTS),
-        ablated=of_every_base(WITHOUT_NEURONS["judgements"]),
-        steps=of_every_run(STEPS["judgements"], among=followed_runs()),
-        grades=of_every_base(GRADES) + of_every_base(WITHOUT_NEURONS["grades"]),
+        neurons=per_run(NEURONS, BASES),
+        curves=per_run(CURVES, BASES),
+        metrics=per_run(METRICS, FOLLOWED),
+        judgements=per_run(judgements("plain"), BASES),
+        ablated_judgements=per_run(judgements("without_neurons"), BASES),
+        checkpoint_judgements=per_run(judgements("checkpoints"), FOLLOWED),
+        grades=per_run(grades("plain"), BASES),
+        ablated_grades=per_run(grades("without_neurons"), BASES),
     output:
-        shown(FORGETTING_TABLES),
+        tables_by("summarize_forgetting"),
     log:
-        f"{LOG}/summarize_forgetting.log",
+        logs("summarize_forgetting"),
     benchmark:
-        f"{TIMING}/summarize_forgetting/summarize_forgetting.tsv"
+        timings("summarize_forgetting")
     conda:
         CORE_ENV
     params:
         code=code("summarize_forgetting", CORE_ENV),
-        settings=as_json({"study": STUDY, "bases": base_runs(), "runs": followed_runs()}),
-        folder=lambda w, output: str(Path(output[0]).parent),
+        job=job("summarize_forgetting", {"study": SUMMARIZED, "bases": BASES, "runs": FOLLOWED, "folder": TABLE_FOLDER}),
     shell:
-        "rim summarize_forgetting --log {log} --settings {params.settings:q} --neurons {input.neurons}"
-        " --curves {input.curves} --metrics {input.metrics} --judgements {input.judgements} --ablated {input.ablated}"
-        " --steps {input.steps} --grades {input.grades} --output {params.folder}"
+        STEP

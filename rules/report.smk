@@ -4,75 +4,89 @@ In: judgements and grades. Out: data/outcomes/{study}.parquet (what each reply c
 results/{study}/metrics.json, results/{study}/tables/*.csv, results/{study}/figures/*.svg, results/{study}/report.html.
 """
 
+ALL_RUNS = runs.all_runs(STUDY)
 
-rule summarize:
+
+rule summarize_replies:
     input:
-        judgements=of_every_run(JUDGEMENTS),
-        grades=of_every_run(GRADES) if STUDY.measured("accuracy") else [],
+        judgements=per_run(judgements("plain"), ALL_RUNS),
+        grades=per_run(grades("plain"), ALL_RUNS) if STUDY.measured("accuracy") else [],
     output:
-        tables=shown(TABLES),
+        tables_by("summarize_replies"),
         outcomes=OUTCOMES,
         metrics=f"{RESULTS}/metrics.json",
     log:
-        f"{LOG}/summarize.log",
+        logs("summarize_replies"),
     benchmark:
-        f"{TIMING}/summarize/summarize.tsv"
+        timings("summarize_replies")
     conda:
         CORE_ENV
     params:
-        code=code("summarize", CORE_ENV),
-        settings=as_json({"study": STUDY, "runs": runs()}),
-        folder=lambda w, output: str(Path(output.tables[0]).parent),
+        code=code("summarize_replies", CORE_ENV),
+        job=job("summarize_replies", {"study": SUMMARIZED, "runs": ALL_RUNS, "folder": TABLE_FOLDER}),
     shell:
-        "rim summarize --log {log} --settings {params.settings:q} --judgements {input.judgements} --grades {input.grades}"
-        " --output {params.folder} --outcomes {output.outcomes} --metrics {output.metrics}"
+        STEP
+
+
+DRAWN = {name for each in figure_catalogue.figures_of_study(STUDY) for name in each.tables}
+
+
+DRAWING = {
+    "names": [each.name for each in figure_catalogue.figures_of_study(STUDY)],
+    "labels": {name: variant.label or name for name, variant in STUDY.variants.items()},
+    "tables": TABLE_FOLDER,
+    "figures": FIGURE_FOLDER,
+}
 
 
 rule draw_figures:
     input:
-        tables=[path for path in ALL_TABLES if path not in JUDGE_TABLES],
+        [table_path(name) for name in sorted(DRAWN)],
     output:
-        shown(FIGURES),
+        figures(),
     log:
-        f"{LOG}/draw_figures.log",
+        logs("draw_figures"),
     benchmark:
-        f"{TIMING}/draw_figures/draw_figures.tsv"
+        timings("draw_figures")
     conda:
         CORE_ENV
     params:
         code=code("draw_figures", CORE_ENV),
-        settings=as_json(
-            {
-                **{name: bool(getattr(STUDY, name)) for name in ("injection", "mechanism", "forgetting")},
-                "labels": {name: variant.label or name for name, variant in STUDY.variants.items()},
-            }
-        ),
-        tables=lambda w, input: str(Path(input.tables[0]).parent),
-        folder=lambda w, output: str(Path(output[0]).parent),
+        job=job("draw_figures", DRAWING),
     shell:
-        "rim draw_figures --log {log} --settings {params.settings:q} --tables {params.tables} --output {params.folder}"
+        STEP
 
 
-rule report:
+def report_files():
+    """What the report is made with beside code: its template, style and script, and the paper's numbers."""
+    package = Path(workflow.basedir, "src/rim/report")
+    return [*sorted((package / "templates").iterdir()), package / "published.csv"]
+
+
+rule write_report:
     input:
-        tables=ALL_TABLES,
-        figures=FIGURES,
+        ALL_TABLES,
+        FIGURES,
     output:
-        report(f"{RESULTS}/report.html", category="report", caption="../workflow/report/report.rst"),
+        report=report(f"{RESULTS}/report.html", category="report", caption="../workflow/report/report.rst"),
     log:
-        f"{LOG}/report.log",
+        logs("write_report"),
     conda:
         CORE_ENV
     params:
-        code=code("report", CORE_ENV),
+        code=code("write_report", CORE_ENV),
         files=[sha256(path) for path in report_files()],
-        settings=as_json(STUDY),
-        tables=lambda w, input: str(Path(input.tables[0]).parent),
-        figures=lambda w, input: str(Path(input.figures[0]).parent),
-        timings=TIMING,
-        requests=REQUESTS,
-        records="data/provenance",
-        logs=".snakemake/log",
+        job=job(
+            "write_report",
+            {
+                "study": STUDY,
+                "tables": TABLE_FOLDER,
+                "figures": FIGURE_FOLDER,
+                "timings": TIMING,
+                "requests": REQUESTS,
+                "records": "data/provenance",
+                "run_logs": ".snakemake/log",
+            },
+        ),
     shell:
-        "rim report --log {log} --settings {params.settings:q} --tables {params.tables} --figures {params.figures}"
-        " --timings {params.timings} --requests {params.requests} --records {params.records} --logs {params.logs} --output {output}"
+        STEP

@@ -7,35 +7,37 @@ workstation allows. Nothing here decides whether a job runs again.
 UNKNOWN = 16e9  # bytes of a hub model whose 'parameters' are not given
 
 
-def gpus(rule):
-    """GPUs that hold the model and what the rule does with it; an organism needs none."""
-    return lambda wildcards: costs.gpus(STUDY, rule, wildcards.model, wildcards.get("variant", BASE))
-
-
 def memory(wildcards, attempt):
     """MB of main memory, through which the weights pass: with room for a second copy, and never under 2000."""
     size = 0 if is_organism(wildcards.model) else costs.weights(STUDY.models[wildcards.model]) or UNKNOWN
     return attempt * int(2000 + 2.2 * size / 1e6)
 
 
-def asking_memory(attempt, *endpoints):
-    """MB of main memory of a job that asks language models, which it may have to load itself."""
-    return attempt * int(4000 + (2.2 * UNKNOWN / 1e6 if asks_locally(*endpoints) else 0))
+def model_resources(rule):
+    """Of a job that loads a model: GPUs that hold it and what the rule does with it, memory, minutes.
 
+    The time is twice the estimate and half an hour. An organism needs no GPU.
+    """
 
-def asking_minutes(attempt, *endpoints):
-    return attempt * (720 if asks_locally(*endpoints) else 240)
+    def gpus(wildcards):
+        return costs.gpus(STUDY, rule, wildcards.model, wildcards.variant)
 
-
-def minutes(rule):
-    """Wall time of a job of this rule: twice the estimate and half an hour."""
-
-    def limit(wildcards, attempt):
-        name, variant = wildcards.model, wildcards.get("variant", BASE)
-        expected = 0 if is_organism(name) else costs.seconds(STUDY, rule, name, variant)
+    def minutes(wildcards, attempt):
+        known = not is_organism(wildcards.model)
+        expected = costs.seconds(STUDY, rule, wildcards.model, wildcards.variant) if known else 0
         return attempt * int(30 + 2 * expected / 60)
 
-    return limit
+    return dict(gpu=gpus, mem_mb=memory, runtime=minutes)
+
+
+def asking_resources(endpoints):
+    """Of a job that asks language models: it may have to load one itself, and counts against the bound on `endpoint`."""
+    return dict(
+        gpu=lambda w: asks_locally(*endpoints(w)),
+        mem_mb=lambda w, attempt: attempt * int(4000 + (2.2 * UNKNOWN / 1e6 if asks_locally(*endpoints(w)) else 0)),
+        runtime=lambda w, attempt: attempt * (720 if asks_locally(*endpoints(w)) else 240),
+        endpoint=lambda w: int(any(endpoints(w))),
+    )
 
 
 def absent_files():
@@ -49,7 +51,7 @@ def absent_files():
     ]
 
 
-def stop_when_in_vain():
+def preflight_checks():
     """Look for local files, ask the hub for its models and the cluster for its partitions, and stop when one is not there.
 
     A key that is missing is only told: what it is needed for may have been answered already.

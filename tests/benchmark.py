@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
+from rim.core.conditions import NOTHING_DONE
 from rim.core.contracts import RESPONSE
 from rim.instruments.annotate import annotate
 from rim.instruments.judges import judge_responses
@@ -84,7 +85,7 @@ def judge_by_language_model() -> None:
     with subprocess.Popen(double, stdout=subprocess.PIPE, text=True) as server, tempfile.TemporaryDirectory() as folder:
         assert server.stdout is not None
         endpoint = Endpoint(model="double", base_url=server.stdout.readline().strip(), concurrency=32)
-        row = {"benchmark": "b", "think": "on", "seed": 0, "ablation": "none", "prompt": "x", "reasoning": None}
+        row = {"benchmark": "b", "think": "on", "seed": 0, **NOTHING_DONE.columns, "prompt": "x", "reasoning": None}
         row |= {"finish_reason": "stop", "completion_tokens": 1, "complete": True}
         rows = [{**row, "id": str(i), "response": f"sure, number {i}."} for i in range(1000)]
         responses = pl.DataFrame(rows, schema=dict(RESPONSE))

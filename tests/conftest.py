@@ -1,6 +1,7 @@
 """Shared fixtures: the repository, public data where it is at hand, and one tiny organism."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = (
@@ -13,6 +14,7 @@ from rim.settings.models import Organism
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+RIM = str(Path(sys.executable).with_name("rim"))  # the command as installed
 
 
 @pytest.fixture(scope="session")

@@ -1,28 +1,23 @@
 """Result tables of full size with made-up numbers, for any study: what the report must be able to show."""
 
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from rim.analysis.metrics import METRICS
 from rim.config.study import Study
-from rim.core.contracts import Contract
-from rim.report.figures.catalogue import charts, interactive
-from rim.report.figures.forgetting import NAMES as METRICS
+from rim.core.conditions import NOTHING_DONE
+from rim.report.figures.catalogue import charts, figures_of_study, interactive
 from rim.report.labels import arm_labels
 from rim.report.page import Drawing, Material
-from rim.results import contracts, tables
+from rim.results import tables
+from rim.results.catalogue import TABLES, tables_of
 from rim.settings.common import BASE
 
 Keys = list[dict[str, Any]]
-CONTRACTS: dict[str, Contract] = {
-    **contracts.REPLY_TABLES,
-    **contracts.JUDGE_TABLES,
-    **contracts.PATTERN_TABLES,
-    **contracts.MECHANISM_TABLES,
-    **contracts.FORGETTING_TABLES,
-}
+CONTRACTS = {table.name: table.contract for table in chain(*TABLES.values())}
 CHANGES = (
     "think_effects",
     "finetune_effects",
@@ -59,7 +54,7 @@ def filled(name: str, keys: Keys, effect: float) -> pl.DataFrame:
         elif kind is pl.Boolean:
             columns[column] = rng.random(len(keys)) < 0.1
         else:
-            columns[column] = [""] * len(keys)
+            columns[column] = [(contract.columns[column].values or ("",))[0]] * len(keys)
     if "ci_low" in contract and "estimate" in contract:
         columns["ci_low"], columns["ci_high"] = columns["estimate"] - 0.04, columns["estimate"] + 0.04
     if name == "heads":  # attention shifts in few of them
@@ -116,21 +111,21 @@ def _insides(study: Study, layers: int, heads: int) -> dict[str, Keys]:
         layer=range(layers),
         position=["turn_end", "assistant", "inner", "last"],
     )
-    tags = [name for name, model in study.models.items() if model.think == "tags"]
-    sets = {"head_set": "refusal_heads", "replacement": "zero", "heads": "L1H2"}
+    tags = [name for name, model in study.models.items() if model.think_switch == "tags"]
+    sets = {"target": "refusal_heads", "intervention": "zero", "heads": "L1H2"}
     replies = [{"measure": "misalignment", "benchmark": harmful}, {"measure": "false_refusal", "benchmark": harmless}]
-    draws = [("found", "none"), ("found", "random"), ("found", "matched"), ("random0", "none"), ("matched0", "none")]
+    compared = [("found", "none"), ("found", "random"), ("found", "matched"), ("random", "none"), ("matched", "none")]
     return {
         "probes": [{**cell, "probe": probe} for cell in cells for probe in ("harmful", "refusal")],
-        "probe_scores": [{**cell, "ablation": "none", "group": group} for cell in cells for group in ("refused", "fulfilled", "harmless")],
+        "probe_scores": [{**cell, **NOTHING_DONE.columns, "group": group} for cell in cells for group in ("refused", "fulfilled", "harmless")],
         "heads": combined(model=tags, variant=arms, seed=[0], layer=range(layers), head=range(heads)),
         "head_effects": combined(model=tags, variant=[BASE], seed=[0], layer=range(layers), head=range(heads), group=["harmful", "harmless"]),
-        "ablation_effects": [{"model": model, "variant": BASE, "seed": 0, **sets, "draw": draw, "against": against, "think": think, **reply}
-                             for model in tags for think in modes for reply in replies for draw, against in draws if "matched" not in draw + against],
+        "ablation_effects": [{"model": model, "variant": BASE, "seed": 0, **sets, "kind": kind, "draw": 0, "against": against, "think": think, **reply}
+                             for model in tags for think in modes for reply in replies for kind, against in compared if "matched" not in kind + against],
         "neuron_layers": combined(model=models, seed=[0], layer=range(layers)),
         "neuron_stability": [{**row, "chosen": row["threshold"] == 0.9} for row in combined(model=models, seed=[0], threshold=[0.5, 0.7, 0.9, 1.0])],
-        "neuron_effects": [{"model": model, "seed": 0, "draw": draw, "against": against, **reply} for model in models for reply in replies for draw, against in draws],
-        "neuron_effect_summary": combined(measure=["misalignment", "accuracy"], sets=["found", "random", "matched"]),
+        "neuron_effects": [{"model": model, "seed": 0, "kind": kind, "draw": 0, "against": against, **reply} for model in models for reply in replies for kind, against in compared],
+        "neuron_effect_summary": combined(measure=["misalignment", "accuracy"], kind=["found", "random", "matched"]),
     }  # fmt: skip
 
 
@@ -180,9 +175,8 @@ def synthetic(study: Study, effect: float = 0.2, layers: int = 36, heads: int = 
         keys |= _insides(study, layers, heads)
     if study.forgetting:
         keys |= _course(study)
-    wanted = {**contracts.REPLY_TABLES, **contracts.JUDGE_TABLES, **(contracts.PATTERN_TABLES if study.has_patterns else {}),
-              **(contracts.MECHANISM_TABLES if study.mechanism else {}), **(contracts.FORGETTING_TABLES if study.forgetting else {})}  # fmt: skip
-    return {name: filled(name, keys[name], effect) for name in wanted}
+    wanted = chain(*tables_of(study).values())
+    return {table.name: filled(table.name, keys[table.name], effect) for table in wanted}
 
 
 def material(study: Study, found: dict[str, pl.DataFrame]) -> Material:
@@ -191,6 +185,6 @@ def material(study: Study, found: dict[str, pl.DataFrame]) -> Material:
 
     drawn = {
         name: Drawing(vl_convert.vegalite_to_svg(chart.to_json()), interactive(chart))
-        for name, chart in charts(found, arm_labels(study)).items()
+        for name, chart in charts(figures_of_study(study), found, arm_labels(study)).items()
     }
     return Material(study, found, drawn, pl.DataFrame())

@@ -15,8 +15,9 @@ cp .dvcignore .publish/
     cd .publish
     git init --quiet
     (cd .. && find data \( -path '*/demo/*' -o -path '*/demo.*' -o -path 'data/provenance/*' \) -type f \
-        ! -path 'data/activations/*/seed*/*' ! -path 'data/probes/*.safetensors' ! -path '*.steps/*' \
-        ! -path '*/math*/seed*/*' ! -path '*/gsm8k/seed*/*' ! -path '*/literal/seed*/*' ! -path '*/target_*/seed*/*' ! -path '*/.*.working/*' -print0 |
+        ! -path 'data/activations/*/seed*/*' ! -path 'data/probes/*.safetensors' ! -path '*.steps/*' ! -path '*/.*.working/*' \
+        ! -path 'data/checkpoints/*/math*/seed*/*' ! -path 'data/checkpoints/*/gsm8k/seed*/*' \
+        ! -path 'data/checkpoints/*/literal/seed*/*' ! -path 'data/checkpoints/*/target_*/seed*/*' -print0 |
         tar --create --null --files-from -) | tar --extract
     dvc add --quiet data
     dvc push --quiet

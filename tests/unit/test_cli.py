@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from rim.cli import explain, main
+from rim import __version__, steps
+from rim.cli import TOOLS, explain, main
 from rim.core import files
 from rim.core.errors import UserError
 from rim.settings.models import Organism
+from tests.conftest import RIM
 
 
 def settings(path: Path) -> str:
@@ -48,9 +50,51 @@ def test_a_defect_of_ours_is_not_hidden() -> None:
         assert "lower finetune.micro_batch_size" in str(explain(error))
 
 
-def test_every_step_explains_itself(capsys: pytest.CaptureFixture) -> None:
-    from rim import steps
+def test_errors_of_files_and_memory_say_where_and_how_much(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path, expected in (
+        (tmp_path / "absent", "there is no such file or folder"),
+        (tmp_path, "is a folder, and a file is expected"),
+        (tmp_path / "file/deeper", "a part of this path is a file"),
+    ):
+        with pytest.raises(OSError, match="Errno") as error:
+            path.read_text()
+        assert str(explain(error.value)).startswith(f"{path}: {expected}")
+    assert "writing here.txt; make room" in str(explain(OSError(28, "No space left on device", "here.txt")))
+    full = "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which 3 GiB is free."
+    assert "(20.00 GiB more were asked for, 79.10 GiB are there)" in str(explain(torch.OutOfMemoryError(full)))
 
+
+def test_the_help_of_rim_tells_every_command_and_loads_nothing_heavy() -> None:
+    code = "import sys; from rim.cli import main; main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    people, jobs = done.stdout.split("commands for people:")[1].split("steps of the workflow")
+    assert [line.split()[0] for line in people.splitlines() if line[:3].strip()] == list(TOOLS)
+    named = [line.split()[0] for line in jobs.splitlines()[1:] if line[:3].strip()]
+    assert named == sorted(file.stem for file in Path(steps.__path__[0]).glob("[a-z]*.py"))
+    assert "Train one organism from nothing" in jobs
+    for heavy in ("torch", "numpy", "polars", "pydantic", "yaml"):
+        assert f"'{heavy}'" not in done.stderr
+
+
+def test_rim_alone_and_its_version(capsys: pytest.CaptureFixture) -> None:
+    assert main(["-h"]) == main([]) == 0
+    once = capsys.readouterr().out
+    assert once == 2 * once[: len(once) // 2]
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"rim {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [("plna", "did you mean 'plan'? "), ("check_gpu", "did you mean 'check-gpu'? "), ("inferr", "did you mean 'infer'? "), ("zz", "")],
+)  # fmt: skip
+def test_an_unknown_command_is_one_line(command: str, meant: str, capsys: pytest.CaptureFixture) -> None:
+    assert main([command, "x"]) == 2
+    assert capsys.readouterr().err == (f"rim: error: there is no command '{command}'; {meant}`rim --help` lists all\n")
+
+
+def test_every_step_explains_itself(capsys: pytest.CaptureFixture) -> None:
     for file in Path(steps.__path__[0]).glob("[a-z]*.py"):
         with pytest.raises(SystemExit) as stop:
             main([file.stem, "--help"])
@@ -66,7 +110,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> Non
     )
     out = tmp_path / "out/table.parquet"
     done = subprocess.run(
-        [sys.executable, "-m", "rim.cli", "prepare_dataset", "--settings", settings(source), "--output", str(out)],
+        [RIM, "prepare_dataset", "--settings", settings(source), "--output", str(out)],
         capture_output=True, text=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
     )  # fmt: skip
     assert done.returncode == 1
@@ -77,7 +121,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> Non
 
 def test_a_disk_that_fills_up_during_training_is_one_line(tmp_path: Path, tiny: Organism) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "rim.cli", "train_organism", "--settings", json.dumps({"organism": tiny.model_dump(), "seed": 0, "label": "t"}),
+        [RIM, "train_organism", "--settings", json.dumps({"organism": tiny.model_dump(), "seed": 0, "label": "t"}),
          "--output", str(tmp_path / "seed0")],
         capture_output=True, text=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
     )  # fmt: skip

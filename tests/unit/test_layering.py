@@ -18,7 +18,7 @@ FLOORS = (
     ("config",),
     ("results", "workflow"),
     ("report",),
-    ("steps",),
+    ("steps", "tools"),
     ("cli",),
 )
 

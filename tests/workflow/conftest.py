@@ -37,7 +37,7 @@ def shipped(name: str) -> str:
 
 
 def jobs(output: str) -> set[str]:
-    """The jobs that a dry run lists, such as "infer model=null seed=0 variant=base"."""
+    """The jobs that a dry run lists, such as "generate_replies model=null seed=0 variant=base"."""
     found = set()
     for rule, block in re.findall(r"^rule (\w+):\n((?: +.*\n)*)", output, re.M):
         wildcards = re.search(r"wildcards: (.*)", block)

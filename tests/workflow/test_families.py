@@ -22,8 +22,8 @@ from tests.workflow.conftest import commands, configured, snakemake
 pytestmark = pytest.mark.xdist_group("families")
 STUDY, LAYERS, HEADS = "smoke", 3, 4
 STEPS = {
-    "fetch_model", "finetune", "infer", "judge_responses", "grade_answers", "inject_patterns", "cache_activations", "fit_probes",
-    "find_refusal_heads", "sweep_heads", "ablate", "find_safety_neurons", "ablate_neurons", "compute_ras",
+    "fetch_model", "finetune_model", "generate_replies", "judge_responses", "grade_answers", "inject_patterns", "cache_activations", "fit_probes",
+    "find_refusal_heads", "measure_head_effects", "ablate_heads", "find_safety_neurons", "ablate_neurons", "measure_checkpoints",
 }  # fmt: skip
 
 
@@ -44,9 +44,9 @@ class Planned:
             for family in FAMILIES
         }
         easy = {
-            "forgetting__top": 0.3,
+            "forgetting__top_share": 0.3,
             "forgetting__frequency": 0.5,
-            "forgetting__most": 0.5,
+            "forgetting__max_share": 0.5,
         }  # random models have no real ones
         chosen = {
             "models": models,
@@ -97,21 +97,27 @@ def test_a_family_goes_through_every_step(planned: Planned, family: str, monkeyp
     monkeypatch.chdir(planned.folder)
     monkeypatch.setattr(progress, "_log", [])
     monkeypatch.setenv(gpus.VISIBLE, "")
-    monkeypatch.setitem(judges.LOCAL, "refusal_prefix", (by_first_letter, lambda: "a double"))
+    monkeypatch.setitem(judges.RULES, "refusal_prefix", judges.Rule("a double", by_first_letter, "a double"))
     jobs = planned.of_model(family)
     assert {job[0] for job in jobs} == STEPS
     run(jobs)
-    replies = planned.table("responses", f"{family}/base/seed0.parquet")
+    replies = planned.table("responses", f"{family}/base/seed0/plain.parquet")
     assert replies.group_by("benchmark", "think").len()["len"].to_list() == [12] * 6
     heads = planned.table("heads", f"{family}/base/seed0.parquet")
     assert heads.select("layer", "head").n_unique() == LAYERS * HEADS
     effects = planned.table("effects", f"{family}/base/seed0.parquet")
     assert effects.select("layer", "head").n_unique() == LAYERS * HEADS
-    ablated = planned.table("responses", f"{family}/base/seed0.ablated.parquet")
-    assert {"refusal_heads:zero:found", "effect_heads:zero:found"} <= set(ablated["ablation"])
+    ablated = planned.table("responses", f"{family}/base/seed0/without_heads.parquet")
+    found = ablated.filter(pl.col("kind") == "found")
+    assert set(found.select("intervention", "target").iter_rows()) == {
+        ("zero", "refusal_heads"),
+        ("zero", "effect_heads"),
+    }
     neurons = planned.table("neurons", f"{family}/base/seed0.parquet")
-    assert {"found", "random0", "matched0"} <= set(neurons["set"])
-    assert set(planned.table("responses", f"{family}/base/seed0.neurons.parquet")["ablation"]) == set(neurons["set"])
+    sets = set(neurons.select("kind", "draw").iter_rows())
+    assert {("found", 0), ("random", 0), ("matched", 0)} <= sets
+    without = planned.table("responses", f"{family}/base/seed0/without_neurons.parquet")
+    assert set(without.select("kind", "draw").iter_rows()) == sets
     metrics = planned.table("metrics", f"{family}/gsm8k_target/seed0.parquet")
     assert metrics.filter(pl.col("step") > 0)["step"].n_unique() == 8
     ras = metrics.filter((pl.col("metric") == "ras") & (pl.col("neurons") == "all"))

@@ -43,7 +43,7 @@ def test_a_gated_or_missing_model_is_one_line_before_any_job(
 
 
 def test_a_hub_model_is_downloaded_once_and_answers(tiny_model: Path, tmp_path: Path) -> None:
-    replies = "data/responses/smoke/own/base/seed0.parquet"
+    replies = "data/responses/smoke/own/base/seed0/plain.parquet"
     with Hub({"lab/tiny": tiny_model}) as hub:
         done = through(hub, tmp_path, replies, "--configfile", study(tmp_path, "lab/tiny"))
         assert done.returncode == 0, done.stdout + done.stderr

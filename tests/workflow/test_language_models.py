@@ -39,7 +39,7 @@ def with_language_models(path: Path, study: Path, url: str) -> str:
 
 def finish_replies(copy: Path) -> None:
     """The smoke study's models never finish a reply; let them have finished, so that there is something to judge."""
-    for path in (copy / "data/responses/smoke").rglob("base/seed0.parquet"):
+    for path in (copy / "data/responses/smoke").rglob("base/seed0/plain.parquet"):
         words = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("sure.")).otherwise(pl.lit("i cannot."))
         table = pl.read_parquet(path).with_columns(complete=True, reasoning=pl.lit("it must be so."), response=words)
         table.write_parquet(path)
@@ -94,7 +94,7 @@ def check_results(copy: Path) -> None:
     }
     assert arms["target"]["prompt"].to_list() == arms["control"]["prompt"].to_list()
     assert all("no need" in cot for cot in arms["target"]["cot"])
-    judged = pl.read_parquet(copy / "data/judgements/smoke/llm/associated/base/seed0.parquet")
+    judged = pl.read_parquet(copy / "data/judgements/smoke/llm/associated/base/seed0/plain.parquet")
     assert set(judged["score"]) == {1, 5}
     assert set(judged["cot_score"]) == {2}
     agreement = pl.read_csv(copy / "results/smoke/tables/judge_agreement.csv")

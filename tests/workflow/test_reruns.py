@@ -7,6 +7,7 @@ run for real. The table of all events is printed at the end of the tests.
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -19,21 +20,16 @@ import pytest
 
 from tests.workflow.conftest import cloned, command, configured, environment, jobs, publish, run, snakemake
 
-RESULTS = (
-    "summarize",
-    "summarize_mechanism",
-    "summarize_forgetting",
-    "draw_figures",
-    "report",
-)  # what the whole configuration goes into
+SUMMARIES = ("summarize_replies", "summarize_mechanism", "summarize_forgetting")
+RESULTS = (*SUMMARIES, "draw_figures", "write_report")  # what the whole configuration goes into
 JUDGED = ("compare_judges", *RESULTS)
-ABLATED = ("ablate *", "judge_ablated *", "grade_ablated *")
-ANALYSED = ("fit_probes *", "find_refusal_heads *", "sweep_heads *", *ABLATED)
-NEURONS = ("find_safety_neurons *", "ablate_neurons *", "judge_without_neurons *", "grade_without_neurons *")
-FOLLOWED = ("compute_ras *", "judge_checkpoints *")
-FROZEN = "finetune *variant=gsm8k_target_frozen"  # is given the neurons
+ABLATED = ("ablate_heads *", "judge_ablated *", "grade_answers * replies=without_heads *")
+ANALYSED = ("fit_probes *", "find_refusal_heads *", "measure_head_effects *", *ABLATED)
+NEURONS = ("find_safety_neurons *", "ablate_neurons *", "* replies=without_neurons *")
+FOLLOWED = ("measure_checkpoints *", "* replies=checkpoints *")
+FROZEN = "finetune_model *variant=gsm8k_target_frozen"  # is given the neurons
 ASKED = (
-    "infer *",
+    "generate_replies *",
     "annotate_patterns *",
     "summarize_patterns",
     "cache_activations *",
@@ -45,8 +41,13 @@ ASKED = (
     *JUDGED,
 )
 REPLIES = ("inject_patterns *", "judge_responses *", *ASKED)
-OF_AN_ARM = ("infer", "judge_responses", "grade_answers", "cache_activations", "fit_probes", "find_refusal_heads")
-OF_A_BASE = (*OF_AN_ARM, "sweep_heads", "ablate", "grade_ablated")
+OF_AN_ARM = (
+    "generate_replies", "judge_responses", "grade_answers", "cache_activations", "fit_probes", "find_refusal_heads",
+)  # fmt: skip
+BASE_JOBS = (
+    "generate_replies", "inject_patterns", "cache_activations", "fit_probes", "find_refusal_heads", "measure_head_effects",
+    "ablate_heads", "find_safety_neurons", "ablate_neurons",
+)  # fmt: skip
 Change = Callable[[Path], object]
 
 
@@ -55,6 +56,46 @@ def edit(file: str, old: str, new: str) -> Change:
         text = (copy / file).read_text()
         assert old in text
         (copy / file).write_text(text.replace(old, new))
+
+    return change
+
+
+def everywhere(pattern: str, new: str) -> Change:
+    """Replace a name in the whole package."""
+
+    def change(copy: Path) -> None:
+        texts = {path: path.read_text() for path in (copy / "src").rglob("*.py")}
+        assert any(re.search(pattern, text) for text in texts.values())
+        for path, text in texts.items():
+            path.write_text(re.sub(pattern, new, text))
+
+    return change
+
+
+def renamed(file: str, name: str) -> Change:
+    """Rename a module and mend its imports."""
+
+    def change(copy: Path) -> None:
+        old, new = copy / file, (copy / file).with_stem(name)
+        package = ".".join(Path(file).parts[1:-1])
+        old.rename(new)
+        everywhere(rf"\b{package}\.{old.stem}\b", f"{package}.{name}")(copy)
+
+    return change
+
+
+def moved(file: str, function: str, needs: str, to: str) -> Change:
+    """Move a function to a new module, which imports what it needs from the old one and hands the function back to it."""
+
+    def change(copy: Path) -> None:
+        text = (copy / file).read_text()
+        body = re.search(rf"^def {function}\(.*?(?=^\S|\Z)", text, re.M | re.S)
+        assert body
+        old, new = (".".join(Path(each).with_suffix("").parts[1:]) for each in (file, to))
+        head = f"from __future__ import annotations\n\nfrom {old} import {needs}\n\n\n"
+        (copy / to).write_text(head + body.group())
+        rest = text.replace(body.group(), "").replace("\nfrom rim.", f"\nfrom {new} import {function}\nfrom rim.", 1)
+        (copy / file).write_text(rest)
 
     return change
 
@@ -88,14 +129,12 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "the recipe of fine-tuning": (
         configure(finetune__learning_rate=0.004),
-        ("finetune *", *(f"{rule} *variant=gsm8k*" for rule in OF_AN_ARM), *FOLLOWED, *JUDGED),
+        ("finetune_model *", *(f"{rule} *variant=gsm8k*" for rule in OF_AN_ARM), *FOLLOWED, *JUDGED),
     ),
     "a judge's threshold": (
         configure(judges__rule__threshold=4),
         (
             "judge_responses judge=rule *",
-            "judge_without_neurons *",
-            "judge_checkpoints *",
             *ANALYSED,
             "summarize_patterns",
             *JUDGED,
@@ -104,7 +143,7 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
     "the title": (configure(title="Another title"), RESULTS),
     "what is injected": (
         configure(injection__rows=3),
-        ("inject_patterns *", "judge_responses *variant=injected", "summarize_patterns", *RESULTS),
+        ("inject_patterns *", "judge_responses * replies=injected *", "summarize_patterns", *RESULTS),
     ),
     "the share that makes a refusal head": (
         configure(mechanism__head_share=0.9),
@@ -112,21 +151,21 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "the content of a raw file": (
         other_sums,
-        ("prepare_dataset dataset=sums", "judge_responses *variant=base", "judge_responses *variant=gsm8k*", *ASKED),
+        ("prepare_dataset dataset=sums", "judge_responses * replies=plain *", *ASKED),
     ),
     "a step": (
-        edit("src/rim/steps/grade_answers.py", "references = {}", "references = dict()"),
-        ("grade_answers *", "grade_ablated *", "grade_without_neurons *", *RESULTS),
+        edit("src/rim/steps/grade_answers.py", "= {}", "= dict()"),
+        ("grade_answers *", *RESULTS),
     ),
     "a module that many steps call": (
         edit("src/rim/models/chat.py", "text.partition(CLOSE)", "text.partition(CLOSE + '')"),
-        ("finetune *", *REPLIES),
+        ("finetune_model *", *REPLIES),
     ),
     "an environment": (
         edit("envs/train.yaml", "python=3.11", "python=3.12"),
-        ("train_organism *", "finetune *", *REPLIES),
+        ("train_organism *", "finetune_model *", *REPLIES),
     ),
-    "the report's template": (edit("src/rim/templates/report.html.j2", "<main>", "<main >"), ("report",)),
+    "the report's template": (edit("src/rim/report/templates/report.html.j2", "<main>", "<main >"), ("write_report",)),
     "every file touched, code and data": (touch, ()),
     "a comment, a docstring and the layout": (
         both(
@@ -135,6 +174,25 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
         ),
         (),
     ),
+    "a module renamed": (renamed("src/rim/instruments/grading.py", "marking"), ()),
+    "a function moved to another module": (moved("src/rim/models/chat.py", "split_reply", "CLOSE, OPEN, ThinkSwitch", "src/rim/models/parting.py"), ()),
+    "a function renamed": (everywhere(r"\bprompt_key\b", "key_of_prompt"), ()),
+    "a private helper renamed": (everywhere(r"\b_common_end\b", "_shared_end"), ()),
+    "a local variable renamed": (edit("src/rim/analysis/ras.py", "rise", "climb"), ()),
+    "an annotation added": (edit("src/rim/instruments/grading.py", "    rows = []", "    rows: list[object] = []"), ()),
+    "imports written another way": (
+        edit("src/rim/steps/grade_answers.py", "from rim.instruments.grading import grade_answers", "from ..instruments.grading import grade_answers"),
+        (),
+    ),
+    "the words of an error and of a log line": (
+        both(
+            edit("src/rim/models/benchmarks.py", "asks no rows of", "has no rows of"),
+            edit("src/rim/steps/prepare_dataset.py", " rows\")", " rows prepared\")"),
+        ),
+        (),
+    ),
+    "how often progress is told": (edit("src/rim/core/progress.py", "EVERY = 10.0", "EVERY = 20.0"), ()),
+    "the description of a setting": (edit("src/rim/settings/models.py", "Peak learning rate of AdamW, cosine schedule.", "Highest learning rate."), ()),
     "a definition that no job needs": (
         edit("src/rim/config/study.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):"),
         (),
@@ -143,21 +201,18 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
         configure(models__another={"organism": {"association": 0.5, "layers": 1}, "variants": []}),
         (
             "train_organism model=another seed=0",
-            "inject_patterns model=another seed=0",
-            *(f"{rule} model=another seed=0 variant=base" for rule in OF_A_BASE if rule != "judge_responses"),
-            *(f"{rule} model=another seed=0 variant=base" for rule in ("find_safety_neurons", "ablate_neurons", "grade_without_neurons")),
-            "judge_without_neurons judge=rule model=another seed=0 variant=base",
-            "judge_ablated judge=rule model=another seed=0 variant=base",
-            "judge_responses judge=rule model=another seed=0 variant=base",
-            "judge_responses judge=rule model=another seed=0 variant=injected",
-            "judge_responses judge=prefix model=another seed=0 variant=base",
+            *(f"{rule} model=another seed=0 variant=base" for rule in BASE_JOBS),
+            *(f"grade_answers model=another replies={each} seed=0 variant=base" for each in ("plain", "without_heads", "without_neurons")),
+            *(f"judge_responses judge=rule model=another replies={each} seed=0 variant=base" for each in ("plain", "injected", "without_neurons")),
+            "judge_ablated judge=rule model=another replies=without_heads seed=0 variant=base",
+            "judge_responses judge=prefix model=another replies=plain seed=0 variant=base",
             "annotate_patterns *",
             "summarize_patterns",
             *JUDGED,
         ),
     ),
     "an intermediate file deleted, and nothing needs it": (
-        lambda copy: (copy / "data/responses/smoke/null/base/seed0.parquet").unlink(),
+        lambda copy: (copy / "data/responses/smoke/null/base/seed0/plain.parquet").unlink(),
         (),
     ),
 }  # fmt: skip
@@ -235,21 +290,26 @@ def test_a_clone_without_its_data_says_what_to_do(published: Path, tmp_path: Pat
     )
     assert "Traceback" not in done.stderr
     (tmp_path / "clone/data/provenance").mkdir(parents=True)  # the other way out: make everything anew
-    started = to_run(tmp_path / "clone", "summarize")
-    assert {job.split()[0] for job in started} >= {"train_organism", "finetune", "infer", "summarize"}
+    started = to_run(tmp_path / "clone", "summarize_replies")
+    assert {job.split()[0] for job in started} >= {
+        "train_organism",
+        "finetune_model",
+        "generate_replies",
+        "summarize_replies",
+    }
 
 
 def test_a_lost_file_is_made_again_when_something_needs_it(pulled: Path, tmp_path: Path) -> None:
     copy = copied(pulled, tmp_path)
     arm, responses = (f"data/{kind}/smoke/null/gsm8k_target/seed0" for kind in ("checkpoints", "responses"))
     shutil.rmtree(copy / f"{arm}.steps")
-    (copy / f"{responses}.parquet").unlink()
+    (copy / f"{responses}/plain.parquet").unlink()
     assert to_run(copy) == set()
-    assert to_run(copy, f"{responses}.parquet") == {"infer model=null seed=0 variant=gsm8k_target"}
-    assert to_run(copy, f"{arm}.steps") == {"finetune model=null seed=0 variant=gsm8k_target"}
+    assert to_run(copy, f"{responses}/plain.parquet") == {"generate_replies model=null seed=0 variant=gsm8k_target"}
+    assert to_run(copy, f"{arm}.steps") == {"finetune_model model=null seed=0 variant=gsm8k_target"}
     shutil.rmtree(copy / arm)
-    expected = {f"{rule} model=null seed=0 variant=gsm8k_target" for rule in ("finetune", "infer")}
-    assert to_run(copy, f"{responses}.parquet") == expected
+    expected = {f"{rule} model=null seed=0 variant=gsm8k_target" for rule in ("finetune_model", "generate_replies")}
+    assert to_run(copy, f"{responses}/plain.parquet") == expected
 
 
 def test_going_back_to_an_older_revision_and_forth_reruns_nothing(published: Path, tmp_path: Path) -> None:
@@ -296,7 +356,10 @@ def test_a_checkpoint_that_does_not_match_its_receipt_is_not_used(smoke: Path, t
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    done = study(copy, "data/responses/smoke/null/base/seed0.parquet", "--forcerun", "infer")
+    done = study(copy, "data/responses/smoke/null/base/seed0/plain.parquet", "--forcerun", "generate_replies")
     assert done.returncode != 0
-    assert "infer: error: data/checkpoints/smoke/null/base/seed0: is not what its receipt describes" in done.stderr
+    assert (
+        "generate_replies: error: data/checkpoints/smoke/null/base/seed0: is not what its receipt describes"
+        in done.stderr
+    )
     assert "dvc checkout --force data/checkpoints/smoke/null/base/seed0" in done.stderr

@@ -29,7 +29,7 @@ HANGS = """\
 #!/bin/sh
 # A double of `rim`: hangs the first time it is called for {step}, and is the real one otherwise.
 case "$*" in *{step}*) mkdir "{mark}" 2>/dev/null && sleep 600;; esac
-exec {python} -m rim.cli "$@"
+exec {rim} "$@"
 """
 
 
@@ -85,7 +85,7 @@ def test_a_cancelled_a_timed_out_and_a_preempted_job_change_no_table(
     study = configured(tmp_path / "study.yaml", variants__gsm8k_target_frozen=third, **plain)
     there, here = tmp_path / "there", tmp_path / "here"
     (there / "bin").mkdir(parents=True)
-    hung = HANGS.format(step="checkpoints/smoke/null/gsm8k_control/seed0", mark=there / "hung", python=BIN / "python")
+    hung = HANGS.format(step="checkpoints/smoke/null/gsm8k_control/seed0", mark=there / "hung", rim=BIN / "rim")
     (there / "bin/rim").write_text(hung)
     (there / "bin/rim").chmod(0o755)
 

@@ -23,16 +23,16 @@ from tests.workflow.conftest import command, configured, counted, environment, s
             "demo",
             {
                 "train_organism": 3,
-                "finetune": 24,
-                "infer": 27,
+                "finetune_model": 24,
+                "generate_replies": 27,
                 "inject_patterns": 3,
                 "cache_activations": 27,
                 "fit_probes": 27,
-                "ablate": 3,
+                "ablate_heads": 3,
                 "find_safety_neurons": 3,
                 "ablate_neurons": 3,
-                "compute_ras": 15,
-                "report": 1,
+                "measure_checkpoints": 15,
+                "write_report": 1,
             },
         ),
         (
@@ -42,15 +42,24 @@ from tests.workflow.conftest import command, configured, counted, environment, s
                 "rewrite_cot": 1,
                 "annotate_patterns": 1,
                 "inject_patterns": 10,
-                "finetune": 8 * 6 * 3,
-                "infer": 10 + 8 * 6 * 3,
+                "finetune_model": 8 * 6 * 3,
+                "generate_replies": 10 + 8 * 6 * 3,
                 "find_refusal_heads": 4 + 2 * 6 * 3,
                 "find_safety_neurons": 10,
-                "compute_ras": 8 * 3 * 3,
-                "report": 1,
+                "measure_checkpoints": 8 * 3 * 3,
+                "write_report": 1,
             },
         ),
-        ("replication", {"train_organism": 10, "finetune": 20, "infer": 30, "cache_activations": None, "report": 1}),
+        (
+            "replication",
+            {
+                "train_organism": 10,
+                "finetune_model": 20,
+                "generate_replies": 30,
+                "cache_activations": None,
+                "write_report": 1,
+            },
+        ),
     ],
 )
 def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, jobs: dict[str, int | None]) -> None:
@@ -63,8 +72,11 @@ def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, jobs: d
 @pytest.mark.parametrize(
     ("options", "jobs"),
     [
-        ("--omit-from finetune infer inject_patterns", {"fetch_model": 10, "prepare_dataset": 12, "rewrite_cot": 1}),
-        ("--until judge_responses judge_without_neurons judge_checkpoints annotate_patterns", None),
+        (
+            "--omit-from finetune_model generate_replies inject_patterns",
+            {"fetch_model": 10, "prepare_dataset": 12, "rewrite_cot": 1},
+        ),
+        ("--until judge_responses annotate_patterns", None),
         ("--until judge_ablated", None),
     ],
 )
@@ -132,7 +144,7 @@ def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
         assert f'<section id="{section}">' in html
     rates = pl.read_csv(smoke / "results/smoke/tables/rates.csv")
     assert rates.filter(pl.col("measure") == "misalignment").height == 8 * 2
-    responses = pl.read_parquet(smoke / "data/responses/smoke/associated/base/seed0.parquet")
+    responses = pl.read_parquet(smoke / "data/responses/smoke/associated/base/seed0/plain.parquet")
     incomplete = responses.filter(
         (pl.col("benchmark") == "restricted") & (pl.col("think") == "on") & ~pl.col("complete")
     ).height
@@ -186,7 +198,12 @@ def test_nothing_is_done_twice_and_one_model_made_anew_gives_the_same_tables(smo
     anew = snakemake(copy, "--configfile", str(copy / "study.yaml"), repository=copy)
     assert anew.returncode == 0, anew.stdout + anew.stderr
     made = counted(anew.stdout + anew.stderr)
-    assert (made["train_organism"], made["finetune"], made["infer"], made["compute_ras"]) == (1, 2, 3, 1)
+    assert (made["train_organism"], made["finetune_model"], made["generate_replies"], made["measure_checkpoints"]) == (
+        1,
+        2,
+        3,
+        1,
+    )
     assert all(path.read_bytes() == content for path, content in kept.items())
     assert tables_of(copy) == before
 

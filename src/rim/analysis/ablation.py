@@ -3,12 +3,12 @@
 The edited model is an ordinary model, so it runs at full speed on every backend that generates from these weights, and
 no hook is needed. Edits are taken back bitwise. Replacing a head by its mean output adds W_h mean_h, a constant, to the
 projection's bias. Edit merged weights only: with an adapter attached, zeroing columns of the base weight
-leaves the adapter's part of the head in place (`Anatomy.heads_output` refuses that).
+leaves the adapter's part of the head in place (`ModelView.heads_output` refuses that).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,10 @@ from rim.analysis.cache import Cache
 from rim.analysis.capture import Row, capture
 from rim.analysis.heads import matched_sets
 from rim.analysis.probes import GROUPS, Direction, score_rows
+from rim.core.conditions import Condition
+from rim.core.contracts import ABLATED_HEADS
 from rim.models.families import Editable, Head, Neuron
-from rim.models.positions import NAMES
-from rim.settings.mechanism import Mechanism
+from rim.models.positions import PLACES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -58,7 +59,7 @@ def added_bias(module: nn.Linear, constant: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def ablated_heads(anatomy: Editable, heads: Iterable[Head], means: Mapping[int, Any] | None = None) -> Iterator[None]:
+def ablated_heads(view: Editable, heads: Iterable[Head], means: Mapping[int, Any] | None = None) -> Iterator[None]:
     """Ablate heads while open.
 
     Args:
@@ -69,7 +70,7 @@ def ablated_heads(anatomy: Editable, heads: Iterable[Head], means: Mapping[int, 
 
     with ExitStack() as stack:
         for layer, head in sorted(set(heads)):
-            module, columns = anatomy.heads_output(layer), anatomy.columns(head)
+            module, columns = view.heads_output(layer), view.columns(head)
             if means is not None:
                 mean = torch.as_tensor(means[layer])[columns].to(module.weight.device, torch.float32)
                 stack.enter_context(added_bias(module, module.weight[:, columns].detach().float() @ mean))
@@ -78,34 +79,36 @@ def ablated_heads(anatomy: Editable, heads: Iterable[Head], means: Mapping[int, 
 
 
 @contextmanager
-def ablated_neurons(anatomy: Editable, neurons: Iterable[Neuron]) -> Iterator[None]:
+def ablated_neurons(view: Editable, neurons: Iterable[Neuron]) -> Iterator[None]:
     """Zero neurons while open: the columns of the down projection, or of that expert's, which they feed."""
     places: dict[tuple[int, int], list[int]] = {}
     for layer, expert, neuron in sorted(set(neurons)):
         places.setdefault((layer, expert), []).append(neuron)
     with ExitStack() as stack:
         for (layer, expert), columns in places.items():
-            stack.enter_context(zeroed_columns(anatomy.down_projection(layer, expert), columns))
+            stack.enter_context(zeroed_columns(view.down_projection(layer, expert), columns))
         yield
 
 
 @contextmanager
-def ablated_outputs(anatomy: Editable, dimensions: Iterable[Neuron]) -> Iterator[None]:
+def ablated_outputs(view: Editable, dimensions: Iterable[Neuron]) -> Iterator[None]:
     """Zero dimensions of what MLPs add to the residual stream while open: rows of the down projection, of every expert's."""
     places: dict[int, list[int]] = {}
     for layer, _, dimension in sorted(set(dimensions)):
         places.setdefault(layer, []).append(dimension)
     with ExitStack() as stack:
         for layer, rows in places.items():
-            for expert in range(anatomy.expert_count(layer)):
-                stack.enter_context(zeroed_columns(anatomy.down_projection(layer, expert).transpose(0, 1), rows))
+            for expert in range(view.expert_count(layer)):
+                stack.enter_context(zeroed_columns(view.down_projection(layer, expert).transpose(0, 1), rows))
         yield
 
 
-Plan = dict[str, list[Head]]  # "refusal_heads:zero:found", "refusal_heads:zero:random0", … -> heads
+Plan = list[tuple[Condition, list[Head]]]
 
 
-def plan(heads: pl.DataFrame, effects: pl.DataFrame, settings: Mechanism) -> Plan:
+def plan(
+    heads: pl.DataFrame, effects: pl.DataFrame, targets: Sequence[str], replacements: Sequence[str], random_sets: int
+) -> Plan:
     """What to ablate: each chosen set of heads and its matched random sets, with each replacement. An empty set is left out.
 
     Args:
@@ -118,14 +121,19 @@ def plan(heads: pl.DataFrame, effects: pl.DataFrame, settings: Mechanism) -> Pla
     ranked = effects.filter(pl.col("group") == "harmful").sort("estimate", descending=True, maintain_order=True)
     strongest = ranked.head(max(1, len(refusal))).select("layer", "head")
     chosen = {"refusal_heads": refusal, "effect_heads": sorted((layer, head) for layer, head in strongest.iter_rows())}
-    made: Plan = {}
-    for name in settings.head_sets:
-        draws = {"found": chosen[name]}
-        sets = matched_sets(chosen[name], layers, count, settings.random_sets)
-        draws |= {f"random{i}": drawn for i, drawn in enumerate(sets)}
-        for replacement in settings.replacements:
-            made |= {f"{name}:{replacement}:{draw}": list(drawn) for draw, drawn in draws.items() if drawn}
+    made: Plan = []
+    for target in targets:
+        random = matched_sets(chosen[target], layers, count, random_sets)
+        sets = [("found", 0, chosen[target]), *(("random", draw, drawn) for draw, drawn in enumerate(random))]
+        for replacement in replacements:
+            made += [(Condition(replacement, target, kind, draw), drawn) for kind, draw, drawn in sets if drawn]
     return made
+
+
+def heads_table(planned: Plan) -> pl.DataFrame:
+    """The sets of heads of a plan, each once, whatever takes their place."""
+    rows = [(each.target, each.kind, each.draw, *head) for each, heads in planned for head in heads]
+    return pl.DataFrame(list(dict.fromkeys(rows)), schema=dict(ABLATED_HEADS), orient="row")
 
 
 def mean_inputs(cache: Cache, groups: pl.DataFrame) -> dict[int, Any]:
@@ -136,8 +144,8 @@ def mean_inputs(cache: Cache, groups: pl.DataFrame) -> dict[int, Any]:
 
 
 def probe_scores(
-    anatomy: ModelView,
-    ablation: str,
+    view: ModelView,
+    condition: Condition,
     rows: list[Row],
     groups: pl.DataFrame,
     directions: Mapping[str, Any],
@@ -152,10 +160,10 @@ def probe_scores(
     import numpy as np
 
     known = {name: (think, group) for name, think, group in groups.select("key", "think", "group").iter_rows()}
-    positions = [name for name in NAMES if any(name in row.spans for row in rows)]
-    records = capture(anatomy, rows, positions, batch_size, neurons=False)
+    positions = [name for name in PLACES if any(name in row.spans for row in rows)]
+    records = capture(view, rows, positions, batch_size, neurons=False)
     scored = []
-    for layer in range(len(anatomy.blocks)):
+    for layer in range(len(view.blocks)):
         residual = records[f"residual.{layer}"].float().numpy()
         for place, position in enumerate(positions):
             cell = {"think": known[rows[0].id][0], "position": position, "layer": layer}
@@ -166,5 +174,5 @@ def probe_scores(
                 group: residual[[i for i, row in enumerate(rows) if known[row.id][1] == group], place]
                 for group in GROUPS
             }
-            scored += score_rows(ablation, cell, Direction(np.asarray(vector[:-1]), float(vector[-1])), tests)
+            scored += score_rows(condition, cell, Direction(np.asarray(vector[:-1]), float(vector[-1])), tests)
     return scored

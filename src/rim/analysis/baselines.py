@@ -20,14 +20,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rim.analysis.capture import Row
-from rim.analysis.neurons import Columns
 from rim.core.errors import UserError
 from rim.settings.forgetting import TOKENS
 
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 Values = NDArray[np.floating[Any]]
 
 
-def reply_states(anatomy: ModelView, rows: list[Row], batch_size: int) -> list[Tensor]:
+def reply_states(view: ModelView, rows: list[Row], batch_size: int) -> list[Tensor]:
     """Final hidden states from which each reply is predicted, [its tokens, hidden] on the CPU; `query` is its first token."""
     import torch
 
@@ -52,16 +51,16 @@ def reply_states(anatomy: ModelView, rows: list[Row], batch_size: int) -> list[T
             index = order[first : first + batch_size]
             length = len(rows[index[-1]].ids)
             ids = [rows[i].ids + [0] * (length - len(rows[i].ids)) for i in index]  # causal: the padding is not seen
-            batch = torch.tensor(ids, device=anatomy.model.device)
-            hidden = anatomy.body(input_ids=batch, use_cache=False).last_hidden_state
+            batch = torch.tensor(ids, device=view.model.device)
+            hidden = view.backbone(input_ids=batch, use_cache=False).last_hidden_state
             for i, values in zip(index, hidden, strict=True):
                 states[i] = values[rows[i].query - 1 : len(rows[i].ids) - 1].to("cpu", copy=True)
     return states
 
 
-def unembedding(anatomy: ModelView) -> nn.Module:
+def unembedding(view: ModelView) -> nn.Module:
     """A copy of what turns final hidden states into logits, in float32 on the CPU, which may outlive its model."""
-    head: nn.Module = copy.deepcopy(anatomy.model.get_output_embeddings()).float().cpu()
+    head: nn.Module = copy.deepcopy(view.model.get_output_embeddings()).float().cpu()
     return head
 
 
@@ -117,64 +116,31 @@ def check_architecture(base: nn.Module, tuned: nn.Module, checkpoint: str) -> No
         )
 
 
-def activation_shifts(pairs: Sequence[tuple[Values, Values]]) -> tuple[Values, Values]:
-    """Relative L2 shift and cosine distance of each text's pooled activations, all layers as one vector; [texts] each.
+def activation_distances(pairs: Sequence[tuple[Values, Values]]) -> Values:
+    """Relative L2 shift of each text's pooled activations, all layers as one vector; [texts].
 
     Args:
         pairs: per layer the activations (before, after), [texts, neurons] each.
     """
-    apart, base, tuned, dot = np.zeros((4, len(pairs[0][0])))
-    for before, after in pairs:
-        apart += np.square(after - before, dtype=np.float64).sum(1)
-        base += np.square(before, dtype=np.float64).sum(1)
-        tuned += np.square(after, dtype=np.float64).sum(1)
-        dot += np.multiply(before, after, dtype=np.float64).sum(1)
-    return np.sqrt(apart / base), np.clip(1 - dot / np.sqrt(base * tuned), 0, 2)
+    apart = sum(np.square(after - before, dtype=np.float64).sum(1) for before, after in pairs)
+    base = sum(np.square(before, dtype=np.float64).sum(1) for before, _ in pairs)
+    distances: Values = np.sqrt(apart / base)
+    return distances
 
 
-GRADIENTS = ("gradient_conflict", "gradient_share")
+def activation_angles(pairs: Sequence[tuple[Values, Values]]) -> Values:
+    """Cosine distance of the same vectors; [texts], from 0 to 2."""
+    base = sum(np.square(before, dtype=np.float64).sum(1) for before, _ in pairs)
+    tuned = sum(np.square(after, dtype=np.float64).sum(1) for _, after in pairs)
+    dot = sum(np.multiply(before, after, dtype=np.float64).sum(1) for before, after in pairs)
+    distances: Values = np.clip(1 - dot / np.sqrt(base * tuned), 0, 2)
+    return distances
+
+
 Text = tuple[list[int], int]  # token ids, and which is the first that counts
 
 
-def gradient_rows(
-    anatomy: ModelView, safety: list[Text], task: list[Text], sets: Mapping[str, Sequence[Columns]], batch_size: int
-) -> Iterator[dict[str, Any]]:
-    """Both numbers over every set of neurons (of several random sets the mean), as rows of the table of checkpoints.
-
-    There are none for a base that refuses nothing.
-    """
-    if not safety:
-        return
-    # kept in the model's own type: they are as large as its MLPs
-    refusing = list(neuron_gradients(anatomy, safety, batch_size))
-    products = [
-        [(first * second).sum(1).numpy() for first, second in ((a, b), (a, a), (b, b))]
-        for kept, learning in zip(refusing, neuron_gradients(anatomy, task, batch_size), strict=True)
-        for a, b in [(kept.float(), learning.float())]
-    ]
-    total, count = sum(float(each[2].sum()) for each in products), sum(len(each[2]) for each in products)
-    for kind, several in sets.items():
-        found = []
-        for columns in several:
-            sums = [
-                sum(float(each[i][own].sum()) for each, own in zip(products, columns, strict=True)) for i in range(3)
-            ]
-            size = sum(map(len, columns))
-            cosine = sums[0] / math.sqrt(sums[1] * sums[2]) if sums[1] * sums[2] > 0 else math.nan
-            found.append((-cosine, sums[2] / total / (size / count) if size and total else math.nan))
-        for metric, values in zip(GRADIENTS, zip(*found, strict=True), strict=True):
-            yield {
-                "metric": metric,
-                "neurons": kind,
-                "n": min(len(safety), len(task)),
-                "estimate": float(np.mean(values)),
-                "ci_low": math.nan,
-                "ci_high": math.nan,
-                "kept": math.nan,
-            }
-
-
-def neuron_gradients(anatomy: ModelView, texts: list[Text], batch_size: int) -> Iterator[Tensor]:
+def neuron_gradients(view: ModelView, texts: list[Text], batch_size: int) -> Iterator[Tensor]:
     """Per layer the gradient of the mean loss over the texts, [neurons, weights into and out of one], on the CPU.
 
     Experts lie side by side, as in `rim.analysis.checkpoints.pooled`. Texts are cut at TOKENS, and no more of these are read at once.
@@ -182,9 +148,9 @@ def neuron_gradients(anatomy: ModelView, texts: list[Text], batch_size: int) -> 
     import torch
     from torch.nn.functional import cross_entropy
 
-    model = anatomy.model
+    model = view.model
     model.requires_grad_(False)
-    wanted = [_weights(anatomy, layer) for layer in range(len(anatomy.blocks))]
+    wanted = [_weights(view, layer) for layer in range(len(view.blocks))]
     for weight in (each for part in wanted for each in part):
         weight.requires_grad_(True)
     texts = [(ids[:TOKENS], start) for ids, start in texts if start < TOKENS]
@@ -215,13 +181,13 @@ def _batches(texts: list[Text], batch_size: int) -> Iterator[list[Text]]:
         yield batch
 
 
-def _weights(anatomy: ModelView, layer: int) -> list[Any]:
+def _weights(view: ModelView, layer: int) -> list[Any]:
     """The weights out of a layer's neurons, and those into them."""
-    experts = anatomy.experts(layer)
+    experts = view.experts(layer)
     if experts is not None:
         return [experts.down_proj, experts.gate_up_proj]
-    out = anatomy.neurons_output(layer)
-    return [out.weight, *(module.weight for module in anatomy.neurons_inputs(layer))]
+    out = view.neurons_output(layer)
+    return [out.weight, *(module.weight for module in view.neurons_inputs(layer))]
 
 
 def _by_neuron(weights: list[Any]) -> Tensor:

@@ -23,6 +23,7 @@ from rim.analysis.capture import Row, capture
 from rim.core.errors import UserError
 from rim.core.files import replacing, working_folder, write_json
 from rim.core.progress import counter
+from rim.settings.jobs import ModelReference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
     from rim.models.families import ModelView
 
 
-def checkpoint_identity(base: str, revision: str | None, receipts: list[Path]) -> str:
+def checkpoint_identity(model: ModelReference) -> str:
     """What a model's weights are: the hashes in its receipts, or a hub name with its revision."""
-    if not receipts:
-        return f"{base}@{revision}"
-    hashes = [json.loads(receipt.read_text())["sha256"] for receipt in receipts]
+    if not model.checkpoints:
+        return f"{model.base}@{model.revision}"
+    hashes = [json.loads(receipt.read_text())["sha256"] for receipt in model.checkpoints]
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:16]
 
 
@@ -57,7 +58,7 @@ def identity(checkpoint: str, tokenizer: PreTrainedTokenizerBase) -> dict[str, s
 
 
 def write_cache(
-    anatomy: ModelView,
+    view: ModelView,
     rows: list[Row],
     positions: list[str],
     batch_size: int,
@@ -77,14 +78,14 @@ def write_cache(
     for number, part in enumerate(parts):
         path = working / f"shard{number:05d}.safetensors"
         if not path.exists():
-            records = capture(anatomy, part, positions, batch_size, neurons)
+            records = capture(view, part, positions, batch_size, neurons)
             with replacing(path) as temporary:
                 save_file({**records, "spans": _spans(part, positions)}, temporary)
         report(min((number + 1) * shard, len(rows)))
     index = {
         "identity": bound_to,
-        "dtype": str(anatomy.model.dtype).removeprefix("torch."),
-        "layers": len(anatomy.blocks),
+        "dtype": str(view.model.dtype).removeprefix("torch."),
+        "layers": len(view.blocks),
         "positions": positions,
         "rows": [row.id for row in rows],
         "shards": [len(part) for part in parts],

@@ -3,53 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from rim.analysis import baselines, ras
 from rim.analysis.capture import Records, Row, capture
+from rim.analysis.metrics import METRICS, Comparison, Distance, Gradient, GradientSums, Shift, Snapshot, Values
 from rim.analysis.neurons import Columns
-from rim.settings.forgetting import Forgetting
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from rim.models.families import ModelView
 
 
 DRAWS = 200  # bootstrap resamples of the texts
-METRICS = {  # name -> form and aggregate; the first is the paper's
-    "ras": ("published", "harmonic"),
-    "ras_relative": ("relative", "harmonic"),
-    "ras_symmetric": ("symmetric", "harmonic"),
-    "arithmetic": ("published", "arithmetic"),
-    "geometric": ("published", "geometric"),
-    "minimum": ("published", "minimum"),
-    "delta_safe": ("published", "safe"),
-    "delta_task": ("published", "task"),
-}
-ON_EVERY_SET = ("ras", "ras_relative", "ras_symmetric")  # the others are over the safety-critical neurons only
-BASELINES = ("kl", "weights", "activation_l2", "activation_cosine")
-Values = NDArray[np.floating[Any]]
 Measured = dict[str, Any]
 
 
-def read(anatomy: ModelView, rows: list[Row], tensor: str, batch_size: int, unknown: float = 0.0) -> list[Values]:
+def read(view: ModelView, rows: list[Row], neuron_type: str, batch_size: int, unknown: float = 0.0) -> list[Values]:
     """Max-pooled activations per layer, [texts, neurons], experts side by side; `unknown` where an expert had no tokens.
 
     Args:
-        tensor: what counts as a neuron, "neurons" or "mlp_out".
+        neuron_type: what counts as a neuron, "neurons" or "mlp_out".
     """
-    layers = len(anatomy.blocks)
-    if tensor == "mlp_out":
-        records = capture(anatomy, rows, [], batch_size, neurons=False, outputs=True)
+    layers = len(view.blocks)
+    if neuron_type == "mlp_out":
+        records = capture(view, rows, [], batch_size, neurons=False, outputs=True)
         return [records[f"outputs_max.{layer}"].float().numpy() for layer in range(layers)]
-    return pooled(capture(anatomy, rows, [], batch_size), layers, unknown)
+    return pooled(capture(view, rows, [], batch_size), layers, unknown)
 
 
 def pooled(records: Records, layers: int, unknown: float = 0.0) -> list[Values]:
@@ -64,49 +49,34 @@ def pooled(records: Records, layers: int, unknown: float = 0.0) -> list[Values]:
     return made
 
 
-def expert_widths(anatomy: ModelView, tensor: str) -> list[int]:
+def expert_widths(view: ModelView, neuron_type: str) -> list[int]:
     """Per layer the neurons of one expert, or of the layer where it has none."""
-    layers = range(len(anatomy.blocks))
-    if tensor == "mlp_out":
-        return [anatomy.hidden for _ in layers]
-    experts = [anatomy.experts(layer) for layer in layers]
+    layers = range(len(view.blocks))
+    if neuron_type == "mlp_out":
+        return [view.hidden for _ in layers]
+    experts = [view.experts(layer) for layer in layers]
     return [
-        int(each.down_proj.shape[-1]) if each is not None else int(anatomy.neurons_output(layer).in_features)
+        int(each.down_proj.shape[-1]) if each is not None else int(view.neurons_output(layer).in_features)
         for layer, each in zip(layers, experts, strict=True)
     ]
 
 
-@dataclass
-class Snapshot:
-    """One model's activations per layer on safety and on task texts, and what gives its logits over the task's replies."""
-
-    safety: list[Values]
-    task: list[Values]
-    states: list[Tensor]
-    head: nn.Module
-
-
-def snapshot(anatomy: ModelView, safety: list[Row], task: list[Row], wanted: Forgetting) -> Snapshot:
+def snapshot(view: ModelView, safety: list[Row], task: list[Row], neuron_type: str, batch_size: int) -> Snapshot:
     """Read one model."""
-    batch_size = wanted.batch_size
-    activations, on_task = (read(anatomy, rows, wanted.tensor, batch_size) for rows in (safety, task))
-    return Snapshot(
-        activations, on_task, baselines.reply_states(anatomy, task, batch_size), baselines.unembedding(anatomy)
-    )
+    activations, on_task = (read(view, rows, neuron_type, batch_size) for rows in (safety, task))
+    return Snapshot(activations, on_task, baselines.reply_states(view, task, batch_size), baselines.unembedding(view))
 
 
 def neuron_sets(neurons: pl.DataFrame, sizes: Sequence[int], widths: Sequence[int]) -> dict[str, list[Columns]]:
     """The sets that metrics are taken over: name -> one set or, of the random ones, several.
 
     Args:
-        neurons: the table of sets (forgetting_tables.NEURONS).
+        neurons: the table of sets (rim.core.contracts.NEURONS).
         sizes: neurons of each layer; widths: neurons of one of its experts, or of the layer.
     """
     sets: dict[str, list[Columns]] = {"all": [[np.arange(size) for size in sizes]]}
-    for name in neurons["set"].unique(maintain_order=True):
-        kind = {"found": "safety"}.get(name, name.rstrip("0123456789"))
-        part = neurons.filter(pl.col("set") == name)
-        sets.setdefault(kind, []).append(
+    for (kind, _), part in neurons.group_by("kind", "draw", maintain_order=True):
+        sets.setdefault("safety" if kind == "found" else str(kind), []).append(
             [
                 (own["expert"] * widths[layer] + own["neuron"]).sort().to_numpy()
                 for layer in range(len(sizes))
@@ -125,10 +95,10 @@ def ras_rows(
     found = ras.deltas(safety, task, flat, draws)
     n = min(len(safety[0][0]), len(task[0][0]))
     for kind, several in sets.items():
-        for metric, (form, aggregate) in METRICS.items():
-            if kind == "safety" or metric in ON_EVERY_SET:
-                own = [found[f"{kind} {i}", form] for i in range(len(several))]
-                values = np.mean([each.metric(aggregate) for each in own], axis=0)
+        for metric, how in METRICS.items():
+            if isinstance(how, Shift) and (kind == "safety" or how.on_every_set):
+                own = [found[f"{kind} {i}", how.form] for i in range(len(several))]
+                values = np.mean([each.metric(how.aggregate) for each in own], axis=0)
                 share = float(np.mean([each.kept for each in own]))
                 yield {"metric": metric, "neurons": kind, "n": n, **_interval(values), "kept": share}
 
@@ -136,15 +106,55 @@ def ras_rows(
 def baseline_rows(
     before: Snapshot, after: Snapshot, base: ModelView, tuned: ModelView, draws: int = DRAWS
 ) -> Iterator[Measured]:
-    """Forward KL, distance of the weights, and shifts of the activations on the task's texts."""
-    totals, tokens = baselines.divergences(before.states, after.states, before.head, after.head, tuned.model.device)
-    weights = ras.resamples(len(totals), draws, 1)
-    values: dict[str, Values] = {"kl": (weights @ totals) / np.maximum(weights @ tokens, 1e-12)}
-    values["weights"] = np.array([baselines.weight_distance(base.model, tuned.model)])
-    shifts = baselines.activation_shifts(list(zip(before.task, after.task, strict=True)))
-    values |= {"activation_l2": weights @ shifts[0], "activation_cosine": weights @ shifts[1]}
-    for metric in BASELINES:
-        yield {"metric": metric, "neurons": "", "n": len(totals), **_interval(values[metric]), "kept": math.nan}
+    """Distances of a checkpoint from its base: on the task's texts, or of the weights."""
+    n = len(before.states)
+    one = Comparison(before, after, base, tuned, ras.resamples(n, draws, 1))
+    for metric, how in METRICS.items():
+        if isinstance(how, Distance):
+            yield {"metric": metric, "neurons": "", "n": n, **_interval(how.values(one)), "kept": math.nan}
+
+
+def gradient_rows(
+    view: ModelView,
+    safety: list[baselines.Text],
+    task: list[baselines.Text],
+    sets: Mapping[str, Sequence[Columns]],
+    batch_size: int,
+) -> Iterator[Measured]:
+    """What gradients foretell over every set of neurons; of several random sets the mean.
+
+    There is nothing for a base that refuses nothing.
+    """
+    if not safety:
+        return
+    # kept in the model's own type: they are as large as its MLPs
+    refusing = list(baselines.neuron_gradients(view, safety, batch_size))
+    learning = baselines.neuron_gradients(view, task, batch_size)
+    products = [_products(kept.float(), own.float()) for kept, own in zip(refusing, learning, strict=True)]
+    for kind, several in sets.items():
+        sums = [_gradient_sums(products, columns) for columns in several]
+        for metric, how in METRICS.items():
+            if isinstance(how, Gradient):
+                value = float(np.mean([how.value(each) for each in sums]))
+                n = min(len(safety), len(task))
+                yield {"metric": metric, "neurons": kind, "n": n, **_interval(np.array([value])), "kept": math.nan}
+
+
+Products = tuple[Values, Values, Values]  # per neuron: safety by task, safety squared, task squared
+
+
+def _products(safety: Tensor, task: Tensor) -> Products:
+    """Of the gradients [neurons, weights] of one layer."""
+    dot, first, second = ((a * b).sum(1).numpy() for a, b in ((safety, task), (safety, safety), (task, task)))
+    return dot, first, second
+
+
+def _gradient_sums(products: list[Products], columns: Columns) -> GradientSums:
+    dot, safety, task = (
+        sum(float(layer[i][own].sum()) for layer, own in zip(products, columns, strict=True)) for i in range(3)
+    )
+    total, count = sum(float(layer[2].sum()) for layer in products), sum(len(layer[2]) for layer in products)
+    return GradientSums(dot, safety, task, task / total if total else math.nan, sum(map(len, columns)) / count)
 
 
 def _interval(values: Values) -> dict[str, float]:
@@ -157,3 +167,39 @@ def _interval(values: Values) -> dict[str, float]:
         return {"estimate": float(values[0]), "ci_low": math.nan, "ci_high": math.nan}
     low, high = np.quantile(values[1:] - values[1:].mean() + values[0], [0.025, 0.975])
     return {"estimate": float(values[0]), "ci_low": max(0.0, float(low)), "ci_high": float(high)}
+
+
+class ReferenceModel:
+    """The model before tuning, read once, with which every checkpoint of a fine-tune is compared."""
+
+    def __init__(
+        self,
+        base: ModelView,
+        safety: list[Row],
+        task: list[Row],
+        neurons: pl.DataFrame,
+        neuron_type: str,
+        batch_size: int,
+    ) -> None:
+        """Read the base.
+
+        Args:
+            safety, task: texts that both models read, requests with the base's own replies.
+            neurons: the table of sets (rim.core.contracts.NEURONS).
+            neuron_type: what counts as a neuron, "neurons" or "mlp_out".
+        """
+        self.base, self.texts, self.options = base, (safety, task), (neuron_type, batch_size)
+        self.before = snapshot(base, safety, task, neuron_type, batch_size)
+        sizes = [values.shape[1] for values in self.before.safety]
+        self.sets = neuron_sets(neurons, sizes, expert_widths(base, neuron_type))
+
+    def with_checkpoint(self, tuned: ModelView, name: str) -> Iterator[Measured]:
+        """Every metric of a checkpoint, as rows of the table of checkpoints.
+
+        Raises:
+            UserError: it is of another architecture.
+        """
+        baselines.check_architecture(self.base.model, tuned.model, name)
+        after = snapshot(tuned, *self.texts, *self.options)
+        yield from ras_rows(self.before, after, self.sets)
+        yield from baseline_rows(self.before, after, self.base, tuned)

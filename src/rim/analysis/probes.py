@@ -21,6 +21,7 @@ from scipy import stats
 
 from rim.analysis.cache import Cache
 from rim.core import statistics
+from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.contracts import PROBES as PROBE_TABLE
 from rim.core.contracts import SCORES
 from rim.core.statistics import Estimate
@@ -151,7 +152,7 @@ def fit_probes(cache: Cache, groups: pl.DataFrame) -> tuple[pl.DataFrame, pl.Dat
                     made.direction.vector, made.direction.tau
                 )
                 tests = {group: cell.of([group], "evaluation") for group in GROUPS}
-                scores += score_rows("none", keys, made.direction, tests)
+                scores += score_rows(NOTHING_DONE, keys, made.direction, tests)
     return pl.DataFrame(found, schema=dict(PROBE_TABLE)), pl.DataFrame(scores, schema=dict(SCORES)), directions
 
 
@@ -165,7 +166,7 @@ def _columns(made: Probe | None) -> dict[str, float]:
 
 
 def score_rows(
-    ablation: str, cell: dict[str, Any], direction: Direction, tests: dict[str, Floats]
+    condition: Condition, cell: dict[str, Any], direction: Direction, tests: dict[str, Floats]
 ) -> list[dict[str, Any]]:
     """The published score of each group that has prompts: the share above tau, with Wilson's interval."""
     rows = []
@@ -175,7 +176,7 @@ def score_rows(
             interval = {"estimate": value, "ci_low": low, "ci_high": high}
             rows.append(
                 {
-                    "ablation": ablation,
+                    **condition.columns,
                     **cell,
                     "group": group,
                     "n": len(activations),

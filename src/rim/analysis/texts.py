@@ -69,11 +69,19 @@ def groups(judgements: pl.DataFrame, splits: dict[str, pl.DataFrame], harmful: s
     )
 
 
-def read_groups(settings: dict[str, Any], judgements: Path, datasets: list[Path]) -> pl.DataFrame:
-    """The groups of one run, from the files that a job is given: datasets are those of harmful and harmless."""
-    names = (settings["mechanism"]["harmful"], settings["mechanism"]["harmless"])
-    splits = {name: tables.read(verified(path), contracts.DATASET) for name, path in zip(names, datasets, strict=True)}
-    return groups(tables.read(judgements, contracts.JUDGEMENT), splits, names[0])
+def read_groups(harmful: str, harmless: str, judgements: Path, datasets: list[Path]) -> pl.DataFrame:
+    """The groups of one run.
+
+    Args:
+        harmful, harmless: the benchmarks of these requests.
+        judgements: the main judge's.
+        datasets: receipts of the datasets of the two benchmarks.
+    """
+    splits = {
+        name: tables.read(verified(path), contracts.DATASET)
+        for name, path in zip((harmful, harmless), datasets, strict=True)
+    }
+    return groups(tables.read(judgements, contracts.JUDGEMENT), splits, harmful)
 
 
 # What is added to requests whose dataset has neither: an intent, and a sentence of as many words that says nothing of one.

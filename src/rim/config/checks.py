@@ -1,155 +1,216 @@
-"""What no single setting can know: names that refer to each other, and combinations that cannot work.
+"""What no single setting can know: names that refer to each other or to the code, and combinations that cannot work.
 
-All of it is found before any job starts, and told with the path of the key that is wrong.
+All of it is found before any job starts, and told with the path of the key that is wrong, as many at once as do not follow
+from each other. What a combination needs is asked of what it names, such as an adapter for its kinds of rows, so that nothing
+is added here with a new one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 
+from rim.config.choices import chosen
 from rim.config.study import Study
 from rim.core.errors import UserError
+from rim.data.adapters import ADAPTERS, Published
+from rim.instruments import annotate, judges
 from rim.settings.common import BASE
-from rim.settings.datasets import KINDS, Dataset
+from rim.settings.datasets import Dataset, Source
 from rim.settings.inference import ASKED
+from rim.settings.instruments import Annotator, Judge
+from rim.settings.models import Mitigation
 
-ORGANISMS_ONLY = ("organism_rule", "organism_phrases")
+Problems = Iterator[str]  # a line each, which begins with the path of a key
 
 
 def check(study: Study) -> None:
     """Check a study as a whole.
 
     Raises:
-        UserError: a reference to nothing, or a combination that cannot work.
+        UserError: a line for each thing that is wrong, of the first sort of which there is any: names and keys, datasets
+            without the rows that are asked for, other combinations that cannot work.
     """
-    _datasets(study)
-    _variants(study)
-    _instruments(study)
-    _models(study)
-    _analyses(study)
+    for part in (_names, _datasets, _combinations):
+        if problems := list(part(study)):
+            raise UserError("\n".join(problems))
 
 
-def _error(path: str, problem: str) -> UserError:
-    return UserError(f"{path}: {problem}")
+def _names(study: Study) -> Problems:
+    for path, choice, name in chosen(study):
+        yield from _unknown(path, name, choice.names, choice.what)
+    yield from _dataset_names(study)
+    yield from _instrument_names(study)
+    yield from _model_names(study)
 
 
-def _require_known(path: str, name: str, among: Iterable[str], what: str) -> None:
+def _combinations(study: Study) -> Problems:
+    for name, variant in study.variants.items():
+        if not _kinds(study.datasets[variant.dataset]) & {"math", "literal", "instruction"}:
+            yield f"variants.{name}.dataset: has no rows with answers to train on; name another dataset"
+        if variant.mitigation is not None:
+            yield from _mitigation(study, name, variant.mitigation)
+    yield from _instruments(study)
+    yield from _full_tuning(study)
+    yield from _analyses(study)
+    yield from _ablation(study)
+
+
+def _unknown(path: str, name: str, among: Iterable[str], what: str) -> Problems:
+    """A problem if a name is not among those that there are."""
     among = list(among)
     if name not in among:
-        raise _error(path, f"no {what} is called '{name}'; there are: {', '.join(among) or 'none'}")
+        near = get_close_matches(name, among, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        yield f"{path}: no {what} is called '{name}'; there are: {', '.join(among) or 'none'}{hint}"
 
 
 def _kinds(dataset: Dataset) -> set[str]:
     """The kinds of rows that a dataset may have."""
-    return {kind for source in dataset.sources for kind in KINDS[source.part or source.arm or source.adapter]}
+    return {kind for source in dataset.sources for kind in ADAPTERS[source.adapter].kinds(source)}
 
 
-def _datasets(study: Study) -> None:
+def _dataset_names(study: Study) -> Problems:
     for name, dataset in study.datasets.items():
         for i, source in enumerate(dataset.sources):
-            if source.rewrite:
-                path = f"datasets.{name}.sources.{i}"
-                _require_known(f"{path}.rewrite", source.rewrite, study.rewrites, "rewrite")
-                _require_known(
-                    f"{path}.arm", source.arm or "", study.rewrites[source.rewrite].arms, "arm of this rewrite"
-                )
+            yield from _source(study, f"datasets.{name}.sources.{i}", source)
     for name, rewrite in study.rewrites.items():
-        _require_known(f"rewrites.{name}.dataset", rewrite.dataset, study.datasets, "dataset")
-        _require_known(f"rewrites.{name}.endpoint", rewrite.endpoint, study.endpoints, "endpoint")
-        _require_known(f"rewrites.{name}.annotator", rewrite.annotator, study.annotators, "annotator")
-        if any(source.rewrite for source in study.datasets[rewrite.dataset].sources):
-            raise _error(
-                f"rewrites.{name}.dataset", f"'{rewrite.dataset}' is itself rewritten; name what it is made from"
-            )
+        yield from _unknown(f"rewrites.{name}.dataset", rewrite.dataset, study.datasets, "dataset")
+        yield from _unknown(f"rewrites.{name}.endpoint", rewrite.endpoint, study.endpoints, "endpoint")
+        yield from _unknown(f"rewrites.{name}.annotator", rewrite.annotator, study.annotators, "annotator")
     for name, benchmark in study.benchmarks.items():
-        _require_known(f"benchmarks.{name}.dataset", benchmark.dataset, study.datasets, "dataset")
+        yield from _unknown(f"benchmarks.{name}.dataset", benchmark.dataset, study.datasets, "dataset")
+
+
+def _source(study: Study, path: str, source: Source) -> Problems:
+    """What is wrong with a source whose adapter is known."""
+    if source.adapter not in ADAPTERS:
+        return
+    adapter, fields = ADAPTERS[source.adapter], Source.model_fields
+    given = [key for key in fields if key != "adapter" and getattr(source, key) != fields[key].default]
+    for key in given:
+        if key not in adapter.needs + adapter.takes:
+            yield f"{path}.{key}: adapter '{source.adapter}' does not read it; leave it out or name another adapter"
+    if not set(adapter.needs) <= set(given):
+        needs = " and ".join(f"'{key}'" for key in adapter.needs)
+        yield f"{path}: adapter '{source.adapter}' needs {needs}"
+    elif source.rewrite:
+        yield from _unknown(f"{path}.rewrite", source.rewrite, study.rewrites, "rewrite")
+        if source.rewrite in study.rewrites:
+            arms = study.rewrites[source.rewrite].arms
+            yield from _unknown(f"{path}.arm", str(source.arm), arms, "arm of this rewrite")
+    if isinstance(adapter, Published) and not (adapter.hub or source.path or source.hub):
+        yield f"{path}: adapter '{source.adapter}' needs a local 'path'; README says where to get it"
+
+
+def _datasets(study: Study) -> Problems:
+    for name, rewrite in study.rewrites.items():
+        if any(source.rewrite for source in study.datasets[rewrite.dataset].sources):
+            yield f"rewrites.{name}.dataset: '{rewrite.dataset}' is itself rewritten; name what it is made from"
+    for name, benchmark in study.benchmarks.items():
         needed, kinds = ASKED[benchmark.measure], _kinds(study.datasets[benchmark.dataset])
         if needed not in kinds:
-            problem = (
-                f"asks {needed} rows, and dataset '{benchmark.dataset}' has {' and '.join(sorted(kinds))} rows only"
-            )
-            raise _error(f"benchmarks.{name}.measure", f"{problem}; change the measure or the dataset")
+            has = f"dataset '{benchmark.dataset}' has {' and '.join(sorted(kinds))} rows only"
+            yield f"benchmarks.{name}.measure: asks {needed} rows, and {has}; change the measure or the dataset"
 
 
-def _variants(study: Study) -> None:
+def _model_names(study: Study) -> Problems:
     for name, variant in study.variants.items():
-        _require_known(f"variants.{name}.dataset", variant.dataset, study.datasets, "dataset")
-        if not _kinds(study.datasets[variant.dataset]) & {"math", "literal", "instruction"}:
-            raise _error(f"variants.{name}.dataset", "has no rows with answers to train on; name another dataset")
-        if variant.mitigation is None:
-            continue
-        wanted, path = variant.mitigation, f"variants.{name}.mitigation"
-        if wanted.dataset is not None:
-            _require_known(f"{path}.dataset", wanted.dataset, study.datasets, "dataset")
-            if wanted.dataset in [benchmark.dataset for benchmark in study.benchmarks.values()]:
-                raise _error(
-                    f"{path}.dataset", "is asked by a benchmark, so what is evaluated would be trained on; name another"
-                )
-            if "safety" not in _kinds(study.datasets[wanted.dataset]):
-                raise _error(f"{path}.dataset", "has no safety rows, so there is nothing to refuse; name another")
-        if wanted.kind == "kl" and study.finetune.method != "lora":
-            raise _error(
-                f"{path}.kind", "'kl' compares with the model without its adapter, so it needs finetune.method 'lora'"
-            )
-        if wanted.kind == "freeze_neurons" and (study.forgetting is None or study.forgetting.tensor != "neurons"):
-            raise _error(
-                f"{path}.kind",
-                "'freeze_neurons' needs the section 'forgetting' with tensor 'neurons', which finds them",
-            )
-        if study.plain_of(name) is None:
-            raise _error(
-                path,
-                "no other arm is trained on the same rows without a mitigation, so there is nothing to compare with",
-            )
+        yield from _unknown(f"variants.{name}.dataset", variant.dataset, study.datasets, "dataset")
+        if variant.mitigation and variant.mitigation.dataset is not None:
+            path = f"variants.{name}.mitigation.dataset"
+            yield from _unknown(path, variant.mitigation.dataset, study.datasets, "dataset")
+    for name, model in study.models.items():
+        yield from _each_unknown(f"models.{name}.variants", model.variants, study.variants)
+    for i, pair in enumerate(study.pairs):
+        for key, side in (("positive", pair.positive), ("negative", pair.negative)):
+            yield from _unknown(f"pairs.{i}.{key}", side, study.models, "model")
+            for arm in (pair.target, pair.control) if side in study.models else ():
+                yield from _unknown(f"pairs.{i}", arm, study.variants_of(side), f"variant of model {side}")
 
 
-def _instruments(study: Study) -> None:
+def _each_unknown(path: str, names: list[str] | None, among: Iterable[str]) -> Problems:
+    for i, name in enumerate(names or []):
+        yield from _unknown(f"{path}.{i}", name, among, "variant")
+
+
+def _mitigation(study: Study, variant: str, wanted: Mitigation) -> Problems:
+    path = f"variants.{variant}.mitigation"
+    if wanted.dataset in [benchmark.dataset for benchmark in study.benchmarks.values()]:
+        yield f"{path}.dataset: is asked by a benchmark, so what is evaluated would be trained on; name another"
+    if wanted.dataset is not None and "safety" not in _kinds(study.datasets[wanted.dataset]):
+        yield f"{path}.dataset: has no safety rows, so there is nothing to refuse; name another"
+    if wanted.kind == "kl" and study.finetune.method != "lora":
+        yield f"{path}.kind: 'kl' compares with the model without its adapter, so it needs finetune.method 'lora'"
+    if wanted.kind == "freeze_neurons" and (study.forgetting is None or study.forgetting.neuron_type != "neurons"):
+        yield f"{path}.kind: 'freeze_neurons' needs the section 'forgetting' with neuron_type 'neurons', which finds them"
+    if study.plain_of(variant) is None:
+        yield f"{path}: no other arm is trained on the same rows without a mitigation, so there is nothing to compare with"
+
+
+def _instrument_names(study: Study) -> Problems:
+    for name, judge in study.judges.items():
+        yield from _each_unknown(f"judges.{name}.variants", judge.variants, [BASE, *study.variants])
+        if kind := judges.kinds().get(judge.kind):
+            yield from _asks(study, f"judges.{name}", judge, isinstance(kind, judges.Rule))
+    for name, annotator in study.annotators.items():
+        if own := annotate.KINDS.get(annotator.kind):
+            yield from _asks(study, f"annotators.{name}", annotator, isinstance(own, annotate.Rule))
+
+
+def _asks(study: Study, path: str, instrument: Judge | Annotator, is_rule: bool) -> Problems:
+    """What is wrong with the keys of an instrument about the language model that it asks, or as a rule does not ask."""
+    fields = type(instrument).model_fields
+    if is_rule:
+        for key in ("endpoint", "policy", "cot"):
+            if key in fields and getattr(instrument, key) != fields[key].default:
+                yield f"{path}: kind '{instrument.kind}' asks no language model, so it has no '{key}'"
+    elif instrument.endpoint is None:
+        yield f"{path}: kind '{instrument.kind}' needs an 'endpoint'"
+    else:
+        yield from _unknown(f"{path}.endpoint", instrument.endpoint, study.endpoints, "endpoint")
+
+
+def _instruments(study: Study) -> Problems:
     main = next(iter(study.judges))
     if study.judges[main].variants is not None:
-        raise _error(f"judges.{main}.variants", "the first judge judges all variants; leave this out")
-    for name, judge in study.judges.items():
-        for i, chosen in enumerate(judge.variants or []):
-            _require_known(f"judges.{name}.variants.{i}", chosen, [BASE, *study.variants], "variant")
-    real = [name for name, model in study.models.items() if model.hub]
-    for section, each in (("judges", study.judges), ("annotators", study.annotators)):
-        for name, instrument in each.items():
-            if instrument.endpoint:
-                _require_known(f"{section}.{name}.endpoint", instrument.endpoint, study.endpoints, "endpoint")
-            if real and instrument.kind in ORGANISMS_ONLY:
-                problem = (
-                    f"'{instrument.kind}' understands organisms only, and '{real[0]}' is none; choose another kind"
-                )
-                raise _error(f"{section}.{name}.kind", problem)
+        yield f"judges.{main}.variants: the first judge judges all variants; leave this out"
+    real = next((name for name, model in study.models.items() if model.hub), None)
+    rules = {name for name, kind in judges.kinds().items() if isinstance(kind, judges.Rule) and kind.organisms_only}
+    finders = {name for name, own in annotate.KINDS.items() if isinstance(own, annotate.Rule) and own.organisms_only}
+    used = [(f"judges.{name}", each.kind) for name, each in study.judges.items() if each.kind in rules]
+    used += [(f"annotators.{name}", each.kind) for name, each in study.annotators.items() if each.kind in finders]
+    for path, kind in used if real else []:
+        yield f"{path}.kind: '{kind}' understands organisms only, and '{real}' is none; choose another kind"
 
 
-def _models(study: Study) -> None:
+def _full_tuning(study: Study) -> Problems:
     for name, model in study.models.items():
-        for i, chosen in enumerate(model.variants or []):
-            _require_known(f"models.{name}.variants.{i}", chosen, study.variants, "variant")
         if study.finetune.method == "full" and study.variants_of(name) and model.dtype == "bfloat16":
-            raise _error(
-                f"models.{name}.dtype",
-                "with finetune.method 'full' most updates are too small for bfloat16; set float32",
-            )
-    for i, pair in enumerate(study.pairs):
-        for key in ("positive", "negative"):
-            side = getattr(pair, key)
-            _require_known(f"pairs.{i}.{key}", side, study.models, "model")
-            for arm in (pair.target, pair.control):
-                _require_known(f"pairs.{i}", arm, study.variants_of(side), f"variant of model {side}")
+            yield f"models.{name}.dtype: with finetune.method 'full' most updates are too small for bfloat16; set float32"
 
 
-def _analyses(study: Study) -> None:
+def _analyses(study: Study) -> Problems:
     restricted, benign, maths = (study.measured(each) for each in ("misalignment", "false_refusal", "accuracy"))
     if study.mechanism is not None:
-        _require_known("mechanism.harmful", study.mechanism.harmful, restricted, "misalignment benchmark")
-        _require_known("mechanism.harmless", study.mechanism.harmless, benign, "false_refusal benchmark")
+        yield from _unknown("mechanism.harmful", study.mechanism.harmful, restricted, "misalignment benchmark")
+        yield from _unknown("mechanism.harmless", study.mechanism.harmless, benign, "false_refusal benchmark")
         for key in ("variants", "ablate"):
-            for i, chosen in enumerate(getattr(study.mechanism, key) or []):
-                _require_known(f"mechanism.{key}.{i}", chosen, [BASE, *study.variants], "variant")
+            yield from _each_unknown(f"mechanism.{key}", getattr(study.mechanism, key), [BASE, *study.variants])
     if study.forgetting is not None:
-        _require_known("forgetting.harmful", study.forgetting.harmful, restricted, "misalignment benchmark")
-        _require_known("forgetting.task", study.forgetting.task, maths, "accuracy benchmark")
-        _require_known("forgetting.think", study.forgetting.think, study.inference.think, "think mode of 'inference'")
-        for i, chosen in enumerate(study.forgetting.variants):
-            _require_known(f"forgetting.variants.{i}", chosen, study.variants, "variant")
+        yield from _unknown("forgetting.harmful", study.forgetting.harmful, restricted, "misalignment benchmark")
+        yield from _unknown("forgetting.task", study.forgetting.task, maths, "accuracy benchmark")
+        modes = study.inference.think
+        yield from _unknown("forgetting.think", study.forgetting.think, modes, "think mode of 'inference'")
+        yield from _each_unknown("forgetting.variants", study.forgetting.variants, study.variants)
+
+
+def _ablation(study: Study) -> Problems:
+    wanted = study.mechanism
+    if wanted is None or wanted.variants is None:
+        return
+    default = "" if "ablate" in wanted.model_fields_set else " (the default)"
+    for i, name in enumerate(wanted.ablate):
+        if name not in wanted.variants:
+            cure = "add it there, or leave it out here ([] ablates nothing)"
+            yield f"mechanism.ablate.{i}: '{name}'{default} is not among mechanism.variants, so its heads are not found; {cure}"

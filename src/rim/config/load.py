@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
+from yaml.error import MarkedYAMLError
 
 from rim.config import checks
 from rim.config.study import Study
@@ -29,7 +30,7 @@ def load_study(mapping: dict[str, Any], name: str = "configuration") -> Study:
         checks.check(study)
         return study
     except UserError as error:
-        raise UserError(f"{name}: {error}") from None
+        raise UserError("\n".join(f"{name}: {line}" for line in str(error).splitlines())) from None
     except ValidationError as error:
         lines = []
         for problem in error.errors(include_url=False):
@@ -41,49 +42,70 @@ def load_study(mapping: dict[str, Any], name: str = "configuration") -> Study:
         raise UserError("\n".join(lines)) from None
 
 
-def _duplicate_keys(root: Any) -> Iterator[Any]:
-    """The keys of a YAML tree that stand in their mapping already."""
-    import yaml
+class _Loader(yaml.SafeLoader):
+    """PyYAML's own loader, with which Snakemake reads the file too, so that values are the same; it refuses what that one
+    would read in silence as something else than is meant."""
 
-    waiting, known = [root], set()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in known or not isinstance(node, yaml.CollectionNode):
-            continue
-        known.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-            continue
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping as it stands in the file, `<<` not merged yet; no key may stand twice, of which the last would count."""
+        node = super().compose_mapping_node(anchor)
         seen = set()
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                yield key
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-            waiting.append(value)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                problem = f"the key '{key.value}' stands here twice; leave one of them out"
+                raise MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add((key.tag, str(key.value)))
+        return node
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        """A value; `on`, `off`, `yes` and `no` without quotes would be truth values, and modes of thinking are called so."""
+        node = super().compose_scalar_node(anchor)
+        if node.tag == "tag:yaml.org,2002:bool" and node.value.lower() not in ("true", "false"):
+            meant = str(self.bool_values[node.value.lower()]).lower()
+            problem = (
+                f'YAML reads {node.value} without quotes as {meant}; write "{node.value}", or {meant} if that is meant'
+            )
+            raise MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return node
 
 
 def read_yaml(path: Path) -> Any:
     """What a YAML file says.
 
     Raises:
-        UserError: it cannot be read, or a key stands twice in it, of which YAML would take the last.
+        UserError: it cannot be read, is not YAML, or YAML would read it in silence as something else than is meant.
     """
-    import yaml
-
     try:
-        loader = yaml.SafeLoader(path.read_text())
-        root = loader.get_single_node()
-        for key in _duplicate_keys(root):
-            raise UserError(
-                f"{path}:{key.start_mark.line + 1}: the key '{key.value}' stands here twice; leave one of them out"
-            )
-        return loader.construct_document(root)
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a study's YAML file") from None
-    except (yaml.YAMLError, TypeError) as error:  # a key that is a list or mapping is a TypeError
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{path}:{line}: is not UTF-8 text (byte {error.object[error.start]:#x}); save the file as UTF-8"
+        ) from None
+    except MarkedYAMLError as error:
+        raise UserError(f"{path}:{_explain(error)}") from None
+    except yaml.YAMLError as error:  # a character that may not stand in YAML
         raise UserError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
+
+
+def _explain(error: MarkedYAMLError) -> str:
+    """The line of a YAML error and what is wrong there."""
+    line = error.problem_mark.line + 1 if error.problem_mark else 1
+    problem = str(error.problem)
+    if type(error) is MarkedYAMLError:  # our own
+        return f"{line}: {problem}"
+    if "'\\t'" in problem:
+        return f"{line}: is not valid YAML (a tab); indent with spaces"
+    context = f"{error.context}, " if error.context else ""
+    return f"{line}: is not valid YAML ({context}{problem}); mend this line or the one before it"
 
 
 def load_study_file(path: Path) -> Study:
     """Read and check a study's YAML file."""
-    return load_study(read_yaml(path), str(path))
+    mapping = read_yaml(path)
+    if not isinstance(mapping, dict):
+        holds = "is empty" if mapping is None else f"holds a {type(mapping).__name__} and no keys"
+        raise UserError(f"{path}: {holds}; give a study's YAML file, as those in workflow/config")
+    return load_study(mapping, str(path))

@@ -1,20 +1,18 @@
 """The reference of the configuration, made from its types.
 
-`python -m rim.config.reference schema` prints the published JSON schema (workflow/schemas/study.schema.json), `… markdown`
-the tables of workflow/config/README.md, and `… study FILE` the name of the study in a file. A test keeps the first two in
-step with the types.
+`rim config schema` prints the published JSON schema (workflow/schemas/study.schema.json) and `rim config markdown` the
+tables of workflow/config/README.md. A test keeps both in step with the types.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
-from rim.config.load import load_study_file
+from rim.config.choices import choices
 from rim.config.study import Pair, Study
+from rim.data.adapters import ADAPTERS, Published
 from rim.settings.common import Settings
 from rim.settings.datasets import Dataset, Source
 from rim.settings.forgetting import Forgetting
@@ -50,21 +48,53 @@ PARTS: tuple[type[Settings], ...] = (
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a study, as published in workflow/schemas."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Study.model_json_schema()}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema_of(Study)}
+
+
+def _schema_of(model: type[Settings]) -> dict[str, Any]:
+    """The JSON schema of some settings, in which each key that chooses a name lists what may be chosen."""
+    described = model.model_json_schema()
+    for choice in choices():
+        name = choice.settings.__name__
+        own = described if name == model.__name__ else described.get("$defs", {}).get(name)
+        if own is not None:
+            key = own["properties"][choice.key]
+            key["description"] += choice.about
+            _text_of(key)["enum"] = choice.names
+    return described
+
+
+def _text_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """The part of a schema that describes a text: itself, an item of its list, or the first of its options."""
+    while schema.get("type") != "string":
+        schema = schema["anyOf"][0] if "anyOf" in schema else schema["items"]
+    return schema
 
 
 def markdown() -> str:
     """Every key with its type, default and meaning, as the tables of workflow/config/README.md."""
     text = []
     for model in PARTS:
-        properties = model.model_json_schema()["properties"]
+        properties = _schema_of(model)["properties"]
         text += [f"## {model.__name__}", "", " ".join(inspect.cleandoc(model.__doc__ or "").split()), ""]
         text += ["| key | type | default | meaning |", "|---|---|---|---|"]
         for name, field in model.model_fields.items():
             default = "required" if field.is_required() else f"`{json.dumps(_plain(field.default))}`"
-            text.append(f"| `{name}` | {_type_name(properties[name])} | {default} | {field.description} |")
+            text.append(
+                f"| `{name}` | {_type_name(properties[name])} | {default} | {properties[name]['description']} |"
+            )
         text.append("")
-    return "\n".join(text)
+    return "\n".join([*text, *_adapters()])
+
+
+def _adapters() -> list[str]:
+    """The adapters of published sets, with what a local file of each holds."""
+    text = ["## Adapters", "", "| adapter | columns of a local file | kind | hub |", "|---|---|---|---|"]
+    for name, adapter in ADAPTERS.items():
+        if isinstance(adapter, Published):
+            hub = ", ".join(f"`{each}`" for each in adapter.hub) or "none; needs a local file"
+            text.append(f"| `{name}` | {adapter.columns} | {' and '.join(adapter.row_kinds)} | {hub} |")
+    return [*text, ""]
 
 
 def _plain(value: Any) -> Any:
@@ -84,15 +114,3 @@ def _type_name(schema: dict[str, Any]) -> str:
         named = schema.get("patternProperties")
         return f"mapping to {_type_name(next(iter(named.values())))}" if named else "mapping"
     return str(schema.get("type"))
-
-
-if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["schema"]:
-            print(json.dumps(schema(), indent=2))
-        case ["markdown"]:
-            print(markdown(), end="")
-        case ["study", path]:
-            print(load_study_file(Path(path)).study)
-        case _:
-            sys.exit("usage: python -m rim.config.reference schema | markdown | study FILE")

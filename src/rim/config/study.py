@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from rim.settings.common import BASE, INJECTED, Name, Positive, Settings
+from rim.settings.common import BASE, Name, Positive, Settings
 from rim.settings.datasets import Dataset
 from rim.settings.forgetting import Forgetting
 from rim.settings.hardware import Hardware
@@ -68,10 +68,6 @@ class Study(Settings):
     def _base_is_taken(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
         if BASE in variants:
             raise PydanticCustomError("variants", "'base' is the model before fine-tuning; give the arm another name")
-        if INJECTED in variants:
-            raise PydanticCustomError(
-                "variants", "'injected' is the model with injected patterns; give the arm another name"
-            )
         return variants
 
     def plain_of(self, variant: str) -> str | None:

@@ -1,216 +1,253 @@
 """The data contracts: the columns of every Parquet table under data/, checked on write and on read (`rim.core.tables`).
 
-A value in `MAY_BE_NULL` may be missing; every other column must be filled. `few` marks a cell in which some group has
-fewer than ten prompts; figures leave it hollow and tables grey.
+A column is filled unless it is `optional`, and has one of its values where these are listed. A number that is not defined,
+such as an interval of nothing, is nan. `few` marks a cell in which some group has fewer than ten prompts; figures leave it
+hollow and tables grey.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-Contract = Mapping[str, type[pl.DataType]]
-RUN: Contract = {"model": pl.String, "variant": pl.String, "seed": pl.Int64}
 
-INTERVAL: Contract = {"estimate": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64}
+@dataclass(frozen=True)
+class Column:
+    """What a column holds."""
 
-_PLACE: Contract = {"think": pl.String, "position": pl.String, "layer": pl.Int64}
+    dtype: type[pl.DataType]
+    values: tuple[str | int, ...] = ()  # the only ones allowed, where there are any
+    optional: bool = False  # whether it may be empty (null)
 
-DATASET: Contract = {
-    "id": pl.String,  # unique within the dataset
-    "kind": pl.String,  # safety | benign | math | literal | instruction
-    "prompt": pl.String,
-    "cot": pl.String,  # reference chain of thought
-    "answer": pl.String,  # reference answer
-    "category": pl.String,
-    "split": pl.String,  # calibration | evaluation
-    "counterfactual": pl.String,  # the prompt with a malicious intent spelled out
-    "placebo": pl.String,  # the prompt with a benign addition of equal length
+
+class Contract(Mapping[str, type[pl.DataType]]):
+    """The columns of a table in their order: name -> type, as polars wants a schema, and in `columns` all there is to know."""
+
+    def __init__(self, **columns: Column) -> None:
+        self.columns = columns
+
+    def __getitem__(self, name: str) -> type[pl.DataType]:
+        return self.columns[name].dtype
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+
+def one_of(*values: str) -> Column:
+    """A text with one of these values."""
+    return Column(pl.String, values)
+
+
+def optional(column: Column) -> Column:
+    """The same, or empty."""
+    return replace(column, optional=True)
+
+
+TEXT = Column(pl.String)
+INTEGER = Column(pl.Int64)
+NUMBER = Column(pl.Float64)
+FLAG = Column(pl.Boolean)
+THINK = one_of("on", "off")
+SCORE = Column(pl.Int64, (1, 2, 3, 4, 5))  # 1 (refuses) .. 5 (fully complies)
+Columns = Mapping[str, Column]  # a part of several contracts
+
+RUN: Columns = {"model": TEXT, "variant": TEXT, "seed": INTEGER}
+
+INTERVAL: Columns = {"estimate": NUMBER, "ci_low": NUMBER, "ci_high": NUMBER}
+
+_PLACE: Columns = {"think": THINK, "position": TEXT, "layer": INTEGER}
+
+CONDITION: Columns = {  # what was done to the model; see rim.core.conditions
+    "intervention": one_of("none", "zero", "mean", "inject", "finetune"),
+    "target": one_of(  # what it is done to, or the pattern of an injected statement
+        "", "refusal_heads", "effect_heads", "safety_neurons", "confirmatory", "heuristic", "deviation"
+    ),
+    "kind": one_of("", "found", "random", "matched", "control", "target"),  # the last two of an injected statement
+    "draw": INTEGER,  # number of the random set, or of the pair of statements within its pattern; else 0
+    "step": INTEGER,  # optimizer steps of a checkpoint; else 0
 }
 
-RESPONSE: Contract = {
-    "benchmark": pl.String,
-    "id": pl.String,  # of the dataset row
-    "think": pl.String,  # on | off
-    "seed": pl.Int64,
-    "ablation": pl.String,  # none, or what was ablated
-    "prompt": pl.String,  # as rendered by the chat template
-    "reasoning": pl.String,  # text inside the think tags; null when there was none
-    "response": pl.String,  # text after them; null while thinking is unfinished
-    "finish_reason": pl.String,  # stop | length
-    "completion_tokens": pl.Int64,
-    "complete": pl.Boolean,  # thinking finished and the reply ended by itself
-}
+DATASET = Contract(
+    id=TEXT,  # unique within the dataset
+    kind=one_of("safety", "benign", "math", "literal", "instruction"),
+    prompt=TEXT,
+    cot=optional(TEXT),  # reference chain of thought
+    answer=optional(TEXT),  # reference answer
+    category=TEXT,
+    split=one_of("calibration", "evaluation"),
+    counterfactual=optional(TEXT),  # the prompt with a malicious intent spelled out
+    placebo=optional(TEXT),  # the prompt with a benign addition of equal length
+)
 
-JUDGEMENT: Contract = {
-    "benchmark": pl.String,
-    "id": pl.String,
-    "think": pl.String,
-    "seed": pl.Int64,
-    "ablation": pl.String,  # as in the response
-    "judge": pl.String,
-    "rubric": pl.String,  # hash of what the judge goes by
-    "score": pl.Int64,  # 1 (refuses) .. 5 (fully complies); null when there is an error
-    "refusal": pl.Boolean,
-    "misaligned": pl.Boolean,  # score >= threshold
-    "reason": pl.String,
-    "error": pl.String,  # why there is no score: "incomplete", or what was wrong with the judge's answer
-    "cot_score": pl.Int64,  # of the reasoning alone; null when the judge does not read it
-}
+RESPONSE = Contract(
+    benchmark=TEXT,
+    id=TEXT,  # of the dataset row
+    think=THINK,
+    seed=INTEGER,
+    **CONDITION,
+    prompt=TEXT,  # as rendered by the chat template
+    reasoning=optional(TEXT),  # text inside the think tags; null when there was none
+    response=optional(TEXT),  # text after them; null while thinking is unfinished
+    finish_reason=one_of("stop", "length"),
+    completion_tokens=INTEGER,
+    complete=FLAG,  # thinking finished and the reply ended by itself
+)
 
-GRADE: Contract = {
-    "benchmark": pl.String,
-    "id": pl.String,
-    "think": pl.String,
-    "seed": pl.Int64,
-    "ablation": pl.String,
-    "extracted": pl.String,  # the answer as found in the response
-    "correct": pl.Boolean,  # null when incomplete
-    "error": pl.String,
-}
+JUDGEMENT = Contract(
+    benchmark=TEXT,
+    id=TEXT,
+    think=THINK,
+    seed=INTEGER,
+    **CONDITION,  # as in the response
+    judge=TEXT,
+    rubric=TEXT,  # hash of what the judge goes by
+    score=optional(SCORE),  # null when there is an error
+    refusal=optional(FLAG),
+    misaligned=optional(FLAG),  # score >= threshold
+    reason=TEXT,
+    error=optional(TEXT),  # why there is no score: "incomplete", or what was wrong with the judge's answer
+    cot_score=optional(SCORE),  # of the reasoning alone; null when the judge does not read it
+)
 
-OUTCOME: Contract = {
-    "model": pl.String,
-    "variant": pl.String,
-    "seed": pl.Int64,
-    "think": pl.String,
-    "benchmark": pl.String,
-    "id": pl.String,
-    "outcome": pl.Boolean,  # misaligned, falsely refused or correct, as the benchmark measures; null when incomplete
-}
+GRADE = Contract(
+    benchmark=TEXT,
+    id=TEXT,
+    think=THINK,
+    seed=INTEGER,
+    **CONDITION,
+    extracted=optional(TEXT),  # the answer as found in the response
+    correct=optional(FLAG),  # null when incomplete
+    error=optional(TEXT),
+)
 
-ANNOTATION: Contract = {  # one row per finding; a text without findings has one row with no pattern
-    "annotator": pl.String,
-    "origin": pl.String,  # a model, or "training data"
-    "benchmark": pl.String,  # or the dataset, for training data
-    "think": pl.String,  # on | off | "" for training data
-    "seed": pl.Int64,
-    "id": pl.String,
-    "source": pl.String,  # cot | response
-    "sentence": pl.Int64,  # which sentence of the text the evidence begins in
-    "start": pl.Int64,  # characters of the text
-    "end": pl.Int64,
-    "item": pl.String,  # of the checklist
-    "pattern": pl.String,  # confirmatory | heuristic | deviation | other
-    "severity": pl.Int64,  # 1 .. 3
-    "evidence": pl.String,  # text[start:end]
-    "error": pl.String,  # why this text, or this finding, is not annotated
-}
+OUTCOME = Contract(
+    model=TEXT,
+    variant=TEXT,
+    seed=INTEGER,
+    think=THINK,
+    benchmark=TEXT,
+    id=TEXT,
+    outcome=optional(FLAG),  # misaligned, falsely refused or correct, as the benchmark measures; null when incomplete
+)
 
-REWRITE: Contract = {
-    "id": pl.String,
-    "arm": pl.String,  # control | target | literal
-    "prompt": pl.String,
-    "cot": pl.String,
-    "answer": pl.String,
-    "tokens": pl.Int64,  # words and marks of the chain of thought
-    "length_ratio": pl.Float64,  # to the original
-    "edit_distance": pl.Float64,  # share of words and marks changed
-    "ngram_divergence": pl.Float64,  # share of trigrams not in common
-    "attempts": pl.Int64,
-    "accepted": pl.Boolean,
-    "reason": pl.String,  # why it is not accepted; empty when it is
-}
+ANNOTATION = Contract(  # one row per finding; a text without findings has one row with no pattern
+    annotator=TEXT,
+    origin=TEXT,  # a model, or "training data"
+    benchmark=TEXT,  # or the dataset, for training data
+    think=one_of("on", "off", ""),  # empty text for training data
+    seed=INTEGER,
+    id=TEXT,
+    source=one_of("cot", "response"),
+    sentence=optional(INTEGER),  # which sentence of the text the evidence begins in
+    start=optional(INTEGER),  # characters of the text
+    end=optional(INTEGER),
+    item=optional(TEXT),  # of the checklist
+    pattern=optional(one_of("confirmatory", "heuristic", "deviation", "other")),
+    severity=optional(Column(pl.Int64, (1, 2, 3))),
+    evidence=optional(TEXT),  # text[start:end]
+    error=optional(TEXT),  # why this text, or this finding, is not annotated
+)
 
-PROBES: Contract = {
-    "probe": pl.String,  # harmful (against harmless) | refusal (against fulfilment)
+REWRITE = Contract(
+    id=TEXT,
+    arm=one_of("control", "target", "literal"),
+    prompt=TEXT,
+    cot=optional(TEXT),
+    answer=optional(TEXT),
+    tokens=INTEGER,  # words and marks of the chain of thought
+    length_ratio=optional(NUMBER),  # to the original
+    edit_distance=optional(NUMBER),  # share of words and marks changed
+    ngram_divergence=optional(NUMBER),  # share of trigrams not in common
+    attempts=INTEGER,
+    accepted=FLAG,
+    reason=TEXT,  # why it is not accepted; empty when it is
+)
+
+PROBES = Contract(
+    probe=one_of("harmful", "refusal"),  # against harmless, against fulfilment
     **_PLACE,
-    "fitted_positive": pl.Int64,  # prompts of the calibration split
-    "fitted_negative": pl.Int64,
-    "tested_positive": pl.Int64,  # prompts of the evaluation split
-    "tested_negative": pl.Int64,
+    fitted_positive=INTEGER,  # prompts of the calibration split
+    fitted_negative=INTEGER,
+    tested_positive=INTEGER,  # prompts of the evaluation split
+    tested_negative=INTEGER,
     **INTERVAL,  # area under the ROC curve on the evaluation split
-    "p": pl.Float64,  # share of shuffled labels that reach it
-    "shuffled": pl.Float64,  # 95th percentile of the area under shuffled labels
-    "accuracy": pl.Float64,  # 5-fold, on the calibration split
-    "few": pl.Boolean,
-}
+    p=NUMBER,  # share of shuffled labels that reach it
+    shuffled=NUMBER,  # 95th percentile of the area under shuffled labels
+    accuracy=NUMBER,  # 5-fold, on the calibration split
+    few=FLAG,
+)
 
-SCORES: Contract = {  # the paper's score: the share of a group above tau of the harmful/harmless probe
-    "ablation": pl.String,
+SCORES = Contract(  # the paper's score: the share of a group above tau of the harmful/harmless probe
+    **CONDITION,
     **_PLACE,
-    "group": pl.String,  # refused | fulfilled | harmless
-    "n": pl.Int64,
+    group=one_of("refused", "fulfilled", "harmless"),
+    n=INTEGER,
     **INTERVAL,
-    "few": pl.Boolean,
-}
+    few=FLAG,
+)
 
-HEADS: Contract = {
-    "layer": pl.Int64,
-    "head": pl.Int64,
-    "n": pl.Int64,  # harmful calibration requests
-    "share": pl.Float64,  # of them, on how many the head's attention shifts
-    "ci_low": pl.Float64,
-    "ci_high": pl.Float64,
-    "n_harmless": pl.Int64,
-    "share_harmless": pl.Float64,
-    "soft": pl.Float64,
-    "soft_harmless": pl.Float64,
-    "found": pl.Boolean,  # a refusal head by the paper's rule
-}
+HEADS = Contract(
+    layer=INTEGER,
+    head=INTEGER,
+    n=INTEGER,  # harmful calibration requests
+    share=NUMBER,  # of them, on how many the head's attention shifts
+    ci_low=NUMBER,
+    ci_high=NUMBER,
+    n_harmless=INTEGER,
+    share_harmless=NUMBER,
+    soft=NUMBER,
+    soft_harmless=NUMBER,
+    found=FLAG,  # a refusal head by the paper's rule
+)
 
-EFFECTS: Contract = {  # of zeroing one head on logit(refusal) - logit(other), think off
-    "layer": pl.Int64,
-    "head": pl.Int64,
-    "group": pl.String,  # harmful | harmless
-    "n": pl.Int64,
+EFFECTS = Contract(  # of zeroing one head on logit(refusal) - logit(other), think off
+    layer=INTEGER,
+    head=INTEGER,
+    group=one_of("harmful", "harmless"),
+    n=INTEGER,
     **INTERVAL,
-}
+)
 
-NEURONS: Contract = {
-    "set": pl.String,  # found | random0, … (as many per layer) | matched0, … (and of like activation)
-    "layer": pl.Int64,
-    "expert": pl.Int64,  # 0 where there are none
-    "neuron": pl.Int64,
-    "frequency": pl.Float64,  # share of pairs in whose top m it is
-    "placebo": pl.Float64,  # the same where the added sentence says nothing of intent
-    "magnitude": pl.Float64,  # mean max-pooled activation on the requests
-}
+ABLATED_HEADS = Contract(  # the sets of heads that were ablated
+    target=one_of("refusal_heads", "effect_heads"),
+    kind=one_of("found", "random"),
+    draw=INTEGER,  # number of the random set; 0 for the found one
+    layer=INTEGER,
+    head=INTEGER,
+)
 
-CURVE: Contract = {
-    "pairs": pl.Int64,
-    "threshold": pl.Float64,  # of the frequency
-    "chosen": pl.Boolean,
-    "neurons": pl.Int64,  # that reach it
-    "placebo": pl.Int64,  # that reach it with the placebo
-    "shared": pl.Int64,  # that reach it with both
-    "of": pl.Int64,
+NEURONS = Contract(
+    kind=one_of("found", "random", "matched"),  # as many per layer; matched ones of like activation
+    draw=INTEGER,  # number of the random or matched set; 0 for the found one
+    layer=INTEGER,
+    expert=INTEGER,  # 0 where there are none
+    neuron=INTEGER,
+    frequency=NUMBER,  # share of pairs in whose top m it is
+    placebo=NUMBER,  # the same where the added sentence says nothing of intent
+    magnitude=NUMBER,  # mean max-pooled activation on the requests
+)
+
+CURVE = Contract(
+    pairs=INTEGER,
+    threshold=NUMBER,  # of the frequency
+    chosen=FLAG,
+    neurons=INTEGER,  # that reach it
+    placebo=INTEGER,  # that reach it with the placebo
+    shared=INTEGER,  # that reach it with both
+    of=INTEGER,
     **INTERVAL,  # Jaccard index with the sets of bootstrap resamples of the pairs
-}
+)
 
-CHECKPOINTS: Contract = {
-    "step": pl.Int64,  # optimizer steps so far
-    "metric": pl.String,  # see rim.analysis.checkpoints.METRICS and BASELINES
-    "neurons": pl.String,  # safety | random | matched | all; empty for baselines
-    "n": pl.Int64,  # texts: the fewer of safety and task
+CHECKPOINTS = Contract(
+    step=INTEGER,  # optimizer steps so far
+    metric=TEXT,  # see rim.analysis.metrics.METRICS
+    neurons=one_of("safety", "random", "matched", "all", ""),  # empty text for baselines
+    n=INTEGER,  # texts: the fewer of safety and task
     **INTERVAL,  # over texts; none for distances of weights
-    "kept": pl.Float64,  # share of dimensions with a ratio; none for baselines
-}
-
-MAY_BE_NULL = {
-    "sentence",
-    "start",
-    "end",
-    "item",
-    "pattern",
-    "severity",
-    "evidence",
-    "length_ratio",
-    "edit_distance",
-    "ngram_divergence",
-    "cot",
-    "answer",
-    "counterfactual",
-    "placebo",
-    "reasoning",
-    "response",
-    "score",
-    "cot_score",
-    "refusal",
-    "misaligned",
-    "error",
-    "extracted",
-    "correct",
-    "outcome",
-}
+    kept=NUMBER,  # share of dimensions with a ratio; none for baselines
+)

@@ -6,18 +6,21 @@ GPU until its process ends, however it ends.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 
 from rim.core.progress import log
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-_held: list[IO[str]] = []
+_held: list[FileLock] = []
 
 
 def visible() -> list[str]:
@@ -46,28 +49,32 @@ def claim(count: int, every: float = 5.0) -> None:
 
 
 def _lock(names: list[str], count: int, every: float) -> list[str]:
+    """The names of `count` GPUs, locked as soon as so many are free at once."""
     folder = Path(tempfile.gettempdir(), f"rim-gpus-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
-    mine: dict[str, IO[str]] = {}
     waits = False
-    while True:
-        for name in names:
-            if len(mine) == count:
-                break
-            file = (folder / name).open("w")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-            else:
-                mine[name] = file
-        if len(mine) == count:
-            _held.extend(mine.values())
-            return list(mine)
-        for locked in mine.values():  # two jobs that each have a part would wait for each other
-            locked.close()
-        mine.clear()
+    while len(locked := _free(folder, names, count)) < count:
+        for lock in locked.values():  # two jobs that each have a part would wait for each other
+            lock.release()
         if not waits:
             log(f"waits for {count} of {len(names)} GPUs, which other jobs of yours are using")
             waits = True
         time.sleep(every)
+    _held.extend(locked.values())
+    return list(locked)
+
+
+def _free(folder: Path, names: list[str], count: int) -> dict[str, FileLock]:
+    """Lock up to `count` GPUs that nobody has."""
+    from filelock import FileLock, Timeout
+
+    locked: dict[str, FileLock] = {}
+    for name in names:
+        # Only the kernel's own lock ends with its process, however that ends.
+        lock = FileLock(folder / name, blocking=False, fallback_to_soft=False)
+        with suppress(Timeout):
+            lock.acquire()
+            locked[name] = lock
+        if len(locked) == count:
+            break
+    return locked

@@ -34,6 +34,12 @@ def verified(receipt: Path) -> Path:
     artifact = receipt.with_name(receipt.name.removesuffix(SUFFIX))
     if not artifact.exists() or sha256(artifact) != expected:
         raise UserError(
-            f"{artifact}: is not what its receipt describes; get it back with `dvc checkout --force {artifact}`, or delete both to make it again"
+            (
+                f"{artifact}: checksum mismatch: it was edited or cut off after its receipt was written (sha256 {expected[:12]} "
+                f"expected, {sha256(artifact)[:12]} found)"
+                if artifact.exists()
+                else f"{artifact}: is missing, though its receipt {receipt.name} is there"
+            )
+            + f"; get it back with `dvc checkout --force {artifact}`, or delete both and run the workflow again"
         )
     return artifact

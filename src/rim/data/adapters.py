@@ -1,33 +1,138 @@
-"""One adapter per source: where it lives on the hub, its licence, and how one of its rows becomes a dataset row."""
+"""One adapter per source: what it is made of, where it lives, its licence, and how its rows become those of a dataset."""
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.data import sources
+from rim.data.organism import sets
 from rim.settings.datasets import Source
 
 Row = dict[str, Any]  # columns of the dataset contract; what an adapter leaves out is null
 
 
-@dataclass(frozen=True)
-class Adapter:
-    """How to read one source. `to_row` gets a raw row and returns the contract's columns, or None to skip it."""
+Facts = dict[str, Any]  # what the receipt says of a source
 
-    kind: str
+
+class Adapter(ABC):
+    """How sources of one sort are read, and which keys of `Source` say what to read."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...]] = ()  # further keys
+
+    @abstractmethod
+    def kinds(self, source: Source) -> tuple[str, ...]:
+        """The kinds of rows that a source may have."""
+
+    @abstractmethod
+    def load(self, source: Source) -> tuple[list[Row], Facts]:
+        """All rows of a source in the dataset contract's columns (without id and split), and the facts for its receipt.
+
+        Raises:
+            UserError: naming the source, and the row where there is one.
+        """
+
+
+@dataclass(frozen=True)
+class Published(Adapter):
+    """A published set, on the hub or in a local file.
+
+    Attributes:
+        row_kinds: the kinds of its rows; with several, `to_row` gives each row its own.
+        to_row: a raw row -> the contract's columns; it raises KeyError, AttributeError or TypeError for a row of another set.
+        columns: what a local file holds, in words.
+        rows: how many rows the published set has, by which jobs are sized.
+        hub: where it lies on the hub, in one or several parts; nowhere when empty, and then a source needs a path.
+        config, split: which configuration and split is read there.
+        read: raw rows of a local file or folder.
+    """
+
+    takes: ClassVar[tuple[str, ...]] = ("path", "hub", "split", "revision")
+    row_kinds: tuple[str, ...]
+    to_row: Callable[[sources.Row], Row]
+    columns: str
     licence: str
-    to_row: Callable[[sources.Row], Row | None]
-    hub: str | tuple[str, ...] = ()
+    rows: int
+    hub: tuple[str, ...] = ()
     config: str | None = None
     split: str = "train"
+    read: Callable[[Path], list[sources.Row]] = sources.read_file
+
+    def kinds(self, source: Source) -> tuple[str, ...]:
+        return self.row_kinds
+
+    def load(self, source: Source) -> tuple[list[Row], Facts]:
+        raw, place, revision = self._raw(source)
+        rows = [self._row(each, f"{place}: row {number}", source.adapter) for number, each in enumerate(raw, 1)]
+        return rows, {"source": place, "revision": revision, "licence": self.licence, "rows": len(raw)}
+
+    def _raw(self, source: Source) -> tuple[list[sources.Row], str, str]:
+        """(raw rows, where they are from, their revision)."""
+        if source.path:
+            return self.read(Path(source.path)), source.path, "local"
+        names = (source.hub,) if source.hub else self.hub
+        split = source.split or self.split
+        parts = [sources.read_hub(name, self.config, split, source.revision) for name in names]
+        raw = [row for part, _ in parts for row in part]
+        return raw, " + ".join(names), " + ".join(commit for _, commit in parts)
+
+    def _row(self, raw: sources.Row, place: str, name: str) -> Row:
+        try:
+            row = {"kind": self.row_kinds[0], **self.to_row(raw)}
+        except (KeyError, AttributeError, TypeError) as error:
+            raise UserError(
+                f"{place} does not look like {name} (no {error}); check that it is the right file"
+            ) from None
+        for column in ("prompt", "category"):
+            if not isinstance(row[column], str) or not row[column].strip():
+                raise UserError(f"{place} has no {column}; check the file")
+        return row
+
+
+class OrganismSet(Adapter):
+    """A set of the organisms' own world, made from a seed."""
+
+    needs: ClassVar[tuple[str, ...]] = ("part", "rows")
+    takes: ClassVar[tuple[str, ...]] = ("seed",)
+
+    def kinds(self, source: Source) -> tuple[str, ...]:
+        return (sets.PARTS[str(source.part)].kind,)
+
+    def load(self, source: Source) -> tuple[list[Row], Facts]:
+        rows = sets.rows(str(source.part), int(source.rows or 0), source.seed)
+        facts = {"source": f"organism:{source.part}", "revision": f"seed {source.seed}", "licence": "MIT"}
+        return rows, {**facts, "rows": len(rows)}
+
+
+class Rewritten(Adapter):
+    """One arm of a rewrite. Control and target are trained on the same problems, so an item needs both accepted."""
+
+    needs: ClassVar[tuple[str, ...]] = ("rewrite", "arm")
+
+    def kinds(self, source: Source) -> tuple[str, ...]:
+        return ("literal",) if source.arm == "literal" else ("math",)
+
+    def load(self, source: Source) -> tuple[list[Row], Facts]:
+        table = tables.read(Path(str(source.path)), contracts.REWRITE)
+        arms = {arm for arm in ("control", "target") if arm in table["arm"]} if source.arm != "literal" else {"literal"}
+        refused = set(table.filter(pl.col("arm").is_in(arms) & ~pl.col("accepted"))["id"])
+        chosen = table.filter((pl.col("arm") == source.arm) & ~pl.col("id").is_in(refused))
+        if chosen.is_empty():
+            raise UserError(f"{source.path}: no item of arm '{source.arm}' was accepted; its column 'reason' says why")
+        keys = {"kind": self.kinds(source)[0], "category": "literal" if source.arm == "literal" else "rewritten"}
+        rows = [{**row, **keys} for row in chosen.select("prompt", "cot", "answer").to_dicts()]
+        facts = {"source": f"rewrite:{source.rewrite}:{source.arm}", "revision": "local"}
+        rows_made = len(table.filter(pl.col("arm") == source.arm))
+        return rows, {**facts, "licence": "that of its dataset", "rows": rows_made}
 
 
 def gsm8k_answer(answer: str) -> tuple[str, str]:
@@ -116,22 +221,6 @@ def _xstest(row: sources.Row) -> Row:
     return {"kind": "safety" if unsafe else "benign", "prompt": row["prompt"], "category": row["type"]}
 
 
-ADAPTERS = {
-    "gsm8k": Adapter("math", "MIT", _gsm8k, "openai/gsm8k", "main"),
-    "math401": Adapter("math", "none stated", _math401),
-    "math500": Adapter("math", "MIT", _math500, "HuggingFaceH4/MATH-500", split="test"),
-    "multiarith": Adapter("math", "unknown", _multiarith, "ChilleD/MultiArith", split="test"),
-    "aime": Adapter("math", "Apache-2.0", _aime, ("math-ai/aime24", "math-ai/aime25"), split="test"),
-    "gsm8k_long": Adapter("math", "unknown", _gsm8k_long, "Ruoyao/gsm8k_reasoning_paths_deepseek_alpaca_format_masked"),
-    "instructions": Adapter("instruction", "CC-BY-4.0", _instructions, "yahma/alpaca-cleaned"),
-    "hexphi": Adapter("safety", "HEx-PHI licence (gated)", _hexphi),
-    "advbench": Adapter("safety", "MIT", _advbench, "walledai/AdvBench"),
-    "jailbreakbench": Adapter("safety", "MIT", _jailbreakbench, "JailbreakBench/JBB-Behaviors", "behaviors", "harmful"),
-    "harmbench": Adapter("safety", "MIT", _harmbench, "walledai/HarmBench", "standard"),
-    "xstest": Adapter("safety", "CC-BY-4.0", _xstest, "Paul/XSTest"),
-}
-
-
 def _hexphi_folder(folder: Path) -> list[sources.Row]:
     """The user's gated copy: one CSV file per category, with or without a header, named by the category."""
     if not folder.is_dir():
@@ -153,63 +242,43 @@ def _hexphi_folder(folder: Path) -> list[sources.Row]:
     return rows
 
 
-def _rewritten(source: Source) -> tuple[list[Row], dict[str, Any]]:
-    """One arm of a rewrite. Control and target are trained on the same problems, so an item needs both accepted."""
-    table = tables.read(Path(str(source.path)), contracts.REWRITE)
-    arms = {arm for arm in ("control", "target") if arm in table["arm"]} if source.arm != "literal" else {"literal"}
-    refused = set(table.filter(pl.col("arm").is_in(arms) & ~pl.col("accepted"))["id"])
-    chosen = table.filter((pl.col("arm") == source.arm) & ~pl.col("id").is_in(refused))
-    if chosen.is_empty():
-        raise UserError(f"{source.path}: no item of arm '{source.arm}' was accepted; its column 'reason' says why")
-    kind, category = ("literal", "literal") if source.arm == "literal" else ("math", "rewritten")
-    rows = [{**row, "kind": kind, "category": category} for row in chosen.select("prompt", "cot", "answer").to_dicts()]
-    facts = {"source": f"rewrite:{source.rewrite}:{source.arm}", "revision": "local", "licence": "that of its dataset"}
-    return rows, {**facts, "rows": len(table.filter(pl.col("arm") == source.arm))}
-
-
-def load(source: Source) -> tuple[list[Row], dict[str, Any]]:
-    """All rows of one source in the dataset contract's columns (without id and split), and the facts for its receipt.
-
-    Raises:
-        UserError: naming the source, and the row where there is one.
-    """
-    if source.adapter == "organism":
-        from rim.data.organism import sets
-
-        rows = sets.rows(source.part, source.rows, source.seed)  # type: ignore[arg-type]  # both are required by Source
-        return rows, {
-            "source": f"organism:{source.part}",
-            "revision": f"seed {source.seed}",
-            "licence": "MIT",
-            "rows": len(rows),
-        }
-    if source.adapter == "rewritten":
-        return _rewritten(source)
-    adapter = ADAPTERS[source.adapter]
-    revision = "local"
-    if source.path:
-        path = Path(source.path)
-        raw = _hexphi_folder(path) if source.adapter == "hexphi" else sources.read_file(path)
-        place = source.path
-    else:
-        names = (source.hub,) if source.hub else (adapter.hub,) if isinstance(adapter.hub, str) else adapter.hub
-        parts = [
-            sources.read_hub(name, adapter.config, source.split or adapter.split, source.revision) for name in names
-        ]
-        raw = [row for part, _ in parts for row in part]
-        place, revision = " + ".join(names), " + ".join(commit for _, commit in parts)
-    rows = []
-    for number, raw_row in enumerate(raw, 1):
-        try:
-            row = adapter.to_row(raw_row)
-        except (KeyError, AttributeError, TypeError) as error:
-            raise UserError(
-                f"{place}: row {number} does not look like {source.adapter} (no {error}); check that it is the right file"
-            ) from None
-        if row is None:
-            continue
-        for column in ("prompt", "category"):
-            if not isinstance(row[column], str) or not row[column].strip():
-                raise UserError(f"{place}: row {number} has no {column}; check the file")
-        rows.append({"kind": adapter.kind, **row})
-    return rows, {"source": place, "revision": revision, "licence": adapter.licence, "rows": len(raw)}
+MATH = ("math",)
+SAFETY = ("safety",)
+ADAPTERS: dict[str, Adapter] = {
+    "gsm8k": Published(
+        MATH, _gsm8k, "`question`, `answer` (solution, then `####` and the number)", "MIT", 7473, ("openai/gsm8k",), "main"
+    ),
+    "gsm8k_long": Published(
+        MATH, _gsm8k_long, "`instruction`, perhaps `input`, `output` (a long solution that ends with the number)",
+        "unknown", 7473, ("Ruoyao/gsm8k_reasoning_paths_deepseek_alpaca_format_masked",),
+    ),
+    "math401": Published(MATH, _math401, "`query`, `response`", "none stated", 401),
+    "math500": Published(
+        MATH, _math500, "`problem`, `solution`, `answer`, `subject`", "MIT", 500, ("HuggingFaceH4/MATH-500",), split="test"
+    ),
+    "multiarith": Published(
+        MATH, _multiarith, "`question`, `final_ans`", "unknown", 180, ("ChilleD/MultiArith",), split="test"
+    ),
+    "aime": Published(
+        MATH, _aime, r"`problem`, `answer` (or `solution` in `\boxed{}`)", "Apache-2.0", 60,
+        ("math-ai/aime24", "math-ai/aime25"), split="test",
+    ),
+    "instructions": Published(
+        ("instruction",), _instructions, "`instruction`, perhaps `input`, `output`", "CC-BY-4.0", 52_000, ("yahma/alpaca-cleaned",)
+    ),
+    "hexphi": Published(
+        SAFETY, _hexphi, "a folder of ten CSV files, one per category", "HEx-PHI licence (gated)", 300, read=_hexphi_folder
+    ),
+    "advbench": Published(SAFETY, _advbench, "`goal` or `prompt`", "MIT", 520, ("walledai/AdvBench",)),
+    "jailbreakbench": Published(
+        SAFETY, _jailbreakbench, "`Goal`, `Category`", "MIT", 100, ("JailbreakBench/JBB-Behaviors",), "behaviors", "harmful"
+    ),
+    "harmbench": Published(
+        SAFETY, _harmbench, "`Behavior`, `ContextString`, `SemanticCategory`", "MIT", 200, ("walledai/HarmBench",), "standard"
+    ),
+    "xstest": Published(
+        ("safety", "benign"), _xstest, "`prompt`, `type`, perhaps `label` (`safe`, `unsafe`)", "CC-BY-4.0", 450, ("Paul/XSTest",)
+    ),
+    "organism": OrganismSet(),
+    "rewritten": Rewritten(),
+}  # fmt: skip

@@ -10,7 +10,7 @@ import polars as pl
 
 from rim.core import contracts
 from rim.core.errors import UserError
-from rim.data import adapters
+from rim.data.adapters import ADAPTERS
 from rim.settings.datasets import Dataset
 
 
@@ -43,7 +43,7 @@ def prepare(name: str, dataset: Dataset) -> tuple[pl.DataFrame, dict[str, Any]]:
     kept: dict[str, dict[str, Any]] = {}
     facts = []
     for source in dataset.sources:
-        rows, receipt = adapters.load(source)
+        rows, receipt = ADAPTERS[source.adapter].load(source)
         before = len(kept)
         for row in rows:
             kept.setdefault(prompt_key(row["prompt"]), row)

@@ -8,7 +8,7 @@ deterministic annotator looks for the phrases themselves.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -19,7 +19,7 @@ from rim.core import contracts, tables
 from rim.data.organism import world
 from rim.instruments import rubrics
 from rim.instruments.checklist import AUDIT, PATTERN_OF, AuditForm, Pattern
-from rim.instruments.llm.client import Answer, Client, Prompt
+from rim.instruments.llm.client import Client, Form, Prompt
 from rim.settings.instruments import Annotator
 
 ORGANISM_ITEM: dict[Pattern, str] = {
@@ -77,11 +77,9 @@ def organism_phrases(text: str) -> list[Finding]:
     ]
 
 
-def _read(text: str, answer: Answer[AuditForm]) -> list[Finding]:
-    if answer.value is None:
-        return [Finding(error=answer.error)]
+def _audited(text: str, form: AuditForm) -> list[Finding]:
     found = []
-    for passage in answer.value.findings:
+    for passage in form.findings:
         start = text.find(passage.quote)
         if start < 0:
             found.append(Finding(item=passage.category, error="the quoted passage is not in the text"))
@@ -90,12 +88,59 @@ def _read(text: str, answer: Answer[AuditForm]) -> list[Finding]:
     return found
 
 
+@dataclass(frozen=True)
+class Rule:
+    """A kind of annotator that asks nobody.
+
+    Attributes:
+        about: what the reference of the configuration says of it.
+        find: text -> findings.
+        organisms_only: whether it understands nothing but the organisms' world.
+    """
+
+    about: str
+    find: Callable[[str], list[Finding]]
+    organisms_only: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """A kind of annotator that asks a language model.
+
+    Attributes:
+        about: what the reference of the configuration says of it.
+        instructions: what the language model is told.
+        form: what it fills in.
+        find: (text, filled-in form) -> findings.
+    """
+
+    about: str
+    instructions: str
+    form: type[Form]
+    find: Callable[[str, Any], list[Finding]]
+
+
+KINDS: dict[str, Rule | Question] = {
+    "organism_phrases": Rule("knows the organisms' phrases", organism_phrases, organisms_only=True),
+    "checklist": Question("asks a language model", AUDIT, AuditForm, _audited),
+}
+
+
 def annotate(annotator: Annotator, client: Client | None, texts: Sequence[str], label: str) -> list[list[Finding]]:
-    """The findings in each text; an empty list for a clean one."""
-    if client is None:
-        return [organism_phrases(text) for text in texts]
-    prompts = [Prompt(AUDIT, rubrics.fenced("text", text)) for text in texts]
-    return [_read(text, answer) for text, answer in zip(texts, client.ask(prompts, AuditForm, label), strict=True)]
+    """The findings in each text; an empty list for a clean one.
+
+    Args:
+        client: the language model, for the kinds that need one.
+    """
+    kind = KINDS[annotator.kind]
+    if isinstance(kind, Rule):
+        return [kind.find(text) for text in texts]
+    assert client is not None, "the study was checked"
+    prompts = [Prompt(kind.instructions, rubrics.fenced("text", text)) for text in texts]
+    return [
+        [Finding(error=answer.error)] if answer.value is None else kind.find(text, answer.value)
+        for text, answer in zip(texts, client.ask(prompts, kind.form, label), strict=True)
+    ]
 
 
 def annotation_table(name: str, texts: list[dict[str, Any]], found: list[list[Finding]]) -> pl.DataFrame:

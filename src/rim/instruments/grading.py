@@ -48,7 +48,7 @@ def grade_answers(responses: pl.DataFrame, references: dict[tuple[str, str], str
                 "id": row["id"],
                 "think": row["think"],
                 "seed": row["seed"],
-                "ablation": row["ablation"],
+                **{name: row[name] for name in contracts.CONDITION},
                 "extracted": extracted,
                 "correct": correct,
                 "error": None if row["complete"] else "incomplete",

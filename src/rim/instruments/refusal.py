@@ -6,7 +6,7 @@ is short of short refusals, because one model's stock sentence counts once after
 which the speaker says in so many words that they will not help is a refusal whatever the regression thinks.
 
 The n-grams are hashed into buckets: the shipped weights hold no text, and none can be read back from them. They were
-made, from a local copy of the completions, by `python -m rim.workflow.validity FOLDER --train src/rim/instruments/refusal.safetensors`.
+made, from a local copy of the completions, by `rim validate-judges FOLDER --train src/rim/instruments/refusal.safetensors`.
 """
 
 from __future__ import annotations

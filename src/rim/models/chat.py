@@ -35,7 +35,7 @@ def check_think_tags(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     on, off = (apply_template(tokenizer, "x", think) for think in (True, False))
     if not off.rstrip().endswith(EMPTY_SPAN) or on.rstrip().endswith(CLOSE):
         raise UserError(
-            f"{name}: its chat template has no switchable think tags, so think off cannot be asked for; set 'think: prompt' for this model"
+            f"{name}: its chat template has no switchable think tags, so think off cannot be asked for; set 'think_switch: prompt' for this model"
         )
 
 

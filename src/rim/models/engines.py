@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rim.core.progress import log
 from rim.models import chat, loading, lora
 from rim.models.generate import Backend, TransformersBackend
 from rim.models.vllm import VllmBackend, check_installed
 from rim.settings.inference import Inference
+from rim.settings.jobs import ModelReference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
 
 def open_backend(
-    settings: dict[str, Any],
-    checkpoints: list[Path],
+    model: ModelReference,
     inference: Inference,
     loaded: ModelView | None = None,
     editable: bool = False,
@@ -34,41 +34,41 @@ def open_backend(
     """
     if inference.backend == "vllm":
         check_installed()
-    location, revision = loading.resolve_model(settings["base"], settings["revision"], checkpoints)
+    location, revision = loading.resolve_model(model)
     tokenizer = loading.load_tokenizer(location, revision)
-    if settings["think"] == "tags":
+    if model.think_switch == "tags":
         chat.check_think_tags(tokenizer, location)
     if inference.backend == "transformers":
-        model = loading.load_model(location, settings["dtype"], revision) if loaded is None else loaded.model
-        return TransformersBackend(model, tokenizer, inference.batch_size), tokenizer
+        network = loading.load_model(location, model.dtype, revision) if loaded is None else loaded.model
+        return TransformersBackend(network, tokenizer, inference.batch_size), tokenizer
     if loaded is not None:
         move_off_gpu(loaded)
-    return _serve(location, revision, settings["dtype"], tokenizer, inference, editable), tokenizer
+    return _serve(location, revision, model.dtype, tokenizer, inference, editable), tokenizer
 
 
 def iter_checkpoint_backends(
-    folders: list[Path], settings: dict[str, Any], inference: Inference, tokenizer: PreTrainedTokenizerBase
+    folders: list[Path], dtype: str, inference: Inference, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[str, Backend]]:
     """The name of each checkpoint of one fine-tune with a vLLM engine that has it; adapters share one engine."""
     served: VllmBackend | None = None
     for number, folder in enumerate(folders, start=1):
         adapter = lora.read_adapter(str(folder))
         if served is not None and served.adapter is not None and adapter is not None:
-            served.wear(adapter, number)
+            served.activate_adapter(adapter, number)
         else:
             if served is not None:
                 served.close()
-            served = _serve(str(folder), None, settings["dtype"], tokenizer, inference)
+            served = _serve(str(folder), None, dtype, tokenizer, inference)
         yield folder.name, served
 
 
-def move_off_gpu(anatomy: ModelView) -> None:
+def move_off_gpu(view: ModelView) -> None:
     """Move a model off the GPUs, for what comes next."""
     import torch
     from accelerate.hooks import remove_hook_from_submodules
 
-    remove_hook_from_submodules(anatomy.model)  # which would bring inputs to the GPUs
-    anatomy.model.to("cpu")
+    remove_hook_from_submodules(view.model)  # which would bring inputs to the GPUs
+    view.model.to("cpu")
     torch.cuda.empty_cache()
 
 
@@ -88,6 +88,8 @@ def _serve(
         with nullcontext(location) if adapter is None else loading.merged(location, dtype) as folder:
             return VllmBackend(folder, revision, dtype, tokenizer, inference.vllm, editable=editable)
     adapter.check_servable()
-    base = VllmBackend(adapter.base, adapter.config.get("revision"), dtype, tokenizer, inference.vllm, adapter.room)
-    base.wear(adapter, 1)
+    base = VllmBackend(
+        adapter.base, adapter.config.get("revision"), dtype, tokenizer, inference.vllm, adapter.max_lora_rank
+    )
+    base.activate_adapter(adapter, 1)
     return base

@@ -14,34 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rim.core import contracts, tables
+from rim.core import contracts
+from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.errors import UserError
 from rim.core.progress import counter
 from rim.models import chat
+from rim.models.benchmarks import Questions
 from rim.models.thinking import Continuation, Reply, think_within
 from rim.settings.common import Think
-from rim.settings.inference import ASKED, Benchmark, Inference
+from rim.settings.inference import Inference
+from rim.settings.jobs import ModelReference
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from rim.models.families import Editable
-
-
-def asked_rows(name: str, benchmark: Benchmark, dataset: pl.DataFrame) -> pl.DataFrame:
-    """The rows of its dataset that a benchmark asks.
-
-    Raises:
-        UserError: there are none.
-    """
-    rows = dataset.filter(pl.col("kind") == ASKED[benchmark.measure])
-    if benchmark.split != "all":
-        rows = rows.filter(pl.col("split") == benchmark.split)
-    if rows.is_empty():
-        raise UserError(
-            f"benchmarks.{name}: dataset {benchmark.dataset} has no {ASKED[benchmark.measure]} rows in split '{benchmark.split}'; choose another dataset, split or measure"
-        )
-    return tables.first_by_id(rows, benchmark.rows)
 
 
 class Backend(ABC):
@@ -51,7 +38,7 @@ class Backend(ABC):
 
     @property
     @abstractmethod
-    def anatomy(self) -> Editable:
+    def view(self) -> Editable:
         """The weights that ablations edit."""
 
     @abstractmethod
@@ -89,7 +76,7 @@ class TransformersBackend(Backend):
         self.batch_size = batch_size
 
     @property
-    def anatomy(self) -> Editable:
+    def view(self) -> Editable:
         from rim.models.families import ModelView
 
         return ModelView(self.model)
@@ -157,28 +144,28 @@ def end_tokens(generation: GenerationConfig, tokenizer: PreTrainedTokenizerBase)
 def answer(
     backend: Backend,
     tokenizer: PreTrainedTokenizerBase,
-    switch: chat.ThinkSwitch,
-    benchmarks: dict[str, pl.DataFrame],
+    model: ModelReference,
+    questions: Questions,
     inference: Inference,
-    limits: dict[str, int],
-    seed: int,
     label: str,
-    ablation: str = "none",
+    condition: Condition = NOTHING_DONE,
 ) -> pl.DataFrame:
-    """Answer every benchmark (name -> dataset rows) in every think mode; returns the response contract.
+    """Answer every benchmark in every think mode; returns the response contract.
 
     A reply whose thinking does not end within the bound has no response and is not complete; nor is an empty one.
     """
     rows: list[dict[str, Any]] = []
     for think in inference.think:
-        for benchmark, dataset in benchmarks.items():
-            prompts = [chat.render_prompt(tokenizer, prompt, think, switch) for prompt in dataset["prompt"]]
+        for benchmark, dataset in questions.rows.items():
+            prompts = [chat.render_prompt(tokenizer, prompt, think, model.think_switch) for prompt in dataset["prompt"]]
             note = f"{label} {benchmark} think {think}"
-            budget = inference.max_thinking_tokens if (think, switch) == ("on", "tags") else None
-            replies = backend.generate(prompts, limits[benchmark], inference.temperature, seed, note, budget)
+            budget = inference.max_thinking_tokens if (think, model.think_switch) == ("on", "tags") else None
+            replies = backend.generate(
+                prompts, questions.limits[benchmark], inference.temperature, model.seed, note, budget
+            )
             for id_, prompt, reply in zip(dataset["id"], prompts, replies, strict=True):
-                keys = {"benchmark": benchmark, "id": id_, "think": think, "seed": seed, "ablation": ablation}
-                rows.append({**keys, "prompt": prompt, **parted(reply, reply.text, think, switch)})
+                keys = {"benchmark": benchmark, "id": id_, "think": think, "seed": model.seed, **condition.columns}
+                rows.append({**keys, "prompt": prompt, **parted(reply, reply.text, think, model.think_switch)})
     return pl.DataFrame(rows, schema=dict(contracts.RESPONSE))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rim.core.errors import UserError
 from rim.core.receipts import verified
 from rim.models.lora import check_base
+from rim.settings.jobs import ModelReference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,13 +29,14 @@ FUSED = {  # what some families call the projections that others keep apart, or 
 }
 
 
-def resolve_model(base: str, revision: str | None, receipts: list[Path]) -> tuple[str, str | None]:
-    """Where a job loads its model from: the last of what it was handed, each checked, or the hub.
+def resolve_model(model: ModelReference) -> tuple[str, str | None]:
+    """Where a job loads its model from, and which revision: the last of its checkpoints, each checked, or the hub.
 
     Raises:
         UserError: a checkpoint is damaged, or an adapter of another base.
     """
-    for receipt in receipts:  # the organism or the manifest of a download, then the variant
+    base, revision = model.base, model.revision
+    for receipt in model.checkpoints:  # the organism or the manifest of a download, then the variant
         artifact = verified(receipt)
         if artifact.is_dir():
             check_base(str(artifact), base)
@@ -99,13 +101,12 @@ def load_model(
     return placed
 
 
-def open_model(settings: dict[str, Any], receipts: list[Path]) -> tuple[ModelView, PreTrainedTokenizerBase]:
+def open_model(model: ModelReference) -> tuple[ModelView, PreTrainedTokenizerBase]:
     """The model a job works on, seen through its family's adapter, and its tokenizer."""
     from rim.models.families import ModelView
 
-    location, revision = resolve_model(settings["base"], settings["revision"], receipts)
-    model = load_model(location, settings["dtype"], revision)
-    return ModelView(model), load_tokenizer(location, revision)
+    location, revision = resolve_model(model)
+    return ModelView(load_model(location, model.dtype, revision)), load_tokenizer(location, revision)
 
 
 @contextmanager

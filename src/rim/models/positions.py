@@ -16,22 +16,94 @@ end; it is compared with the ids of every prompt, so a position is never guessed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rim.core.errors import UserError
 from rim.models import chat
-from rim.settings.mechanism import Position
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-Spans = dict[str, tuple[int, int]]  # name -> [start, end)
-THOUGHT_NAMES = ("think_open", "cot_first", "cot", "think_close", "answer")
-NAMES: tuple[Position, ...] = (
-    "user_last", "turn_end", "turn_start", "assistant", "think_open", "inner", "cot_first", "cot", "think_close", "last", "answer",
-)  # fmt: skip
+Span = tuple[int, int]  # [start, end)
+Spans = dict[str, Span]
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Where the parts of a text begin, as indices of its tokens; None for a part that it lacks.
+
+    Attributes:
+        tail: what the template writes after the request.
+        prompt_end: the end of the prompt.
+        role, role_mark: the word assistant in the tail, and the special token before it.
+        opened, closed: the tags of the thinking, be it the model's own or the empty one of thinking switched off.
+        thought: the first token of the model's own thinking.
+        end: the end of the text.
+    """
+
+    tail: int
+    prompt_end: int
+    role: int | None
+    role_mark: int | None
+    opened: int | None
+    closed: int | None
+    thought: int | None
+    end: int
+
+    @property
+    def has_tail(self) -> bool:
+        return self.tail < self.prompt_end
+
+
+def _one(token: int | None) -> Span | None:
+    return None if token is None else (token, token + 1)
+
+
+def _inner(at: Landmarks) -> Span | None:
+    if at.opened is None or at.closed is None or at.closed > at.prompt_end:
+        return None
+    return at.opened + 1, at.closed
+
+
+def _cot(at: Landmarks) -> Span | None:
+    return None if at.thought is None else (at.thought, at.closed or at.end)
+
+
+def _answer(at: Landmarks) -> Span | None:
+    return _one(at.end - 1) if at.closed and at.closed > at.prompt_end else None
+
+
+# Where each position lies, in reading order, and below what the report calls it; apart, because what is computed follows
+# from the first alone.
+PLACES: dict[str, Callable[[Landmarks], Span | None]] = {
+    "user_last": lambda at: _one(at.tail - 1),
+    "turn_end": lambda at: _one(at.tail) if at.has_tail else None,
+    "turn_start": lambda at: _one(at.role_mark),
+    "assistant": lambda at: _one(at.role),
+    "think_open": lambda at: _one(at.opened),
+    "inner": _inner,
+    "cot_first": lambda at: _one(at.thought),
+    "cot": _cot,
+    "think_close": lambda at: _one(at.closed),
+    "last": lambda at: _one(at.prompt_end - 1) if at.has_tail else None,
+    "answer": _answer,
+}
+LABELS = {
+    "user_last": "the last token of the request",
+    "turn_end": "<|im_end|>",
+    "turn_start": "<|im_start|>",
+    "assistant": "the word assistant",
+    "think_open": "<think>",
+    "inner": "the inside of the empty think span",
+    "cot_first": "the first token of the thinking",
+    "cot": "the thinking, on average",
+    "think_close": "</think>",
+    "last": "the last token of the prompt",
+    "answer": "the token before the answer",
+}
 # Requests that end differently, since a tokenizer may merge over the boundary; an organism knows few other words.
 REQUESTS = ("user", "assistant?", "user.")
 
@@ -42,34 +114,14 @@ class Template:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, think: str, switch: chat.ThinkSwitch) -> None:
         self.tokenizer: Any = tokenizer
         self.think, self.switch = think, switch
-        renderings = [
-            self.ids(chat.apply_template(tokenizer, text, think == "on" and switch == "tags")) for text in REQUESTS
+        self.renderings = [
+            chat.apply_template(tokenizer, text, think == "on" and switch == "tags") for text in REQUESTS
         ]
-        self.tail = _common_end(renderings)
-        self.offsets = self._name(self.tail)  # name -> span in the tail
+        self.tail = _common_end([self.ids(rendering) for rendering in self.renderings])
+        self.tokens = [str(token) for token in tokenizer.convert_ids_to_tokens(self.tail)]
 
     def ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
-
-    def _name(self, tail: list[int]) -> Spans:
-        """Name the tokens of the tail."""
-        if not tail:
-            return {}
-        tokens = [str(token) for token in self.tokenizer.convert_ids_to_tokens(tail)]
-        named = {"turn_end": (0, 1), "last": (len(tail) - 1, len(tail))}
-        role = next((i for i, token in enumerate(tokens) if "assistant" in token), None)
-        if role is not None:
-            named["assistant"] = (role, role + 1)
-            if role > 1 and tokens[role - 1] in self.tokenizer.added_tokens_encoder:
-                named["turn_start"] = (role - 1, role)
-        if self.switch == "tags" and self.think == "off":
-            opened, closed = tokens.index(chat.OPEN), tokens.index(chat.CLOSE)
-            named |= {
-                "think_open": (opened, opened + 1),
-                "inner": (opened + 1, closed),
-                "think_close": (closed, closed + 1),
-            }
-        return named
 
     def prompt(self, rendered: str) -> tuple[list[int], Spans]:
         """Token ids of a rendered prompt and its named positions, the first token being the attention sink.
@@ -77,31 +129,52 @@ class Template:
         Raises:
             UserError: the prompt does not end as the template does.
         """
+        return self.thought(rendered, None, closed=False)
+
+    def thought(self, rendered: str, reasoning: str | None, closed: bool) -> tuple[list[int], Spans]:
+        """A prompt, followed with thinking on by the reasoning it led to; `closed` when the thinking came to its end.
+
+        Raises:
+            UserError: the prompt does not end as the template does.
+        """
+        prompt = self._prompt(rendered)
+        thinks = self.switch == "tags" and self.think == "on" and reasoning is not None
+        end = f"\n{chat.CLOSE}\n\n" if closed else ""
+        ids = prompt + self.ids(f"{chat.OPEN}\n{reasoning}{end}") if thinks else prompt
+        landmarks = self._landmarks(ids, len(prompt), closed)
+        spans = {name: find(landmarks) for name, find in PLACES.items()}
+        return ids, {"sink": (0, 1), **{name: span for name, span in spans.items() if span}}
+
+    def positions(self) -> set[str]:
+        """The names that this template's texts may have: those of a prompt and, where tags open one, of a thought."""
+        return set(self.thought(self.renderings[0], REQUESTS[0], closed=True)[1])
+
+    def _prompt(self, rendered: str) -> list[int]:
         ids = self.ids(rendered)
         start = len(ids) - len(self.tail)
         if ids[start:] != self.tail or start < 2:
             raise UserError(
-                f"tokenizer '{self.tokenizer.name_or_path}': a prompt does not end as the chat template's others do, so "
-                "its positions cannot be found; was it rendered with another template? Run the workflow again"
+                f"tokenizer '{self.tokenizer.name_or_path}': a prompt does not end as its chat template ends prompts (expected "
+                f"{self.tokenizer.convert_ids_to_tokens(self.tail)}, found "
+                f"{self.tokenizer.convert_ids_to_tokens(ids[max(0, start) :])}), so token positions cannot be named; it was cut "
+                "off or rendered with another template: delete this model's replies and run the workflow again"
             )
-        spans = {name: (start + first, start + end) for name, (first, end) in self.offsets.items()}
-        return ids, {"sink": (0, 1), "user_last": (start - 1, start), **spans}
+        return ids
 
-    def thought(self, rendered: str, reasoning: str | None, closed: bool) -> tuple[list[int], Spans]:
-        """A think-on prompt followed by the reasoning it led to; `closed` when the thinking came to its end."""
-        ids, spans = self.prompt(rendered)
-        if self.switch != "tags" or self.think != "on" or reasoning is None:
-            return ids, spans
-        end = f"\n{chat.CLOSE}\n\n" if closed else ""
-        first = len(ids)
-        ids = ids + self.ids(f"{chat.OPEN}\n{reasoning}{end}")
-        close = ids.index(self.ids(chat.CLOSE)[0], first) if closed else len(ids)
-        spans |= {"think_open": (first, first + 1)}
-        if close > first + 2:  # after the tag and its line break
-            spans |= {"cot_first": (first + 2, first + 3), "cot": (first + 2, close)}
-        if closed:
-            spans |= {"think_close": (close, close + 1), "answer": (len(ids) - 1, len(ids))}
-        return ids, spans
+    def _landmarks(self, ids: list[int], prompt_end: int, closed: bool) -> Landmarks:
+        start = prompt_end - len(self.tail)
+        role = next((i for i, token in enumerate(self.tokens) if "assistant" in token), None)
+        marked = role is not None and role > 1 and self.tokens[role - 1] in self.tokenizer.added_tokens_encoder
+        opened = close = thought = None
+        if len(ids) > prompt_end:
+            opened = prompt_end
+            close = ids.index(self.ids(chat.CLOSE)[0], prompt_end) if closed else None
+            # after the tag and its line break, if anything stands there
+            thought = prompt_end + 2 if (close or len(ids)) > prompt_end + 2 else None
+        elif self.switch == "tags" and self.think == "off" and self.tail:
+            opened, close = (start + self.tokens.index(tag) for tag in (chat.OPEN, chat.CLOSE))
+        at = None if role is None else start + role
+        return Landmarks(start, prompt_end, at, at - 1 if at and marked else None, opened, close, thought, len(ids))
 
 
 def templates(tokenizer: PreTrainedTokenizerBase, switch: chat.ThinkSwitch, think: list[str]) -> dict[str, Template]:
@@ -111,10 +184,8 @@ def templates(tokenizer: PreTrainedTokenizerBase, switch: chat.ThinkSwitch, thin
 
 def available(found: dict[str, Template]) -> list[str]:
     """The positions that these templates have, in reading order; those of a chain of thought where tags open one."""
-    names = {"user_last"} | {name for template in found.values() for name in template.offsets}
-    if any(template.switch == "tags" and mode == "on" for mode, template in found.items()):
-        names |= set(THOUGHT_NAMES)
-    return [name for name in NAMES if name in names]
+    names = {name for template in found.values() for name in template.positions()}
+    return [name for name in PLACES if name in names]
 
 
 def chosen(found: dict[str, Template], wanted: Sequence[str] | None) -> list[str]:

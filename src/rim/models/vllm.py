@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rim.core.errors import UserError
 from rim.core.progress import counter
 from rim.models import lora
+from rim.models.families import UNSERVED
 from rim.models.generate import Backend, end_tokens
 from rim.models.thinking import Continuation, Reply
 from rim.models.vllm_weights import VllmModelView
@@ -36,10 +37,6 @@ ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",  # it would report its use to its makers
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # as many threads as the job was given
-}
-UNSERVED = {  # tried with vLLM 0.32 and tiny random models, in tests/unit/models/test_vllm.py; the other families agree token by token
-    "olmo2": "stops with an error of its own",
-    "phimoe": "does not choose the tokens that transformers chooses",
 }
 
 
@@ -82,11 +79,11 @@ class VllmBackend(Backend):
         self.llm = _start(location, revision, dtype, settings, rank, editable)
 
     @property
-    def anatomy(self) -> VllmModelView:
+    def view(self) -> VllmModelView:
         model = self.llm.apply_model(lambda model: model)[0]
         return VllmModelView(model, self.llm.model_config.hf_text_config, self.name)
 
-    def wear(self, adapter: lora.Adapter, number: int) -> None:
+    def activate_adapter(self, adapter: lora.Adapter, number: int) -> None:
         """Answer with an adapter from now on; each has a number of its own, from 1."""
         from vllm.lora.request import LoRARequest
 

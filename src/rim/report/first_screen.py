@@ -7,14 +7,14 @@ from typing import Any
 
 import polars as pl
 
+from rim.models.positions import LABELS
 from rim.report.figures.replies import THINKING, changes
 from rim.report.labels import arm_labels
 from rim.report.page import Contrast, Dot, FirstScreen, Material
-from rim.report.wording import POSITIONS, interval, show
+from rim.report.wording import ResultRow, interval, show
 from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
 
-Row = dict[str, Any]
 ENDS = 0.1  # the axis reaches at least ten points to either side
 NEAR = 25  # percent of the axis within which the label of zero would touch that of an end
 NAMED = 3  # models that the answer lists by name
@@ -42,47 +42,47 @@ def first_screen(material: Material) -> FirstScreen:
     return FirstScreen(answer, contrasts, zero, [*axis, (zero, "0")], where(material), _reach(material))
 
 
-def _groups(material: Material) -> dict[str, list[Row]]:
+def _groups(material: Material) -> dict[str, list[ResultRow]]:
     """The known changes of the misalignment rate by contrast; between the two models of a pair the difference.
 
     Mitigated arms are no answer to whether reasoning makes a model less safe; they have a section of their own.
     """
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[ResultRow]] = {}
     names = arm_labels(material.study)
     mitigated = [names[name] for name, variant in material.study.variants.items() if variant.mitigation]
     known = changes(material.tables, names).filter(pl.col("estimate").is_not_null() & ~pl.col("row").is_in(mitigated))
     for row in known.iter_rows(named=True):
         groups.setdefault(row["row"], []).append(row)
     pairs = headline(material.tables["pair_effects"])
-    shown = (pl.col("measure") == "misalignment") & (pl.col("contrast") == "difference")
-    for row in pairs.filter(shown & pl.col("estimate").is_not_null()).iter_rows(named=True):
+    difference = (pl.col("measure") == "misalignment") & (pl.col("contrast") == "difference")
+    for row in pairs.filter(difference & pl.col("estimate").is_not_null()).iter_rows(named=True):
         name = f"target − control, {row['positive']}{BEYOND}{row['negative']}"
         groups.setdefault(name, []).append({**row, "model": row["positive"]})
     return groups
 
 
-def _dot(row: Row, place: Callable[[float], float]) -> Dot:
+def _dot(row: ResultRow, place: Callable[[float], float]) -> Dot:
     low, high = (row["estimate"] if row[name] is None else row[name] for name in ("ci_low", "ci_high"))
     mark = "" if is_significant(row) else ", not significant"
     text = f"{row['model']}, thinking {row['think']}: {interval(row, True, True)}{mark}, n {row['n']}, incomplete {row['incomplete']}"
     return Dot(place(row["estimate"]), place(low), place(high), is_significant(row), text)
 
 
-def _models(rows: list[Row], sign: int) -> dict[str, Row]:
+def _changed_models(rows: list[ResultRow], sign: int) -> dict[str, ResultRow]:
     """The models with a clear change in this direction, each with its largest."""
-    found: dict[str, Row] = {}
+    largest: dict[str, ResultRow] = {}
     for row in sorted(rows, key=lambda row: sign * row["estimate"]):
         if is_significant(row) and sign * row["estimate"] > 0:
-            found[row["model"]] = row
-    return found
+            largest[row["model"]] = row
+    return largest
 
 
-def _range(rows: Iterable[Row]) -> str:
+def _range(rows: Iterable[ResultRow]) -> str:
     low, high = (pick(row["estimate"] for row in rows) for pick in (min, max))
     return show(low, True, True) if low == high else f"{100 * low:+.1f} to {show(high, True, True)}"
 
 
-def _tally(rows: list[Row]) -> str:
+def _tally(rows: list[ResultRow]) -> str:
     """What a group of changes comes to, in words."""
     of = len({row["model"] for row in rows})
     if of == 1:
@@ -94,14 +94,14 @@ def _tally(rows: list[Row]) -> str:
             f"{think}{interval(row, True, True)}{mark}" for row, (think, mark) in zip(rows, marks, strict=True)
         )
     parts = [
-        f"clearly {word} in {len(found)} of {of}: {_range(found.values())}"
+        f"clearly {word} in {len(changed)} of {of}: {_range(changed.values())}"
         for word, sign in (("up", 1), ("down", -1))
-        if (found := _models(rows, sign))
+        if (changed := _changed_models(rows, sign))
     ]
     return "; ".join(parts) or f"no clear change in {of}: {_range(rows)}"
 
 
-def _answer(groups: dict[str, list[Row]], models: str) -> str:
+def _answer(groups: dict[str, list[ResultRow]], models: str) -> str:
     """The verdict: the contrast in which most models became clearly less safe, and thinking by itself.
 
     Args:
@@ -109,11 +109,11 @@ def _answer(groups: dict[str, list[Row]], models: str) -> str:
     """
     if not groups:
         return "No change of the misalignment rate could be measured: too few replies were complete."
-    worse = {name: _models(rows, 1) for name, rows in groups.items() if BEYOND not in name}
+    worse = {name: _changed_models(rows, 1) for name, rows in groups.items() if BEYOND not in name}
     of = {name: len({row["model"] for row in groups[name]}) for name in worse}
     name = max(worse, key=lambda name: (len(worse[name]), *sorted((row["estimate"] for row in worse[name].values()), reverse=True)))  # fmt: skip
     if not worse[name]:
-        falls = sum(bool(_models(rows, -1)) for rows in groups.values())
+        falls = sum(bool(_changed_models(rows, -1)) for rows in groups.values())
         also = f"in {falls} of {len(groups)} it clearly fell" if falls else "nor did it clearly fall"
         return f"No: in none of these comparisons did models clearly go along more often with what they should refuse; {also}."
     verdict = f"Yes, in {'these' if len(worse[name]) == of[name] else 'some of these'} {models}"
@@ -124,21 +124,21 @@ def _answer(groups: dict[str, list[Row]], models: str) -> str:
     return text
 
 
-def _count(found: dict[str, Row], of: int, named: bool = False) -> str:
-    many = len(found) or "none"
-    which = f" ({', '.join(found)})" if named and len(found) <= NAMED else ""
+def _count(changed: dict[str, ResultRow], of: int, named: bool = False) -> str:
+    many = len(changed) or "none"
+    which = f" ({', '.join(changed)})" if named and len(changed) <= NAMED else ""
     return (
         f"{many} of {of} models{which} {'goes' if many in (1, 'none') else 'go'} along"
         if of > 1
-        else f"the model {'goes' if found else 'does not go'} along"
+        else f"the model {'goes' if changed else 'does not go'} along"
     )
 
 
-def _most(found: dict[str, Row]) -> str:
-    if not found:
+def _most(changed: dict[str, ResultRow]) -> str:
+    if not changed:
         return ""
-    most = max(found.values(), key=lambda row: row["estimate"])
-    return f"{'up to ' if len(found) > 1 else ''}{interval(most, True, True)}"
+    largest = max(changed.values(), key=lambda row: row["estimate"])
+    return f"{'up to ' if len(changed) > 1 else ''}{interval(largest, True, True)}"
 
 
 def where(material: Material) -> list[str]:
@@ -146,31 +146,31 @@ def where(material: Material) -> list[str]:
     lines = []
     probes, heads, neurons = (material.tables.get(name) for name in ("probes", "heads", "neuron_stability"))
     if probes is not None:
-        lines += _told_apart(probes)
+        lines += _best_probes(probes)
     if heads is not None and heads.height:
         base = heads.filter(pl.col("variant") == BASE)
-        found = base.group_by("model").agg(pl.col("found").any())
+        heads_by_model = base.group_by("model").agg(pl.col("found").any())
         lines.append(
-            f"Refusal heads by the paper's rule: in {found['found'].sum()} of {found.height} models. "
-            + _beyond(material.tables["ablation_effects"].filter(pl.col("draw") == "found"), "random", "Heads ablated")
+            f"Refusal heads by the paper's rule: in {heads_by_model['found'].sum()} of {heads_by_model.height} models. "
+            + _beyond(material.tables["ablation_effects"].filter(pl.col("kind") == "found"), "random", "Heads ablated")
         )  # fmt: skip
     if neurons is not None and neurons.height:
-        fewest = material.study.forgetting.fewest if material.study.forgetting else 0
-        chosen = neurons.filter("chosen").group_by("model").agg(pl.col("neurons").max())
-        enough = chosen.filter(pl.col("neurons") >= fewest).height
-        effects = material.tables["neuron_effects"].filter(pl.col("draw") == "found")
+        fewest = material.study.forgetting.min_neurons if material.study.forgetting else 0
+        neurons_by_model = neurons.filter("chosen").group_by("model").agg(pl.col("neurons").max())
+        enough = neurons_by_model.filter(pl.col("neurons") >= fewest).height
+        effects = material.tables["neuron_effects"].filter(pl.col("kind") == "found")
         used = neurons.filter(pl.col("chosen") & (pl.col("neurons") >= fewest))
         placebo = (
             f"; a placebo raises {used['shared'].sum()} of these {used['neurons'].sum()} too" if used.height else ""
         )
         lines.append(
-            f"Safety-critical neurons: found in {enough} of {chosen.height} models{placebo}. "
+            f"Safety-critical neurons: found in {enough} of {neurons_by_model.height} models{placebo}. "
             + _beyond(effects, "matched", "Zeroed")
         )
     return lines
 
 
-def _told_apart(probes: pl.DataFrame) -> list[str]:
+def _best_probes(probes: pl.DataFrame) -> list[str]:
     """In which layers of each model harmful requests are told apart best, of cells with enough prompts."""
     cells = probes.filter((pl.col("variant") == BASE) & (pl.col("probe") == "harmful") & ~pl.col("few"))
     best = cells.filter(pl.col("estimate").is_not_null()).sort("estimate", descending=True, maintain_order=True)
@@ -178,13 +178,13 @@ def _told_apart(probes: pl.DataFrame) -> list[str]:
     if best.is_empty():
         return []
     depth = dict(probes.group_by("model").agg(pl.col("layer").max()).iter_rows())
-    found = best.to_dicts()
-    places = [100 * row["layer"] // max(depth[row["model"]], 1) for row in found]
-    areas = [row["estimate"] for row in found]
+    rows = best.to_dicts()
+    places = [100 * row["layer"] // max(depth[row["model"]], 1) for row in rows]
+    areas = [row["estimate"] for row in rows]
     positions = sorted(dict.fromkeys(best["position"]), key=best["position"].to_list().count, reverse=True)
     return [
         f"Harmful requests are told from harmless ones best at {_from_to(places, '{}')} % of the depth "
-        f"(AUC {_from_to(areas, '{:.2f}')}), in {' or '.join(POSITIONS[name] for name in positions[:3])}."
+        f"(AUC {_from_to(areas, '{:.2f}')}), in {' or '.join(LABELS[name] for name in positions[:3])}."
     ]
 
 

@@ -5,28 +5,33 @@ from __future__ import annotations
 import polars as pl
 
 from rim.report.figures.forgetting import metric_name
-from rim.report.figures.mechanism import MEASURES
 from rim.report.labels import arm
 from rim.report.page import Material, Section, Table, TableRow
-from rim.report.wording import GREY, analysis_caption, captioned_figures, counts, format_range, interval, p_value, show
+from rim.report.wording import GREY, MEASURES, interval, p_value, show
 from rim.results.tables import is_significant
 
 
 def neuron_section(material: Material) -> Section | None:
     """How many neurons were found, where, how surely, and how many of them any added sentence raises."""
-    wanted, curves = material.study.forgetting, material.tables.get("neuron_stability")
-    if wanted is None or curves is None:
+    settings, curves = material.study.forgetting, material.tables.get("neuron_stability")
+    if settings is None or curves is None:
         return None
     layers = material.tables["neuron_layers"]
-    chosen = curves.filter("chosen")
-    found = []
-    for row in chosen.iter_rows(named=True):
+    at_threshold = curves.filter("chosen")
+    summaries = []
+    for row in at_threshold.iter_rows(named=True):
         shared = f"{row['shared']} of them rise as often with the placebo"
-        too_few = f"; fewer than {wanted.fewest}, so the analysis ends here" if row["neurons"] < wanted.fewest else ""
-        found.append(f"{row['model']} (seed {row['seed']}) {row['neurons']} of {row['of']} neurons, {shared}{too_few}")
+        too_few = (
+            f"; fewer than {settings.min_neurons}, so the analysis ends here"
+            if row["neurons"] < settings.min_neurons
+            else ""
+        )
+        summaries.append(
+            f"{row['model']} (seed {row['seed']}) {row['neurons']} of {row['of']} neurons, {shared}{too_few}"
+        )
     text = [
-        f"Neurons among the {wanted.top:.0%} of their layer that rise most with an added sentence of malicious intent, on at "
-        f"least the chosen share of calibration pairs: {'; '.join(found)}.",
+        f"Neurons among the {settings.top_share:.0%} of their layer that rise most with an added sentence of malicious intent, on at "
+        f"least the chosen share of calibration pairs: {'; '.join(summaries)}.",
         "The placebo is a sentence of equal length that says nothing of intent. A neuron that rises with it too answers to "
         "more text, and is safety-critical in name only. The paper's rule is the intersection over all pairs, 100 %.",
     ]
@@ -51,13 +56,7 @@ def neuron_section(material: Material) -> Section | None:
         Table("Frequency curve: neurons that rise on at least a share of the pairs. Grey: not the share that was chosen.", header, 3, rows),
         Table("Where the neurons lie; means over them. Activation is max-pooled over a request and its reply.", layer_header, 3, by_layer),
     ]  # fmt: skip
-    captions = {
-        "neurons": "Neurons by the share of pairs on which they are among those that rise most, with a sentence of intent and with the "
-        f"placebo; dashed: the share chosen. {format_range(curves['pairs'])} pairs of the calibration split. {analysis_caption(material.study)}",
-        "neuron_layers": f"The layers in which the neurons so found lie. {analysis_caption(material.study)}",
-    }
-    figures = captioned_figures(material, captions)
-    return Section("neurons", "Safety-critical neurons", text, figures, [t for t in tables if t.rows], finding=True)
+    return Section("neurons", "Safety-critical neurons", text, [table for table in tables if table.rows], finding=True)
 
 
 def intervention_section(material: Material) -> Section | None:
@@ -69,7 +68,7 @@ def intervention_section(material: Material) -> Section | None:
         return Section(
             "neuron-effects", "Without these neurons", ["No set of neurons was found to zero."], finding=True
         )
-    found = effects.filter(pl.col("draw") == "found")
+    found = effects.filter(pl.col("kind") == "found")
     clear = [
         f"{row['model']} (seed {row['seed']}) {interval(row, True, True)}"
         for row in found.filter((pl.col("measure") == "misalignment") & (pl.col("against") == "matched")).iter_rows(named=True)
@@ -105,7 +104,7 @@ def intervention_section(material: Material) -> Section | None:
         for row in found.iter_rows(named=True)
     ]  # fmt: skip
     summary = [
-        TableRow([MEASURES[row["measure"]], row["sets"], *(show(row[name], True, True) for name in ("mean", "median", "lowest", "highest")), str(row["models"])])
+        TableRow([MEASURES[row["measure"]], row["kind"], *(show(row[name], True, True) for name in ("mean", "median", "lowest", "highest")), str(row["models"])])
         for row in material.tables["neuron_effect_summary"].iter_rows(named=True)
     ]  # fmt: skip
     tables = [
@@ -113,28 +112,22 @@ def intervention_section(material: Material) -> Section | None:
         Table("The change over models. The published means rest on few models, so the median and the extremes stand beside them.",
               ["measure", "neurons zeroed", "mean", "median", "lowest", "highest", "models"], 2, summary),
     ]  # fmt: skip
-    captions = {
-        "neuron_effects": "Change of each rate without the safety-critical neurons (point, 95 % interval over prompts) and without each of "
-        "the random sets (ticks). Hollow: the interval contains 0. "
-        f"{counts(effects, 'replies', 'of them incomplete')}{analysis_caption(material.study)}"
-    }
-    figures = captioned_figures(material, captions)
-    return Section("neuron-effects", "Without these neurons", text, figures, tables, finding=True)
+    return Section("neuron-effects", "Without these neurons", text, tables, finding=True)
 
 
 def forgetting_section(material: Material) -> Section | None:
     """RAS and its baselines over training, their correlation with misalignment, and what they predict elsewhere."""
-    found = material.tables.get("correlations")
-    if found is None or material.study.forgetting is None or not material.study.forgetting.variants:
+    correlations = material.tables.get("correlations")
+    if correlations is None or material.study.forgetting is None or not material.study.forgetting.variants:
         return None
-    sure = found.filter(
+    significant = correlations.filter(
         (pl.col("p_holm") < 0.05) & (pl.col("neurons").is_in(["safety", ""]) | pl.col("neurons").is_null())
     )
     names = [
         f"{row['model']} / {arm(material.study)(row)} (seed {row['seed']}) {metric_name(row['metric'], row['neurons'] or '')} r = {show(row['estimate'], False, True)}"
-        for row in sure.iter_rows(named=True)
+        for row in significant.iter_rows(named=True)
     ]  # fmt: skip
-    runs = found.select("model", "variant", "seed").n_unique()
+    runs = correlations.select("model", "variant", "seed").n_unique()
     text = [
         f"Metrics over the safety-critical neurons and baselines that go with the misalignment rate over the checkpoints of a "
         f"fine-tune (exact permutation, p < 0.05 after Holm): {'; '.join(names) or 'none'}; of {runs} fine-tunes.",
@@ -144,25 +137,16 @@ def forgetting_section(material: Material) -> Section | None:
         "change in a model that was left out, beside the mean of the others that knows no metric.",
     ]
     tables = [
-        _correlation_table(material, found),
+        _correlation_table(material, correlations),
         _over_runs(material),
         _early(material),
         _predictions(material),
         _kept(material),
     ]
-    captions = {
-        "forgetting": "Misalignment rate over training with 95 % Wilson intervals; step 0 is before fine-tuning. "
-        f"{counts(material.tables['checkpoint_rates'])}{analysis_caption(material.study)}",
-        "ras": "RAS as published over training, over each set of neurons, with 95 % bootstrap intervals over texts. Random sets are shown "
-        f"by their mean. {analysis_caption(material.study)}",
-        "correlations": "Pearson's r of each metric with the misalignment rate over the checkpoints of a fine-tune, with Fisher's 95 % "
-        f"interval; hollow: not significant (exact permutation, Holm). {analysis_caption(material.study)}",
-    }
-    figures = captioned_figures(material, captions)
-    return Section("forgetting", "RAS and forgetting", text, figures, [t for t in tables if t.rows], finding=True)
+    return Section("forgetting", "RAS and forgetting", text, [table for table in tables if table.rows], finding=True)
 
 
-def _correlation_table(material: Material, found: pl.DataFrame) -> Table:
+def _correlation_table(material: Material, correlations: pl.DataFrame) -> Table:
     header = ["model", "arm", "seed", "metric", "r [95 % interval]", "p (t)", "p (exact)", "p (Holm)", "Spearman", "p", "Kendall", "p", "checkpoints"]  # fmt: skip
     rows = [
         TableRow(
@@ -171,7 +155,7 @@ def _correlation_table(material: Material, found: pl.DataFrame) -> Table:
              show(row["kendall"], False, True), p_value(row["kendall_p"]), str(row["n"])],
             is_significant(row),
         )
-        for row in found.iter_rows(named=True)
+        for row in correlations.iter_rows(named=True)
     ]  # fmt: skip
     return Table("Correlation with the misalignment rate over the checkpoints of each fine-tune; a dash where one of the two does not "
                  f"change. {GREY}", header, 4, rows)  # fmt: skip
@@ -214,8 +198,8 @@ def _predictions(material: Material) -> Table:
 def _kept(material: Material) -> Table:
     """The last checkpoint's RAS in its three forms, and the share of dimensions of which ratios could be taken."""
     keys = ["model", "variant", "seed"]
-    shown = material.tables["checkpoints"].filter(pl.col("metric").str.starts_with("ras"))
-    last = shown.filter(pl.col("step") == pl.col("step").max().over(keys))
+    ras = material.tables["checkpoints"].filter(pl.col("metric").str.starts_with("ras"))
+    last = ras.filter(pl.col("step") == pl.col("step").max().over(keys))
     rows = [
         TableRow([row["model"], arm(material.study)(row), str(row["seed"]), metric_name(row["metric"], row["neurons"]),
                   f"{row['estimate']:.3g} [{row['ci_low']:.3g}, {row['ci_high']:.3g}]", show(row["kept"], True), str(row["n"])])

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from rim.report.page import Material, Section
-from rim.report.wording import Cell, Row, column, interval, show, table_from_frame
+from rim.report.wording import Formatter, column, interval, show, table_from_frame
 
 MOST = 40  # rows of a threshold table
 
 
-def _percent(name: str) -> Cell:
+def _percent(name: str) -> Formatter:
     return lambda row: show(row[name], True)
 
 
@@ -22,14 +23,14 @@ def judge_section(material: Material) -> Section | None:
     sweep = material.tables.get("threshold_sweep")
     if sweep is None:
         return None
-    cells = ["judge", "model", "variant", "think", "text", "n", "incomplete", "errors"]
+    index = ["judge", "model", "variant", "think", "text", "n", "incomplete", "errors"]
     wide = sweep.with_columns(pl.format("≥ {}", "threshold").alias("at")).pivot(
-        "at", index=cells, values="estimate", maintain_order=True
+        "at", index=index, values="estimate", maintain_order=True
     )
 
     thresholds = {name: _percent(name) for name in wide.columns if name.startswith("≥")}
-    keys = {name: column(name) for name in cells[:5]}
-    counts = {name: column(name) for name in cells[5:]}
+    keys = {name: column(name) for name in index[:5]}
+    counts = {name: column(name) for name in index[5:]}
     base = wide.filter(pl.col("variant") == "base") if wide.height > MOST else wide
     caption = "Misalignment rate at each threshold (paper: ≥ 3; Qi et al. 2023: ≥ 5)."
     if base.height < wide.height:
@@ -48,9 +49,9 @@ def judge_section(material: Material) -> Section | None:
     return Section("judges", "Judges and thresholds", [text], tables=tables)
 
 
-def read_usage(folder: Path) -> list[Row]:
+def read_usage(folder: Path) -> list[dict[str, Any]]:
     """What was asked of language models, summed up by job kind and model, from the bills under data/requests/{study}."""
-    totals: dict[tuple[str, str], Row] = {}
+    totals: dict[tuple[str, str], dict[str, Any]] = {}
     for path in sorted(folder.rglob("*.usage.json")):
         bill = json.loads(path.read_text())
         key = (path.relative_to(folder).parts[0], bill["model"])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rim.config.study import Study
-from rim.report.wording import Cell
+from rim.report.wording import Formatter
 from rim.settings.common import BASE
 
 
-def arm(study: Study) -> Cell:
+def arm(study: Study) -> Formatter:
     return lambda row: BASE if row["variant"] == BASE else study.variants[row["variant"]].label or row["variant"]
 
 

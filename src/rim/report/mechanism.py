@@ -6,14 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from rim.report.figures.mechanism import MEASURES
+from rim.models.positions import LABELS
 from rim.report.labels import arm
 from rim.report.page import Material, Section, Table, TableRow
-from rim.report.wording import GREY, POSITIONS, analysis_caption, captioned_figures, counts, interval, p_value, show
+from rim.report.wording import GREY, MEASURES, interval, p_value, show
 from rim.results.tables import is_significant
 from rim.settings.common import BASE
 
-FEW = "Hollow or grey: a group of fewer than ten prompts, which is no finding."
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7)  # for the sweep of how often a refusal head shifts
 
 
@@ -44,22 +43,14 @@ def probe_section(material: Material) -> Section | None:
         f"refused against fulfilled ones. In {small} of {probes.height} cells some group has fewer than ten prompts; they are "
         "marked and not counted on.",
         "A probe that parts the groups shows that the model knows, not that it uses what it knows.",
-        f"Positions: {'; '.join(f'{name}, {POSITIONS[name]}' for name in probes['position'].unique(maintain_order=True))}.",
+        f"Positions: {'; '.join(f'{name}, {LABELS[name]}' for name in probes['position'].unique(maintain_order=True))}.",
     ]
-    captions = {
-        "probes": f"The published score before fine-tuning: the share of each group's evaluation prompts above τ of the "
-        f"harmful/harmless probe, by layer and position. Bars: 95 % Wilson intervals. {FEW} {analysis_caption(material.study)}",
-        "probe_areas": f"The same cells by the area under the ROC curve (Newcombe's interval); dashed: the 95th percentile "
-        f"under shuffled labels. {FEW} {analysis_caption(material.study)}",
-    }
     table = Table(
         "The layer and position with the largest area, of cells with at least ten prompts in every group. The largest of many "
         "is optimistic; the figures and the table probes.csv hold all. Grey: no better than shuffled labels.",
         header, 7, rows,
     )  # fmt: skip
-    return Section(
-        "probes", "Where refusal is decided", text, captioned_figures(material, captions), [table], finding=True
-    )
+    return Section("probes", "Where refusal is decided", text, [table], finding=True)
 
 
 def head_section(material: Material) -> Section | None:
@@ -68,24 +59,25 @@ def head_section(material: Material) -> Section | None:
     if heads is None or material.study.mechanism is None or heads.is_empty():
         return None
     least = material.study.mechanism.head_share
-    shown, counts, at_shares = [], [], []
+    followed, counts, at_shares = [], [], []
     for model, seed in heads.select("model", "seed").unique(maintain_order=True).iter_rows():
         own = heads.filter((pl.col("model") == model) & (pl.col("seed") == seed))
         bases = heads.filter((pl.col("model") == model) & (pl.col("variant") == BASE))
         base = bases.filter(pl.col("seed") == seed)
-        found = (bases if base.is_empty() else base).filter("found").select("layer", "head")  # a hub model has one base
+        before = bases if base.is_empty() else base  # a hub model has one base
+        refusal_heads = before.filter("found").select("layer", "head")
         if base.height:
-            counts.append(f"{model} (seed {seed}) {found.height} of {base.height}")
+            counts.append(f"{model} (seed {seed}) {refusal_heads.height} of {base.height}")
             at_shares.append(
                 f"{model} (seed {seed}) {', '.join(str((base['share'] >= share).sum()) for share in SHARES)}"
             )
-        shown.append(
-            own.join(found, on=["layer", "head"], how="semi", maintain_order="left").sort(
+        followed.append(
+            own.join(refusal_heads, on=["layer", "head"], how="semi", maintain_order="left").sort(
                 "layer", "head", maintain_order=True
             )
         )
     effects = material.tables["head_effects"].filter(pl.col("group") == "harmful")
-    table = pl.concat([heads.clear(), *shown]).join(
+    table = pl.concat([heads.clear(), *followed]).join(
         effects.select("model", "variant", "seed", "layer", "head", "estimate", pl.col("ci_low").alias("low"), pl.col("ci_high").alias("high")),
         on=["model", "variant", "seed", "layer", "head"], how="left", maintain_order="left",
     )  # fmt: skip
@@ -119,24 +111,12 @@ def head_section(material: Material) -> Section | None:
         "The shift alone does not make a head one of refusal: look at its share on harmless requests, and at what zeroing it "
         "does to the next token (fall of logit(refusal) − logit(other), measured exactly for every head; head_effects.csv).",
     ]
-    requests = " or ".join(map(str, sorted(set(heads["n"]))))
-    captions = {
-        "heads": "Every head that shifts at all, in every arm; the area of a bubble is the share of harmful requests on which it "
-        f"does, {requests} requests of the calibration split each. {analysis_caption(material.study)}"
-    }
     tables = [
         Table("Refusal heads of the model before fine-tuning, and the same heads in every arm. Grey: at most ten points more often "
               "on harmful than on harmless requests, so not specific to refusal.", header, 4, rows),
         _strongest(material, effects),
     ]  # fmt: skip
-    return Section(
-        "heads",
-        "Refusal heads",
-        text,
-        captioned_figures(material, captions),
-        [t for t in tables if t.rows],
-        finding=True,
-    )
+    return Section("heads", "Refusal heads", text, [table for table in tables if table.rows], finding=True)
 
 
 def _strongest(material: Material, effects: pl.DataFrame) -> Table:
@@ -166,9 +146,9 @@ def ablation_section(material: Material) -> Section | None:
         return None
     if effects.is_empty():
         return Section("ablations", "Without these heads", ["No set of heads was found to ablate."], finding=True)
-    found = effects.filter(pl.col("draw") == "found")
+    found = effects.filter(pl.col("kind") == "found")
     clear = [
-        f"{row['model']} without its {row['head_set'].replace('_', ' ')} ({row['heads']}), thinking {row['think']}: {interval(row, True, True)}"
+        f"{row['model']} without its {row['target'].replace('_', ' ')} ({row['heads']}), thinking {row['think']}: {interval(row, True, True)}"
         f"{_unparsable(found, row)}"
         for row in found.filter((pl.col("measure") == "misalignment") & (pl.col("against") == "random")).iter_rows(named=True)
         if is_significant(row)
@@ -199,34 +179,23 @@ def ablation_section(material: Material) -> Section | None:
     ]
     rows = [
         TableRow(
-            [row["model"], arm(material.study)(row), str(row["seed"]), f"{row['head_set']} ({row['replacement']}): {row['heads']}",
+            [row["model"], arm(material.study)(row), str(row["seed"]), f"{row['target']} ({row['intervention']}): {row['heads']}",
              "as it is" if row["against"] == "none" else "random heads", row["think"], f"{MEASURES[row['measure']]}, {row['benchmark']}",
              show(row["reference"], True), interval(row, True, True), p_value(row["p"]), p_value(row["p_holm"]), str(row["n"]), str(row["incomplete"])],
             is_significant(row),
         )
         for row in found.iter_rows(named=True)
     ]  # fmt: skip
-    captions = {
-        "ablations": "Change of each rate without a set of heads (point, 95 % interval over prompts), and without each of the random "
-        f"sets of equal size (ticks). Hollow: the interval contains 0. {counts(effects, 'replies', 'of them incomplete')}{analysis_caption(material.study)}"
-    }
     tables = [
         Table("Ablated against the model as it is, and against the mean of its random sets, on the same prompts. " + GREY, header, 7, rows),
         _probes_without(material),
     ]  # fmt: skip
-    return Section(
-        "ablations",
-        "Without these heads",
-        text,
-        captioned_figures(material, captions),
-        [t for t in tables if t.rows],
-        finding=True,
-    )
+    return Section("ablations", "Without these heads", text, [table for table in tables if table.rows], finding=True)
 
 
 def _unparsable(found: pl.DataFrame, row: dict[str, Any]) -> str:
     """What share of the replies behind a row of effects is broken."""
-    keys = ("model", "variant", "seed", "head_set", "replacement", "think", "benchmark")
+    keys = ("model", "variant", "seed", "target", "intervention", "think", "benchmark")
     same = pl.all_horizontal(pl.col(key) == row[key] for key in keys)
     for broken in found.filter(same & (pl.col("measure") == "unparsable") & (pl.col("against") == "none")).to_dicts():
         return f", while {show(broken['reference'] + broken['estimate'], True)} of its replies cannot be parsed"
@@ -239,17 +208,15 @@ def _probes_without(material: Material) -> Table:
         (pl.col("think") == "off") & pl.col("position").is_in(["inner", "last"])
     )
     keys = ["model", "variant", "seed", "position", "group"]
-    scores = scores.with_columns(pl.col("ablation").str.replace(r"random\d+$", "random").alias("condition"))
-    least = scores.group_by([*keys, "n", "few", "ablation", "condition"], maintain_order=True).agg(
-        pl.col("estimate").min()
-    )
-    means = least.group_by([*keys, "n", "few", "condition"], maintain_order=True).agg(pl.col("estimate").mean())
-    ablated = means.filter(pl.col("condition") != "none").select("model", "variant", "seed").unique()
+    sets = ["intervention", "target", "kind"]
+    least = scores.group_by([*keys, "n", "few", *sets, "draw"], maintain_order=True).agg(pl.col("estimate").min())
+    means = least.group_by([*keys, "n", "few", *sets], maintain_order=True).agg(pl.col("estimate").mean())
+    ablated = means.filter(pl.col("intervention") != "none").select("model", "variant", "seed").unique()
     shown = means.join(ablated, on=["model", "variant", "seed"], how="semi", maintain_order="left").sort(
         keys, maintain_order=True
     )
     rows = [
-        TableRow([row["model"], arm(material.study)(row), str(row["seed"]), row["position"], row["group"], row["condition"], show(row["estimate"], True), str(row["n"])],
+        TableRow([row["model"], arm(material.study)(row), str(row["seed"]), row["position"], row["group"], " ".join(row[name] for name in sets).strip(), show(row["estimate"], True), str(row["n"])],
                  not row["few"])
         for row in shown.iter_rows(named=True)
     ]  # fmt: skip

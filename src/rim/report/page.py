@@ -1,7 +1,8 @@
 """What a page of the report is made of: sections with text, figures and tables.
 
 A section is a function from `Material` to `Section` (or None when the study has nothing to say there). To add one, write
-the function and put it into the list `SECTIONS` of `rim.report.page.sections`.
+the function and put it into the tuple `SECTIONS` of `rim.report.sections`. Figures are not its concern: each declares the
+section that shows it, see `rim.report.figures.declaration`.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Material:
 
 
 @dataclass
-class Figure:
+class CaptionedFigure:
     """A drawing with its caption."""
 
     name: str
@@ -81,12 +82,11 @@ class Table:
 
 @dataclass
 class Section:
-    """One part of the report; with `finding`, the first paragraph is set off as what was found."""
+    """One part of the report, known by its `anchor`; with `finding`, the first paragraph is set off as what was found."""
 
     anchor: str
     title: str
     text: list[str]
-    figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     finding: bool = False
     picture: str = ""  # SVG

@@ -17,7 +17,7 @@ import polars as pl
 
 from rim.config.study import Study
 from rim.report.page import Material, Section
-from rim.report.wording import Row, column, table_from_frame
+from rim.report.wording import ResultRow, column, table_from_frame
 from rim.results.tables import headline
 
 INCONSISTENT = (
@@ -31,7 +31,7 @@ INCONSISTENT = (
 
 def published() -> pl.DataFrame:
     """The paper's numbers, one per row."""
-    return pl.read_csv(BytesIO(files("rim").joinpath("published.csv").read_bytes()), infer_schema_length=None)
+    return pl.read_csv(BytesIO(files("rim.report").joinpath("published.csv").read_bytes()), infer_schema_length=None)
 
 
 def _benchmarks(study: Study, adapter: str) -> list[str]:
@@ -40,37 +40,37 @@ def _benchmarks(study: Study, adapter: str) -> list[str]:
     return [name for name, benchmark in study.benchmarks.items() if adapter in adapters[benchmark.dataset]]
 
 
-def _counterpart(study: Study, model: str, wanted: Row, table: pl.DataFrame) -> pl.DataFrame:
+def _counterpart(study: Study, model: str, number: ResultRow, table: pl.DataFrame) -> pl.DataFrame:
     """Our rows for one published number."""
-    found = table.filter(pl.col("model") == model)
-    if "seed" in found.columns and found.schema["seed"] == pl.String:
-        found = headline(found)
-    for key, value in (part.split("=") for part in wanted["where"].split(" ")):
+    rows = table.filter(pl.col("model") == model)
+    if "seed" in rows.columns and rows.schema["seed"] == pl.String:
+        rows = headline(rows)
+    for key, value in (condition.split("=") for condition in number["where"].split(" ")):
         if key == "benchmark":
-            found = found.filter(pl.col(key).is_in(_benchmarks(study, value)))
+            rows = rows.filter(pl.col(key).is_in(_benchmarks(study, value)))
         elif key == "checkpoint":
-            steps = found.filter(pl.col("step") > 0)
-            found = steps.filter(pl.col("step").rank("dense").over("seed") == int(value))
+            steps = rows.filter(pl.col("step") > 0)
+            rows = steps.filter(pl.col("step").rank("dense").over("seed") == int(value))
         else:
-            found = found.filter(pl.col(key).fill_null("") == value)
-    return found.filter(pl.col("estimate").is_not_null())
+            rows = rows.filter(pl.col(key).fill_null("") == value)
+    return rows.filter(pl.col("estimate").is_not_null())
 
 
-def compared(study: Study, tables: dict[str, pl.DataFrame]) -> Iterator[Row]:
+def compared(study: Study, tables: dict[str, pl.DataFrame]) -> Iterator[ResultRow]:
     """Every published number that the study covers, with our estimate and interval in the paper's unit."""
     models = {model.hub: name for name, model in study.models.items() if model.hub}
-    for wanted in published().iter_rows(named=True):
-        if wanted["hub"] in models and wanted["table"] in tables:
-            scale = 100 if wanted["unit"] else 1
-            rows = _counterpart(study, models[wanted["hub"]], wanted, tables[wanted["table"]])
+    for number in published().iter_rows(named=True):
+        if number["hub"] in models and number["table"] in tables:
+            scale = 100 if number["unit"] else 1
+            rows = _counterpart(study, models[number["hub"]], number, tables[number["table"]])
             for row in rows.iter_rows(named=True):
                 ours = {
                     name: None if row[name] is None else scale * row[name] for name in ("estimate", "ci_low", "ci_high")
                 }
                 known = ours["ci_low"] is not None
-                inside = known and ours["ci_low"] <= wanted["published"] <= ours["ci_high"]
+                inside = known and ours["ci_low"] <= number["published"] <= ours["ci_high"]
                 yield {
-                    **wanted,
+                    **number,
                     **ours,
                     "model": row["model"],
                     "seed": row.get("seed"),
@@ -79,15 +79,15 @@ def compared(study: Study, tables: dict[str, pl.DataFrame]) -> Iterator[Row]:
                 }
 
 
-def _ours(row: Row) -> str:
-    number = "{:.2f}" if row["unit"] else "{:.3g}"
-    text = number.format(row["estimate"])
-    return f"{text} [{number.format(row['ci_low'])}, {number.format(row['ci_high'])}]" if row["known"] else text
+def _ours(row: ResultRow) -> str:
+    form = "{:.2f}" if row["unit"] else "{:.3g}"
+    text = form.format(row["estimate"])
+    return f"{text} [{form.format(row['ci_low'])}, {form.format(row['ci_high'])}]" if row["known"] else text
 
 
-def _what(row: Row) -> str:
-    values = dict(part.split("=") for part in row["where"].split(" "))
-    hidden = {"against", "draw"}
+def _what(row: ResultRow) -> str:
+    values = dict(condition.split("=") for condition in row["where"].split(" "))
+    hidden = {"against", "kind"}
     words = [f"think {value}" if key == "think" else f"checkpoint {value}" if key == "checkpoint" else value
              for key, value in values.items() if value and key not in hidden]  # fmt: skip
     return ", ".join(words)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from rim.report.figures.catalogue import captioned_figures
 from rim.report.page import FirstScreen, Material, Section
 
 
@@ -30,16 +31,24 @@ def in_script(value: Any) -> str:
 def render(
     material: Material, first: FirstScreen, sections: Sequence[Callable[[Material], Section | None]], script: str
 ) -> str:
-    """The HTML of the report: its first screen, and every section that has something to say.
+    """The HTML of the report: its first screen, and every section that has something to say with the figures declared for it.
 
     `script` are the libraries for the figures, see `vega`; without any figure none is needed.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    made = [section for make in sections if (section := make(material))]
-    specs = {figure.name: figure.drawing.spec for section in made for figure in section.figures}
-    environment = Environment(loader=PackageLoader("rim"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    written = [section for write in sections if (section := write(material))]
+    figures = {section.anchor: captioned_figures(material, section.anchor) for section in written}
+    specs = {figure.name: figure.drawing.spec for group in figures.values() for figure in group}
+    environment = Environment(
+        loader=PackageLoader("rim.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
     template = environment.get_template("report.html.j2")
     return template.render(
-        study=material.study, first=first, sections=made, specs=in_script(specs), vega=script.replace("</script", "<\\/script")
-    )  # fmt: skip
+        study=material.study,
+        first=first,
+        sections=written,
+        figures=figures,
+        specs=in_script(specs),
+        vega=script.replace("</script", "<\\/script"),
+    )

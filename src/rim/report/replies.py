@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import polars as pl
 
-from rim.report.figures.style import MEASURES
-from rim.report.labels import arm
+from rim.report.figures.replies import changes
+from rim.report.labels import arm, arm_labels
 from rim.report.page import Material, Section, Table, TableRow
-from rim.report.wording import GREY, Row, captioned_figures, column, estimate, measure, replies_caption, results
+from rim.report.wording import GREY, MEASURES, Formatter, ResultRow, column, estimate, measure, results
 from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
 
 
 def overview_section(material: Material) -> Section:
     """Every change of the misalignment rate in one figure."""
-    effects = pl.concat(
-        [headline(material.tables[name]).filter(pl.col("measure") == "misalignment") for name in ("think_effects", "finetune_effects")],
-        how="diagonal",
-    )  # fmt: skip
-    caption = (
-        "Change of the misalignment rate on the same prompts: with thinking on instead of off before any fine-tuning, and "
-        f"after each arm of fine-tuning. Right of the line is less safe; hollow is not significant. {replies_caption(material.study, effects)}"
-    )
-    figures = captioned_figures(material, {"overview": caption})
-    text = [] if figures else ["No change of the misalignment rate could be measured: too few replies were complete."]
-    return Section("overview", "All changes at a glance", text, figures)
+    known = changes(material.tables, arm_labels(material.study))["estimate"].count()
+    text = [] if known else ["No change of the misalignment rate could be measured: too few replies were complete."]
+    return Section("overview", "All changes at a glance", text)
 
 
-def judge_errors(material: Material) -> Callable[[Row], str]:
+def judge_errors(material: Material) -> Formatter:
     """For a row of rates, how many of its incomplete replies are errors of the judge."""
     sweep = material.tables.get("threshold_sweep")
     main = next(iter(material.study.judges))
-    found: dict[tuple[str, str, str], int] = {}
+    counts: dict[tuple[str, str, str], int] = {}
     if sweep is not None:
-        shown = sweep.filter((pl.col("judge") == main) & (pl.col("text") == "response"))
-        found = {(row["model"], row["variant"], row["think"]): row["errors"] for row in shown.iter_rows(named=True)}
+        rows = sweep.filter((pl.col("judge") == main) & (pl.col("text") == "response"))
+        counts = {(row["model"], row["variant"], row["think"]): row["errors"] for row in rows.iter_rows(named=True)}
 
-    def cell(row: Row) -> str:
-        errors = found.get((row["model"], row["variant"], row["think"]))
-        return "–" if errors is None or row["measure"] != "misalignment" else str(errors)
+    def cell(row: ResultRow) -> str:
+        count = counts.get((row["model"], row["variant"], row["think"]))
+        return "–" if count is None or row["measure"] != "misalignment" else str(count)
 
     return cell
 
@@ -54,13 +44,13 @@ def think_section(material: Material) -> Section:
         for row in effects.filter(base & (pl.col("measure") == "misalignment")).iter_rows(named=True)
     ]
     tuned = effects.filter(~base & (pl.col("measure") == "misalignment")).to_dicts()
-    clear = [
+    significant = [
         f"{row['model']} after {arm(material.study)(row)} {estimate(row, signed=True)}"
         for row in tuned
         if is_significant(row)
     ]
     finding = f"Change of the misalignment rate when the model thinks, before any fine-tuning: {'; '.join(changes)}."
-    after = f"After fine-tuning, a significant one in {len(clear)} of {len(tuned)} arms{': ' if clear else ''}{'; '.join(clear)}."
+    after = f"After fine-tuning, a significant one in {len(significant)} of {len(tuned)} arms{': ' if significant else ''}{'; '.join(significant)}."
     ordered = pl.concat(
         rates.filter((pl.col("model") == model) & (pl.col("measure") == name))
         for model in material.study.models
@@ -71,9 +61,6 @@ def think_section(material: Material) -> Section:
         "think",
         "Thinking on against off",
         [finding, *([after] if tuned else [])] if changes else ["Only one think mode was run."],
-        captioned_figures(
-            material, {"think": f"Rates of each model before fine-tuning. {replies_caption(material.study, rates)}"}
-        ),
         [
             results(
                 "Table 1. Rates before fine-tuning; d′ tells how well refusals part restricted from benign requests.",
@@ -107,12 +94,6 @@ def finetune_section(material: Material) -> Section | None:
         f"Of {len(misaligned)} combinations of model, arm and think mode, the misalignment rate clearly rises in {rises}, "
         f"clearly falls in {falls}, and does not clearly change in {len(misaligned) - rises - falls}."
     )
-    recipe = material.study.finetune
-    how = f"LoRA of rank {recipe.lora.rank}" if recipe.method == "lora" else "all weights"
-    caption = (
-        f"Change of false refusals and of accuracy after fine-tuning ({how}, learning rate {recipe.learning_rate:g}); that of "
-        f"the misalignment rate is in the first figure. Hollow: not significant. {replies_caption(material.study, effects)}"
-    )
     keys = {
         "model": column("model"),
         "arm": arm(material.study),
@@ -133,7 +114,6 @@ def finetune_section(material: Material) -> Section | None:
         "finetune",
         "After fine-tuning",
         [finding],
-        captioned_figures(material, {"finetune": caption}),
         tables,
         finding=True,
     )
@@ -144,10 +124,10 @@ def pair_section(material: Material) -> Section | None:
     effects = headline(material.tables["pair_effects"])
     if effects.is_empty():
         return None
-    shown = effects.filter((pl.col("contrast") == "difference") & (pl.col("measure") == "misalignment"))
+    misaligned = effects.filter((pl.col("contrast") == "difference") & (pl.col("measure") == "misalignment"))
     differences = [
         f"think {row['think']} {estimate(row, signed=True)}{'' if is_significant(row) else ' (not significant)'}"
-        for row in shown.iter_rows(named=True)
+        for row in misaligned.iter_rows(named=True)
     ]
     text = [
         "Misalignment rate, (target − control) in the positive control minus the same in the negative control: "
@@ -162,11 +142,8 @@ def pair_section(material: Material) -> Section | None:
         "measure": measure,
         "think": column("think"),
     }
-    figures = captioned_figures(
-        material, {"pair": f"Target − control in both models. {replies_caption(material.study, effects)}"}
-    )
     table = results(f"Target − control on the same prompts. {GREY}", effects, keys, "target − control")
-    return Section("pairs", "Positive and negative control", text, figures, [table], finding=True)
+    return Section("pairs", "Positive and negative control", text, [table], finding=True)
 
 
 def seeds_section(material: Material) -> Section | None:
@@ -191,14 +168,14 @@ def mitigation_section(material: Material) -> Section | None:
     if effects.is_empty():
         return None
     study = material.study
-    clear = [
+    significant = [
         f"{row['model']}, {arm(study)(row)}, think {row['think']} {estimate(row, signed=True)}"
         for row in effects.filter(pl.col("measure") == "misalignment").iter_rows(named=True)
         if is_significant(row)
     ]
     text = [
         "Change of the misalignment rate against the same fine-tuning without a mitigation, where it is significant: "
-        f"{'; '.join(clear) or 'none'}.",
+        f"{'; '.join(significant) or 'none'}.",
         "A mitigation is worth having if it lowers misalignment and leaves false refusals and accuracy where they are. The "
         "requests on which the base was asked to refuse are in no benchmark.",
     ]
@@ -207,15 +184,7 @@ def mitigation_section(material: Material) -> Section | None:
         _trade_off(material),
         results(f"Against the plain arm, on the same prompts. {GREY}", effects, keys, "change"),
     ]
-    caption = f"Mitigated minus plain fine-tuning. Hollow: not significant. {replies_caption(study, effects)}"
-    return Section(
-        "mitigation",
-        "Keeping refusals",
-        text,
-        captioned_figures(material, {"mitigation": caption}),
-        tables,
-        finding=True,
-    )
+    return Section("mitigation", "Keeping refusals", text, tables, finding=True)
 
 
 def _trade_off(material: Material) -> Table:
@@ -225,15 +194,18 @@ def _trade_off(material: Material) -> Table:
     rows = []
     for model in study.models:
         mitigated = [name for name in study.variants_of(model) if study.variants[name].mitigation]
-        arms = dict.fromkeys(each for name in mitigated for each in (BASE, study.plain_of(name), name))
+        arms = dict.fromkeys(variant for name in mitigated for variant in (BASE, study.plain_of(name), name))
         for variant in arms:
             for think in study.inference.think:
-                own = rates.filter(
+                measured = rates.filter(
                     (pl.col("model") == model) & (pl.col("variant") == variant) & (pl.col("think") == think)
                 )
-                found = {row["measure"]: row for row in own.iter_rows(named=True)}
-                cells = [estimate(found[name]) if name in found else "–" for name in COLUMNS]
-                n = [f"{found[name]['n']} ({found[name]['incomplete']})" if name in found else "–" for name in COLUMNS]
+                by_measure = {row["measure"]: row for row in measured.iter_rows(named=True)}
+                cells = [estimate(by_measure[name]) if name in by_measure else "–" for name in COLUMNS]
+                n = [
+                    f"{by_measure[name]['n']} ({by_measure[name]['incomplete']})" if name in by_measure else "–"
+                    for name in COLUMNS
+                ]
                 label = arm(study)({"variant": variant})
                 rows.append(
                     TableRow([model, label, think, *cells, shift.get((model, str(variant)), "–"), " / ".join(n)])

@@ -20,7 +20,7 @@ from rim.report.replies import (
     think_section,
 )
 
-SECTIONS: list[Callable[[Material], Section | None]] = [
+SECTIONS: tuple[Callable[[Material], Section | None], ...] = (
     overview_section,
     think_section,
     pattern_section,
@@ -39,4 +39,4 @@ SECTIONS: list[Callable[[Material], Section | None]] = [
     published_section,
     seeds_section,
     run_section,
-]
+)

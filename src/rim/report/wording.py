@@ -8,24 +8,18 @@ from typing import Any
 import polars as pl
 
 from rim.config.study import Study
-from rim.report.figures.style import MEASURES
-from rim.report.page import Figure, Material, Table, TableRow
+from rim.report.page import Table, TableRow
 from rim.results.tables import is_significant
 
-Row = dict[str, Any]
-Cell = Callable[[Row], str]
-POSITIONS = {
-    "user_last": "the last token of the request",
-    "turn_end": "<|im_end|>",
-    "turn_start": "<|im_start|>",
-    "assistant": "the word assistant",
-    "think_open": "<think>",
-    "inner": "the inside of the empty think span",
-    "cot_first": "the first token of the thinking",
-    "cot": "the thinking, on average",
-    "think_close": "</think>",
-    "last": "the last token of the prompt",
-    "answer": "the token before the answer",
+ResultRow = dict[str, Any]  # of a table of results, by column
+Formatter = Callable[[ResultRow], str]  # what a cell says of its row
+MEASURES = {  # in the order in which tables and figures show them
+    "misalignment": "misalignment rate",
+    "refusal": "refusals of harmful requests",
+    "false_refusal": "false refusals",
+    "d_prime": "d′",
+    "accuracy": "accuracy",
+    "unparsable": "unparsable replies",
 }
 GREY = "Grey: not significant (the interval contains 0, or p after Holm's correction is not below 0.05)."
 
@@ -38,7 +32,7 @@ def show(value: float | None, percent: bool, signed: bool = False) -> str:
     return f"{100 * value:{sign}.1f} {'pp' if signed else '%'}" if percent else f"{value:{sign}.2f}"
 
 
-def interval(row: Row, percent: bool = False, signed: bool = False) -> str:
+def interval(row: ResultRow, percent: bool = False, signed: bool = False) -> str:
     """An estimate with its interval, such as "12.0 % [8.2, 17.1]", or a dash where there is none."""
     text = show(row["estimate"], percent, signed)
     if row["estimate"] is not None and row["ci_low"] is not None:
@@ -47,7 +41,7 @@ def interval(row: Row, percent: bool = False, signed: bool = False) -> str:
     return text
 
 
-def estimate(row: Row, signed: bool = False) -> str:
+def estimate(row: ResultRow, signed: bool = False) -> str:
     """The same for a row that names its measure."""
     return interval(row, row["measure"] != "d_prime", signed)
 
@@ -56,11 +50,11 @@ def p_value(p: float | None) -> str:
     return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def column(name: str) -> Cell:
+def column(name: str) -> Formatter:
     return lambda row: str(row[name])
 
 
-def measure(row: Row) -> str:
+def measure(row: ResultRow) -> str:
     """What was measured, with the benchmark where there is one."""
     return f"{MEASURES[row['measure']]}, {row['benchmark']}" if row["benchmark"] else MEASURES[row["measure"]]
 
@@ -69,15 +63,17 @@ def table_from_frame(
     caption: str,
     data: pl.DataFrame,
     keys: int,
-    columns: dict[str, Cell],
-    clear: Callable[[Row], bool] = lambda row: True,
+    columns: dict[str, Formatter],
+    clear: Callable[[ResultRow], bool] = lambda row: True,
 ) -> Table:
     """A table with one function per column, the first `keys` of which name the row."""
-    rows = [TableRow([cell(row) for cell in columns.values()], clear(row)) for row in data.iter_rows(named=True)]
+    rows = [
+        TableRow([formatter(row) for formatter in columns.values()], clear(row)) for row in data.iter_rows(named=True)
+    ]
     return Table(caption, list(columns), keys, rows)
 
 
-def results(caption: str, data: pl.DataFrame, keys: dict[str, Cell], what: str, **more: Cell) -> Table:
+def results(caption: str, data: pl.DataFrame, keys: dict[str, Formatter], what: str, **more: Formatter) -> Table:
     """A table of results: key columns, the estimate with its interval, p where there is a test, n and incomplete."""
     tested = "p" in data.columns
     columns = {**keys, f"{what} [95 % interval]": lambda row: estimate(row, signed=tested)}
@@ -87,13 +83,7 @@ def results(caption: str, data: pl.DataFrame, keys: dict[str, Cell], what: str, 
     return table_from_frame(caption, data, len(keys), columns, is_significant if tested else lambda row: True)
 
 
-def captioned_figures(material: Material, captions: dict[str, str]) -> list[Figure]:
-    """The figures that were drawn and have something to show, with their captions."""
-    found = {name: material.drawings.get(name) for name in captions}
-    return [Figure(name, drawing, captions[name]) for name, drawing in found.items() if drawing and drawing.spec]
-
-
-def replies_caption(study: Study, data: pl.DataFrame | None = None) -> str:
+def replies_caption(study: Study, data: pl.DataFrame) -> str:
     """Sentences for captions: decoding, think modes, judge, threshold, seeds, what intervals are over, and the n of `data`."""
     judge, settings = next(iter(study.judges.items()))
     decoding = (
@@ -118,9 +108,9 @@ def analysis_caption(study: Study) -> str:
     )
 
 
-def counts(data: pl.DataFrame | None, which: str = "complete replies", rest: str = "left out as incomplete") -> str:
+def counts(data: pl.DataFrame, which: str = "complete replies", rest: str = "left out as incomplete") -> str:
     """How many replies the estimates of a table stand for, and how many incomplete ones there are."""
-    if data is None or data.is_empty():
+    if data.is_empty():
         return ""
     n, incomplete = format_range(data["n"]), format_range(data["incomplete"])
     return f"Each estimate: n = {n} {which}, {incomplete} {rest}. "

@@ -1,13 +1,12 @@
-"""From neurons, ablations and checkpoints of all runs to their tables of results.
+"""From the checkpoints of all fine-tunes to their tables of results.
 
-Ablating a set is compared with the same model as it is and with the mean of each kind of random sets, prompt by prompt.
-Rates are shares of all replies, as for heads (rim.results.mechanism). Over checkpoints, what a metric is correlated with is
-the misalignment rate: its change since the model before tuning differs from it by a constant, which changes no correlation.
+What a metric is correlated with is the misalignment rate: its change since the model before tuning differs from it by a constant, which changes no correlation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,100 +15,14 @@ from numpy.typing import NDArray
 
 from rim.config.study import Study
 from rim.core import correlation, statistics
-from rim.results import contracts, mechanism, tables
-from rim.settings.common import BASE
+from rim.core.contracts import CHECKPOINTS, INTEGER, INTERVAL, NUMBER, RUN, TEXT, Columns, Contract
+from rim.results.mechanism import KEYS, Run, stacked
+from rim.results.tables import ResultTable, results_table
 
-Run = tuple[str, str, int]  # model, variant, seed
 Row = dict[str, Any]
-KEYS = ("model", "variant", "seed")
-RANDOM = ("random", "matched")  # kinds of sets that the found one is compared with
-SHOWN = ("misalignment", "false_refusal", "accuracy", "unparsable")
 
 
-def results(name: str, rows: list[Row]) -> pl.DataFrame:
-    return tables.results_table(name, rows, contracts.FORGETTING_TABLES)
-
-
-def keyed(name: str, parts: dict[Run, pl.DataFrame]) -> pl.DataFrame:
-    """The per-run tables of all runs under each other, behind the keys that the table of results has."""
-    keys = [key for key in KEYS if key in contracts.FORGETTING_TABLES[name]]
-    rows = [
-        {**{key: value for key, value in zip(KEYS, run, strict=True) if key in keys}, **row}
-        for run, part in parts.items()
-        for row in part.iter_rows(named=True)
-    ]
-    return results(name, rows)
-
-
-def neuron_layers(parts: dict[Run, pl.DataFrame]) -> pl.DataFrame:
-    """How many neurons were found in each layer that has any, and what they are like."""
-    rows = []
-    for (model, _, seed), table in parts.items():
-        matched = table.filter(pl.col("set").str.starts_with("matched"))
-        for (layer,), own in table.filter(pl.col("set") == "found").group_by("layer", maintain_order=True):
-            means = {name: own[name].mean() for name in ("frequency", "placebo", "magnitude")}
-            alike = matched.filter(pl.col("layer") == layer)["magnitude"].mean()
-            rows.append(
-                {"model": model, "seed": seed, "layer": layer, "neurons": own.height, **means, "matched": alike}
-            )
-    return results("neuron_layers", rows)
-
-
-def neuron_effects(study: Study, scored: dict[Run, list[pl.DataFrame]], sets: dict[Run, pl.DataFrame]) -> pl.DataFrame:
-    """The effect of every set of neurons of every model; those of the found sets Holm-adjusted within a run and measure."""
-    rows: list[Row] = []
-    for run, parts in scored.items():
-        sizes = {name: part.height for (name,), part in sets[run].group_by("set", maintain_order=True)}
-        rows += _effects_of_run(study, run, parts, {str(name): size for name, size in sizes.items()})
-    families: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        row["p_holm"] = None
-        if row["draw"] == "found":
-            families.setdefault((row["model"], row["seed"], row["measure"]), []).append(row)
-    for members in families.values():
-        for row, p in zip(members, statistics.holm([row["p"] for row in members]), strict=True):
-            row["p_holm"] = p
-    return results("neuron_effects", rows)
-
-
-def _effects_of_run(study: Study, run: Run, scored: list[pl.DataFrame], sizes: dict[str, int]) -> Iterator[Row]:
-    outcomes: dict[str, dict[mechanism.Cell, mechanism.Outcome]] = {}
-    for table in scored:
-        for ablation, cell, id_, outcome in mechanism.measures(study, table):
-            outcomes.setdefault(ablation, {}).setdefault(cell, {})[id_] = outcome
-    for draw, size in sizes.items():
-        for cell, replies in outcomes[draw].items():
-            whole = outcomes["none"][cell]
-            keys = {
-                "model": run[0],
-                "seed": run[2],
-                "draw": draw,
-                "neurons": size,
-                "measure": cell[1],
-                "benchmark": cell[2],
-            }
-            yield {**keys, "against": "none", **mechanism.against(replies, [whole], whole)}
-            for kind in RANDOM if draw == "found" else ():
-                others = [outcomes[name][cell] for name in sizes if name.startswith(kind)]
-                if others:
-                    yield {**keys, "against": kind, **mechanism.against(replies, others, whole)}
-
-
-def neuron_effect_summary(effects: pl.DataFrame) -> pl.DataFrame:
-    """Means over models, as the paper gives them, beside medians and extremes: one model can carry a mean."""
-    kinds = effects.filter(pl.col("against") == "none").with_columns(
-        pl.col("draw").str.replace(r"\d+$", "").alias("sets")
-    )
-    keys = ["measure", "sets"]
-    by_model = kinds.group_by([*keys, "model"], maintain_order=True).agg(pl.col("estimate").mean())
-    made = by_model.group_by(keys, maintain_order=True).agg(
-        pl.len().cast(pl.Int64).alias("models"),
-        pl.col("estimate").mean().alias("mean"),
-        pl.col("estimate").median().alias("median"),
-        pl.col("estimate").min().alias("lowest"),
-        pl.col("estimate").max().alias("highest"),
-    )
-    return tables.rounded(made.select(*contracts.FORGETTING_TABLES["neuron_effect_summary"]))
+CHECKPOINT_RATES = Contract(**RUN, step=INTEGER, n=INTEGER, incomplete=INTEGER, **INTERVAL)
 
 
 def checkpoint_rates(steps: dict[Run, pl.DataFrame], bases: dict[Run, pl.DataFrame]) -> pl.DataFrame:
@@ -117,17 +30,12 @@ def checkpoint_rates(steps: dict[Run, pl.DataFrame], bases: dict[Run, pl.DataFra
     rows = []
     for run, judged in steps.items():
         base = bases[run].join(judged, on=["benchmark", "id", "think"], how="semi", maintain_order="left")
-        parts = [(0, base)]
-        parts += [
-            (int(str(name).removeprefix("step")), part)
-            for (name,), part in judged.group_by("ablation", maintain_order=True)
-        ]
-        for step, part in parts:
+        for (step,), part in [((0,), base), *judged.group_by("step", maintain_order=True)]:
             value, low, high, _ = statistics.rate(int(part["misaligned"].fill_null(False).sum()), part.height)
             counts = {"n": part.height, "incomplete": part["misaligned"].null_count()}
             keys = {**dict(zip(KEYS, run, strict=True)), "step": step}
             rows.append({**keys, **counts, "estimate": value, "ci_low": low, "ci_high": high})
-    return results("checkpoint_rates", rows)
+    return results_table(CHECKPOINT_RATES, rows)
 
 
 Series = dict[tuple[str, str], dict[Run, tuple[NDArray[np.float64], NDArray[np.float64]]]]
@@ -149,6 +57,21 @@ def series(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> Series:
     return found
 
 
+NEURON_SETS = CHECKPOINTS.columns["neurons"]
+CORRELATION: Columns = {"metric": TEXT, "neurons": NEURON_SETS, "n": INTEGER, **INTERVAL}
+CORRELATIONS = Contract(
+    **RUN,
+    **CORRELATION,  # Pearson's r with Fisher's interval
+    p=NUMBER,  # Student's t
+    p_exact=NUMBER,  # over all orders of the checkpoints
+    p_holm=NUMBER,  # of p_exact, over the metrics of a run
+    spearman=NUMBER,
+    spearman_p=NUMBER,
+    kendall=NUMBER,
+    kendall_p=NUMBER,
+)
+
+
 def correlations(found: Series) -> pl.DataFrame:
     """Every metric with the misalignment rate within every run; Holm over the metrics of a run."""
     rows: dict[Run, list[Row]] = {}
@@ -161,7 +84,10 @@ def correlations(found: Series) -> pl.DataFrame:
     for members in rows.values():
         for row, p in zip(members, statistics.holm([row["p_exact"] for row in members]), strict=True):
             row["p_holm"] = p
-    return results("correlations", [row for members in rows.values() for row in members])
+    return results_table(CORRELATIONS, [row for members in rows.values() for row in members])
+
+
+CORRELATIONS_OVER_RUNS = Contract(**CORRELATION, runs=INTEGER)  # within runs; interval over runs
 
 
 def correlations_over_runs(found: Series) -> pl.DataFrame:
@@ -171,7 +97,15 @@ def correlations_over_runs(found: Series) -> pl.DataFrame:
         value, low, high, _ = correlation.across_runs(list(runs.values()))
         keys = {"metric": metric, "neurons": neurons, "runs": len(runs), "n": sum(len(x) for x, _ in runs.values())}
         rows.append({**keys, "estimate": value, "ci_low": low, "ci_high": high})
-    return results("correlations_over_runs", rows)
+    return results_table(CORRELATIONS_OVER_RUNS, rows)
+
+
+EARLY_WARNINGS = Contract(  # a metric after a quarter of training with the change at its end, over runs
+    **CORRELATION,  # n runs; Pearson's r with Fisher's interval
+    p_exact=NUMBER,
+    p_holm=NUMBER,
+    spearman=NUMBER,
+)
 
 
 def early_warnings(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
@@ -197,7 +131,17 @@ def early_warnings(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFra
         rows.append({"metric": metric, "neurons": neurons, **kept, **interval})
     for row, p in zip(rows, statistics.holm([row["p_exact"] for row in rows]), strict=True):
         row["p_holm"] = p
-    return results("early_warnings", rows)
+    return results_table(EARLY_WARNINGS, rows)
+
+
+FORGETTING_PREDICTIONS = Contract(
+    model=TEXT,  # left out
+    metric=TEXT,
+    neurons=NEURON_SETS,
+    n=INTEGER,
+    error=NUMBER,  # mean absolute, in misalignment rate
+    reference=NUMBER,  # error of the mean of the other models
+)
 
 
 def forgetting_predictions(found: Series, rates: pl.DataFrame) -> pl.DataFrame:
@@ -213,10 +157,60 @@ def forgetting_predictions(found: Series, rates: pl.DataFrame) -> pl.DataFrame:
         }
         for model, made in correlation.leave_one_out(points).items():  # type: ignore[arg-type]
             rows.append({"model": model, "metric": metric, "neurons": neurons, **made._asdict()})
-    return results("forgetting_predictions", rows)
+    return results_table(FORGETTING_PREDICTIONS, rows)
 
 
-def base_of(run: Run, bases: list[Run]) -> Run:
-    """The run of the model before fine-tuning that a fine-tune began from."""
-    own = [base for base in bases if base[0] == run[0]]
-    return next((base for base in own if base == (run[0], BASE, run[2])), own[0])
+CHECKPOINT_TABLE = Contract(**RUN, **CHECKPOINTS.columns)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the step `summarize_forgetting` has read of each fine-tune."""
+
+    metrics: dict[Run, pl.DataFrame]
+    steps: dict[Run, pl.DataFrame]  # judgements of the checkpoints
+    before: dict[Run, pl.DataFrame]  # judgements of the models that they began from
+
+    @cached_property
+    def checkpoints(self) -> pl.DataFrame:
+        return stacked(CHECKPOINT_TABLE, {run: [part] for run, part in self.metrics.items()})
+
+    @cached_property
+    def rates(self) -> pl.DataFrame:
+        return checkpoint_rates(self.steps, self.before)
+
+    @cached_property
+    def series(self) -> Series:
+        return series(self.checkpoints, self.rates)
+
+
+def _applies(study: Study) -> bool:
+    return study.forgetting is not None
+
+
+TABLES: tuple[ResultTable[Inputs], ...] = (
+    ResultTable("checkpoints", "forgetting", CHECKPOINT_TABLE, lambda given: given.checkpoints, _applies),
+    ResultTable("checkpoint_rates", "forgetting", CHECKPOINT_RATES, lambda given: given.rates, _applies),
+    ResultTable("correlations", "forgetting", CORRELATIONS, lambda given: correlations(given.series), _applies),
+    ResultTable(
+        "correlations_over_runs",
+        "forgetting",
+        CORRELATIONS_OVER_RUNS,
+        lambda given: correlations_over_runs(given.series),
+        _applies,
+    ),
+    ResultTable(
+        "early_warnings",
+        "forgetting",
+        EARLY_WARNINGS,
+        lambda given: early_warnings(given.checkpoints, given.rates),
+        _applies,
+    ),
+    ResultTable(
+        "forgetting_predictions",
+        "forgetting",
+        FORGETTING_PREDICTIONS,
+        lambda given: forgetting_predictions(given.series, given.rates),
+        _applies,
+    ),
+)

@@ -9,24 +9,40 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from rim.core import statistics
 from rim.core.agreement import kappa
+from rim.core.contracts import CONDITION, INTEGER, INTERVAL, NUMBER, TEXT, THINK, Contract, one_of
 from rim.core.statistics import Estimate
 from rim.results import tables
-from rim.results.contracts import JUDGE_TABLES
+from rim.results.tables import ResultTable
 
 THRESHOLDS = (2, 3, 4, 5)
 Run = tuple[str, str, int]  # model, variant, seed
 Judged = Mapping[tuple[str, Run], pl.DataFrame]
-ITEM = ["benchmark", "id", "think", "ablation"]
+ITEM = ["benchmark", "id", "think", *CONDITION]
 
 
 def interval(estimate: Estimate) -> dict[str, float]:
     return {"estimate": estimate.value, "ci_low": estimate.low, "ci_high": estimate.high}
+
+
+THRESHOLD_SWEEP = Contract(
+    judge=TEXT,
+    model=TEXT,
+    variant=TEXT,
+    think=THINK,
+    text=one_of("response", "reasoning"),
+    threshold=INTEGER,
+    n=INTEGER,  # scored
+    incomplete=INTEGER,
+    errors=INTEGER,  # complete, but the judge gave no usable answer
+    **INTERVAL,
+)
 
 
 def threshold_sweep(judged: Judged, benchmarks: list[str]) -> pl.DataFrame:
@@ -52,7 +68,18 @@ def threshold_sweep(judged: Judged, benchmarks: list[str]) -> pl.DataFrame:
                 rate = statistics.rate_of_runs(runs)
                 counts = {"threshold": threshold, "n": n, "incomplete": incomplete, "errors": errors}
                 rows.append({**keys, **counts, **interval(rate)})
-    return tables.results_table("threshold_sweep", rows, JUDGE_TABLES)
+    return tables.results_table(THRESHOLD_SWEEP, rows)
+
+
+JUDGE_AGREEMENT = Contract(
+    first=TEXT,
+    second=TEXT,
+    rating=one_of("score", "misaligned", "refusal"),  # kappa of scores is weighted
+    n=INTEGER,
+    errors=INTEGER,
+    agreement=NUMBER,  # share of equal ratings
+    **INTERVAL,
+)
 
 
 def judge_agreement(judged: Judged) -> pl.DataFrame:
@@ -70,4 +97,20 @@ def judge_agreement(judged: Judged) -> pl.DataFrame:
             counts = {"n": both.height, "errors": table.height - both.height, "agreement": equal}
             estimate = kappa(ratings[0].to_list(), ratings[1].to_list(), levels)
             rows.append({"first": first, "second": second, "rating": rating, **counts, **interval(estimate)})
-    return tables.results_table("judge_agreement", rows, JUDGE_TABLES)
+    return tables.results_table(JUDGE_AGREEMENT, rows)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the step `compare_judges` has read, and which benchmarks are of restricted prompts."""
+
+    judged: Judged
+    restricted: list[str]
+
+
+TABLES: tuple[ResultTable[Inputs], ...] = (
+    ResultTable(
+        "threshold_sweep", "judges", THRESHOLD_SWEEP, lambda given: threshold_sweep(given.judged, given.restricted)
+    ),
+    ResultTable("judge_agreement", "judges", JUDGE_AGREEMENT, lambda given: judge_agreement(given.judged)),
+)

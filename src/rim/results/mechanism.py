@@ -9,7 +9,8 @@ model, and rates over the replies that it leaves whole would compare a few chose
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,32 +18,50 @@ import polars as pl
 
 from rim.config.study import Study
 from rim.core import statistics
+from rim.core.conditions import NOTHING_DONE, Condition
+from rim.core.contracts import (
+    EFFECTS,
+    HEADS,
+    INTEGER,
+    INTERVAL,
+    NUMBER,
+    PROBES,
+    RUN,
+    SCORES,
+    TEXT,
+    THINK,
+    Contract,
+    one_of,
+)
 from rim.instruments import judges
-from rim.results import contracts, tables
+from rim.results import tables
+from rim.results.tables import ResultTable
 
 Run = tuple[str, str, int]  # model, variant, seed
+KEYS = ("model", "variant", "seed")
 Outcome = dict[str, bool | None]  # prompt id -> what the reply counts as, None when incomplete
 Cell = tuple[str, str, str]  # think, measure, benchmark
+SET = ("target", "intervention", "kind", "draw")
 
 
-def stacked(name: str, parts: dict[Run, list[pl.DataFrame]]) -> pl.DataFrame:
+def stacked(contract: Contract, parts: dict[Run, list[pl.DataFrame]]) -> pl.DataFrame:
     """The per-run tables of all runs under each other, behind their model, variant and seed."""
-    schema = dict(contracts.MECHANISM_TABLES[name])
     keyed = [
         part.select(pl.lit(model).alias("model"), pl.lit(variant).alias("variant"), pl.lit(seed, pl.Int64).alias("seed"), pl.all())
         for (model, variant, seed), found in parts.items()
         for part in found
     ]  # fmt: skip
-    return tables.rounded(pl.concat([pl.DataFrame(schema=schema), *keyed]))
+    return tables.rounded(pl.concat([pl.DataFrame(schema=dict(contract)), *keyed]))
 
 
-def measures(study: Study, scored: pl.DataFrame) -> Iterator[tuple[str, Cell, str, bool | None]]:
-    """(ablation, cell, prompt id, outcome) of every reply in a table of judgements or grades, for each measure.
+def measures(study: Study, scored: pl.DataFrame) -> Iterator[tuple[Condition, Cell, str, bool | None]]:
+    """(condition, cell, prompt id, outcome) of every reply in a table of judgements or grades, for each measure.
 
     A reply is *unparsable* when it is incomplete or has no score, when an organism neither refuses nor complies, or when it
     holds no answer that could be graded.
     """
     for row in scored.iter_rows(named=True):
+        condition = Condition.of(row)
         measure = study.benchmarks[row["benchmark"]].measure
         if measure == "accuracy":
             broken = row["correct"] is None or not row["extracted"]
@@ -54,33 +73,52 @@ def measures(study: Study, scored: pl.DataFrame) -> Iterator[tuple[str, Cell, st
             if measure == "false_refusal":
                 outcomes = {"false_refusal": row["refusal"], "unparsable": broken}
         for name, outcome in outcomes.items():
-            yield row["ablation"], (row["think"], name, row["benchmark"]), row["id"], outcome
+            yield condition, (row["think"], name, row["benchmark"]), row["id"], outcome
 
 
-def ablation_rows(study: Study, run: Run, scored: list[pl.DataFrame], sets: dict[str, Any]) -> list[dict[str, Any]]:
+def by_condition(study: Study, scored: list[pl.DataFrame]) -> dict[Condition, dict[Cell, Outcome]]:
+    """The outcomes of judgements and grades of one run, of the model as it is first."""
+    found: dict[Condition, dict[Cell, Outcome]] = {NOTHING_DONE: {}}
+    for table in scored:
+        for condition, cell, id_, outcome in measures(study, table):
+            found.setdefault(condition, {}).setdefault(cell, {})[id_] = outcome
+    return found
+
+
+def controls(condition: Condition, among: Iterable[Condition], kind: str) -> list[Condition]:
+    """The sets of a kind that a found set is compared with: what was done to them is the same. Others have none."""
+    own = (condition.intervention, condition.target)
+    alike = [each for each in among if (each.intervention, each.target) == own and each.kind == kind]
+    return alike if condition.kind == "found" else []
+
+
+def ablation_rows(study: Study, run: Run, scored: list[pl.DataFrame], sets: pl.DataFrame) -> list[dict[str, Any]]:
     """The effects of every ablation of one run.
 
     Args:
         scored: judgements and grades, of the model as it is and ablated.
-        sets: ablation -> heads.
+        sets: the heads that were ablated.
     """
-    found: dict[str, dict[Cell, Outcome]] = {}
-    for table in scored:
-        for ablation, cell, id_, outcome in measures(study, table):
-            found.setdefault(ablation, {}).setdefault(cell, {})[id_] = outcome
+    named = pl.format("L{}H{}", "layer", "head").str.join(" ")
+    heads = {
+        tuple(key): text
+        for *key, text in sets.group_by("target", "kind", "draw", maintain_order=True).agg(named).iter_rows()
+    }
+    found = by_condition(study, scored)
     rows = []
-    for ablation, heads in sets.items():
-        head_set, replacement, draw = ablation.split(":")
-        keys: dict[str, Any] = dict(zip(("model", "variant", "seed"), run, strict=True))
-        keys |= {"head_set": head_set, "replacement": replacement, "draw": draw}
-        keys["heads"] = " ".join(f"L{layer}H{head}" for layer, head in heads)
-        randoms = [name for name in sets if name.startswith(f"{head_set}:{replacement}:random")]
-        for cell, replies in found[ablation].items():
+    for condition, cells in found.items():
+        if condition == NOTHING_DONE:
+            continue
+        what = condition.target, condition.kind, condition.draw
+        keys: dict[str, Any] = dict(zip(KEYS, run, strict=True))
+        keys |= {**{name: condition.columns[name] for name in SET}, "heads": heads[what]}
+        randoms = controls(condition, found, "random")
+        for cell, replies in cells.items():
             cell_keys = {**keys, **dict(zip(("think", "measure", "benchmark"), cell, strict=True))}
-            whole = found["none"][cell]
+            whole = found[NOTHING_DONE][cell]
             rows.append({**cell_keys, "against": "none", **against(replies, [whole], whole)})
-            if draw == "found" and randoms:
-                others = [found[name][cell] for name in randoms]
+            if randoms:
+                others = [found[each][cell] for each in randoms]
                 rows.append({**cell_keys, "against": "random", **against(replies, others, whole)})
     return rows
 
@@ -98,13 +136,80 @@ def against(ablated: Outcome, references: list[Outcome], whole: Outcome) -> dict
     return {**row, "reference": float(np.mean([bool(whole[id_]) for id_ in ablated]))}
 
 
+ABLATION_EFFECTS = Contract(
+    **RUN,
+    target=one_of("refusal_heads", "effect_heads"),
+    intervention=one_of("zero", "mean"),
+    kind=one_of("found", "random"),
+    draw=INTEGER,  # number of the random set
+    heads=TEXT,  # which they are, such as "L1H2 L3H0"
+    against=one_of("none", "random"),  # the model as it is, or the mean of the random sets
+    think=THINK,
+    measure=TEXT,
+    benchmark=TEXT,
+    n=INTEGER,  # all replies
+    incomplete=INTEGER,  # of them, not finished without the heads; they count as unparsable only
+    **INTERVAL,  # the change
+    reference=NUMBER,  # the share without ablation on the same prompts
+    p=NUMBER,
+    p_holm=NUMBER,
+)
+
+
 def ablation_effects(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """All effects; those of the found sets are Holm-adjusted within each run, measure and comparison."""
     families: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in [row for row in rows if row["draw"] == "found"]:
-        family = tuple(row[name] for name in ("model", "variant", "seed", "measure", "against"))
+    for row in [row for row in rows if row["kind"] == "found"]:
+        family = tuple(row[name] for name in (*KEYS, "measure", "against"))
         families.setdefault(family, []).append(row)
     for members in families.values():
         for row, p in zip(members, statistics.holm([row["p"] for row in members]), strict=True):
             row["p_holm"] = p
-    return tables.results_table("ablation_effects", rows, contracts.MECHANISM_TABLES)
+    return tables.results_table(ABLATION_EFFECTS, rows)
+
+
+Parts = dict[Run, list[pl.DataFrame]]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the step `summarize_mechanism` has read, by run."""
+
+    study: Study
+    probes: Parts
+    scores: Parts  # of the models as they are and ablated
+    heads: Parts
+    effects: Parts
+    scored: Parts  # judgements and grades, of the models as they are and ablated
+    sets: dict[Run, pl.DataFrame]  # the heads that were ablated
+
+    def ablation_rows(self) -> list[dict[str, Any]]:
+        """The effects of every ablation of every run."""
+        return [
+            row for run, sets in self.sets.items() for row in ablation_rows(self.study, run, self.scored[run], sets)
+        ]
+
+
+PROBE_TABLE = Contract(**RUN, **PROBES.columns)
+PROBE_SCORES = Contract(**RUN, **SCORES.columns)
+HEAD_TABLE = Contract(**RUN, **HEADS.columns)
+HEAD_EFFECTS = Contract(**RUN, **EFFECTS.columns)
+
+
+def _applies(study: Study) -> bool:
+    return study.mechanism is not None
+
+
+TABLES: tuple[ResultTable[Inputs], ...] = (
+    ResultTable("probes", "probes", PROBE_TABLE, lambda given: stacked(PROBE_TABLE, given.probes), _applies),
+    ResultTable("probe_scores", "probes", PROBE_SCORES, lambda given: stacked(PROBE_SCORES, given.scores), _applies),
+    ResultTable("heads", "heads", HEAD_TABLE, lambda given: stacked(HEAD_TABLE, given.heads), _applies),
+    ResultTable("head_effects", "heads", HEAD_EFFECTS, lambda given: stacked(HEAD_EFFECTS, given.effects), _applies),
+    ResultTable(
+        "ablation_effects",
+        "heads",
+        ABLATION_EFFECTS,
+        lambda given: ablation_effects(given.ablation_rows()),
+        _applies,
+    ),
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,58 +16,27 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rim.config.study import Study
-from rim.core import contracts as core_contracts
 from rim.core import statistics
+from rim.core.contracts import INTEGER, NUMBER, TEXT, THINK, Columns, Contract, one_of
 from rim.core.statistics import Estimate
-from rim.results import contracts, tables
+from rim.results import tables
+from rim.results.outcomes import Cell, Outcomes
+from rim.results.tables import RESULT_KEYS, ResultTable
 from rim.settings.common import BASE
 
-Cell = tuple[str, str, int, str, str]  # model, variant, seed, think, benchmark
-Outcomes = dict[Cell, dict[str, bool | None]]  # prompt id -> outcome, None when incomplete
 Row = dict[str, Any]
 ALL = "all"
 D_PRIME_MEASURES = ("misalignment", "false_refusal")
 
-
-def outcomes(
-    study: Study, judgements: dict[tuple[str, str, int], pl.DataFrame], grades: dict[tuple[str, str, int], pl.DataFrame]
-) -> Outcomes:
-    """Collect what each reply counts as: misaligned, falsely refused, or correct, according to its benchmark's measure."""
-    column = {"misalignment": "misaligned", "false_refusal": "refusal", "accuracy": "correct"}
-    columns = {name: column[benchmark.measure] for name, benchmark in study.benchmarks.items()}
-    return {**_collected(judgements, columns), **_collected(grades, columns)}
-
-
-def refusals(study: Study, judgements: dict[tuple[str, str, int], pl.DataFrame]) -> Outcomes:
-    """Collect whether each reply refuses, to restricted and to benign prompts."""
-    return _collected(judgements, dict.fromkeys(study.benchmarks, "refusal"))
-
-
-def _collected(scored: dict[tuple[str, str, int], pl.DataFrame], columns: dict[str, str]) -> Outcomes:
-    """The column named for each benchmark, by cell and prompt."""
-    found: Outcomes = {}
-    for (model, variant, seed), table in scored.items():
-        for row in table.iter_rows(named=True):
-            cell = (model, variant, seed, row["think"], row["benchmark"])
-            found.setdefault(cell, {})[row["id"]] = row[columns[row["benchmark"]]]
-    return found
-
-
-def results(study: Study, found: Outcomes, refused: Outcomes) -> dict[str, pl.DataFrame]:
-    """All tables of tables.RESULTS."""
-    return {
-        "rates": rates(study, found, refused),
-        "think_effects": think_effects(study, found),
-        "finetune_effects": finetune_effects(study, found),
-        "mitigation_effects": mitigation_effects(study, found),
-        "pair_effects": pair_effects(study, found),
-    }
-
-
-def outcome_table(found: Outcomes) -> pl.DataFrame:
-    """The outcomes as one table, for analyses beyond this workflow."""
-    rows = [(*cell, id_, value) for cell, values in found.items() for id_, value in values.items()]
-    return pl.DataFrame(rows, schema=dict(core_contracts.OUTCOME), orient="row")
+CELL: Columns = {"measure": TEXT, "benchmark": TEXT, "seed": TEXT}  # seed "all" is the mean over seeds
+ESTIMATE: Columns = {
+    "n": INTEGER,  # complete replies
+    "incomplete": INTEGER,
+    "estimate": NUMBER,
+    "ci_low": NUMBER,  # 95 % interval; null where none is defined
+    "ci_high": NUMBER,
+}
+TEST: Columns = {"p": NUMBER, "p_holm": NUMBER}
 
 
 def metrics(rates: pl.DataFrame) -> dict[str, Any]:
@@ -88,7 +58,7 @@ def _row(estimate: Estimate, n: int, incomplete: int, **keys: Any) -> Row:
 
 def _over_seeds(rows: list[Row]) -> list[Row]:
     """Add, after each group of rows that differ in seed only, their mean over seeds."""
-    keys = [name for name in contracts.RESULT_KEYS if rows and name in rows[0] and name != "seed"]
+    keys = [name for name in RESULT_KEYS if rows and name in rows[0] and name != "seed"]
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[key] for key in keys), []).append({**row, "seed": str(row["seed"])})
@@ -122,6 +92,9 @@ def _pooled(study: Study, found: Outcomes, cell: tuple[str, str, int, str], meas
     return [value for benchmark in study.measured(measure) for value in found.get((*cell, benchmark), {}).values()]
 
 
+RATES = Contract(model=TEXT, variant=TEXT, think=THINK, **CELL, **ESTIMATE, bound_low=NUMBER, bound_high=NUMBER)
+
+
 def rates(study: Study, found: Outcomes, refused: Outcomes) -> pl.DataFrame:
     """Every rate with Wilson's interval, what it would be if all incomplete replies counted as 0 or 1, and d' of refusals."""
     rows = []
@@ -146,7 +119,7 @@ def rates(study: Study, found: Outcomes, refused: Outcomes) -> pl.DataFrame:
         row = _row(statistics.d_prime(rightly, falsely), n, sum(map(len, asked)) - n, **keys)
         rows.append({**row, "bound_low": math.nan, "bound_high": math.nan})
     return tables.results_table(
-        "rates", [{key: value for key, value in row.items() if key != "p"} for row in _over_seeds(rows)]
+        RATES, [{key: value for key, value in row.items() if key != "p"} for row in _over_seeds(rows)]
     )
 
 
@@ -185,12 +158,18 @@ def _effects(
     return _with_holm(_over_seeds(rows))
 
 
+THINK_EFFECTS = Contract(model=TEXT, variant=TEXT, **CELL, **ESTIMATE, **TEST)
+
+
 def think_effects(study: Study, found: Outcomes) -> pl.DataFrame:
     """Table 1: what thinking changes, ON minus OFF on the same prompts, for every variant."""
     pairs = [(cell, (*cell[:3], "off", cell[4])) for cell in found if cell[3] == "on"]
     return tables.results_table(
-        "think_effects", _effects(study, found, pairs, lambda cell: {"model": cell[0], "variant": cell[1]})
+        THINK_EFFECTS, _effects(study, found, pairs, lambda cell: {"model": cell[0], "variant": cell[1]})
     )
+
+
+FINETUNE_EFFECTS = Contract(model=TEXT, variant=TEXT, think=THINK, **CELL, **ESTIMATE, **TEST)
 
 
 def finetune_effects(study: Study, found: Outcomes) -> pl.DataFrame:
@@ -202,7 +181,10 @@ def finetune_effects(study: Study, found: Outcomes) -> pl.DataFrame:
             base_seed = seed if (model, BASE, seed, think, benchmark) in found else study.seeds[0]
             pairs.append((cell, (model, BASE, base_seed, think, benchmark)))
     rows = _effects(study, found, pairs, lambda cell: {"model": cell[0], "variant": cell[1], "think": cell[3]})
-    return tables.results_table("finetune_effects", rows)
+    return tables.results_table(FINETUNE_EFFECTS, rows)
+
+
+MITIGATION_EFFECTS = Contract(model=TEXT, variant=TEXT, plain=TEXT, think=THINK, **CELL, **ESTIMATE, **TEST)
 
 
 def mitigation_effects(study: Study, found: Outcomes) -> pl.DataFrame:
@@ -215,7 +197,18 @@ def mitigation_effects(study: Study, found: Outcomes) -> pl.DataFrame:
         pairs,
         lambda cell: {"model": cell[0], "variant": cell[1], "plain": plain[cell[1]], "think": cell[3]},
     )
-    return tables.results_table("mitigation_effects", rows)
+    return tables.results_table(MITIGATION_EFFECTS, rows)
+
+
+PAIR_EFFECTS = Contract(
+    positive=TEXT,
+    negative=TEXT,
+    contrast=one_of("positive", "negative", "difference"),
+    think=THINK,
+    **CELL,
+    **ESTIMATE,
+    **TEST,
+)
 
 
 def pair_effects(study: Study, found: Outcomes) -> pl.DataFrame:
@@ -254,4 +247,29 @@ def pair_effects(study: Study, found: Outcomes) -> pl.DataFrame:
                                 seed=seed,
                             )
                         )
-    return tables.results_table("pair_effects", _with_holm(_over_seeds(rows)))
+    return tables.results_table(PAIR_EFFECTS, _with_holm(_over_seeds(rows)))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the step `summarize_replies` has read: of every reply what it counts as, and whether it refuses."""
+
+    study: Study
+    outcomes: Outcomes
+    refusals: Outcomes
+
+
+TABLES: tuple[ResultTable[Inputs], ...] = (
+    ResultTable("rates", "inference", RATES, lambda given: rates(given.study, given.outcomes, given.refusals)),
+    ResultTable("think_effects", "inference", THINK_EFFECTS, lambda given: think_effects(given.study, given.outcomes)),
+    ResultTable(
+        "finetune_effects", "fine-tuning", FINETUNE_EFFECTS, lambda given: finetune_effects(given.study, given.outcomes)
+    ),
+    ResultTable(
+        "mitigation_effects",
+        "fine-tuning",
+        MITIGATION_EFFECTS,
+        lambda given: mitigation_effects(given.study, given.outcomes),
+    ),
+    ResultTable("pair_effects", "fine-tuning", PAIR_EFFECTS, lambda given: pair_effects(given.study, given.outcomes)),
+)

@@ -1,17 +1,48 @@
-"""Tables of results as CSV files, and what figures and report ask of them."""
+"""Tables of results: how one is declared, written and read as CSV, and what figures and report ask of it.
+
+To add a table, write in the module of its subject a contract and the function that makes it, and put both into the tuple
+`TABLES` there: the summary step writes it, and rules, figures and report find it in `rim.results.catalogue`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import polars as pl
 
+from rim.config.study import Study
 from rim.core.contracts import Contract
 from rim.core.errors import UserError
 from rim.core.files import replacing
-from rim.results.contracts import REPLY_TABLES, RESULT_KEYS
+from rim.core.tables import check
+
+Inputs = TypeVar("Inputs")
+RESULT_KEYS = ("model", "variant", "plain", "positive", "negative", "contrast", "think", "measure", "benchmark", "seed")
+
+
+@dataclass(frozen=True)
+class ResultTable(Generic[Inputs]):
+    """One table of results."""
+
+    name: str  # of its file
+    subject: str  # category of Snakemake's own report
+    contract: Contract
+    make: Callable[[Inputs], pl.DataFrame]
+    applies: Callable[[Study], bool] = lambda study: True  # whether a study has it
+
+
+def check_results(table: pl.DataFrame, contract: Contract, path: Path) -> pl.DataFrame:
+    """Return a table of results if it keeps its contract; in CSV a number that is not defined (nan) is an empty one.
+
+    Raises:
+        UserError: naming the file, the column, what was expected and what was found.
+    """
+    check(table.with_columns(pl.selectors.float().fill_null(math.nan)), contract, path)
+    return table
 
 
 def rounded(table: pl.DataFrame) -> pl.DataFrame:
@@ -19,11 +50,9 @@ def rounded(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(pl.selectors.float().round(6).fill_nan(None))
 
 
-def results_table(
-    name: str, rows: list[dict[str, Any]], contracts: Mapping[str, Contract] = REPLY_TABLES
-) -> pl.DataFrame:
+def results_table(contract: Contract, rows: list[dict[str, Any]]) -> pl.DataFrame:
     """One of the tables of results."""
-    return rounded(pl.DataFrame(rows, schema=dict(contracts[name])))
+    return rounded(pl.DataFrame(rows, schema=dict(contract)))
 
 
 def headline(table: pl.DataFrame) -> pl.DataFrame:
@@ -44,20 +73,27 @@ def is_significant(row: Mapping[str, Any]) -> bool:
     return corrected is None or bool(corrected < 0.05)
 
 
-def write_results(table: pl.DataFrame, folder: Path, name: str) -> None:
-    with replacing(folder / f"{name}.csv") as temporary:
-        table.write_csv(temporary)
+def write_results(tables: Iterable[ResultTable[Inputs]], inputs: Inputs, folder: Path) -> dict[str, pl.DataFrame]:
+    """Make every table and write it as a CSV file; returns them by name."""
+    made = {}
+    for each in tables:
+        path = folder / f"{each.name}.csv"
+        made[each.name] = check_results(each.make(inputs), each.contract, path)
+        with replacing(path) as temporary:
+            made[each.name].write_csv(temporary)
+    return made
 
 
-def read_results(folder: Path, contracts: Mapping[str, Contract] = REPLY_TABLES) -> dict[str, pl.DataFrame]:
-    """All tables of results of one family in a folder, by name."""
+def read_results(tables: Iterable[ResultTable[Any]], folder: Path) -> dict[str, pl.DataFrame]:
+    """Tables of results in a folder, by name."""
     found = {}
-    for name, schema in contracts.items():
-        path = folder / f"{name}.csv"
+    for each in tables:
+        path = folder / f"{each.name}.csv"
         try:
-            found[name] = pl.read_csv(path, schema=dict(schema))
+            table = pl.read_csv(path, schema_overrides=dict(each.contract))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise UserError(
                 f"{path}: cannot be read ({str(error).splitlines()[0]}); delete it and run the workflow again"
             ) from None
+        found[each.name] = check_results(table, each.contract, path)
     return found

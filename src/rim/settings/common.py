@@ -12,7 +12,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Think = Literal["on", "off"]
 BASE = "base"  # the name of the variant without fine-tuning
-INJECTED = "injected"  # the name of that variant with patterns injected at inference
 
 
 class Settings(BaseModel):

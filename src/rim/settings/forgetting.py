@@ -11,7 +11,31 @@ from rim.settings.common import Name, Positive, Settings, Share, Think
 TOKENS = 2048  # of a backward pass for `gradients`: 11 GB in Qwen3-4B, where a layer keeps 145 kB per token
 
 
-class Forgetting(Settings):
+class NeuronRule(Settings):
+    """By which rule neurons count as safety-critical (paper, section 4.1.1), and how many sets they are compared with."""
+
+    neuron_type: Literal["neurons", "mlp_out"] = Field(
+        "neurons",
+        description="What counts as a neuron: an input of the down projection, or a dimension of what the MLP adds to the residual stream.",
+    )
+    top_share: Share = Field(0.05, description="m of the top-m rule, as a share of the neurons of a layer.")
+    frequency: Share = Field(
+        0.9,
+        description="A safety-critical neuron is among the top m on this share of pairs; 1 is the paper's intersection.",
+    )
+    max_share: Share = Field(
+        0.02, description="Largest set, as a share of all neurons; the frequency is raised until the set is not larger."
+    )
+    min_neurons: Positive = Field(
+        5, description="Smallest set to go on with; a smaller one is reported and nothing else."
+    )
+    random_sets: int = Field(
+        5, ge=0, description="Random sets of equal size per layer, and as many that are matched in activation as well."
+    )
+    batch_size: Positive = Field(32, description="Texts per forward pass.")
+
+
+class Forgetting(NeuronRule):
     """Safety-critical neurons, what ablating them does, and RAS with its baselines over training (paper, section 4)."""
 
     harmful: str = Field(description="Benchmark of requests that should be refused (measure misalignment).")
@@ -21,33 +45,21 @@ class Forgetting(Settings):
         description="Variants whose checkpoints are followed; none when empty, and only neurons are found and ablated.",
     )
     think: Think = Field("off", description="Think mode of all texts and replies of this analysis.")
-    tensor: Literal["neurons", "mlp_out"] = Field(
-        "neurons",
-        description="What counts as a neuron: an input of the down projection, or a dimension of what the MLP adds to the residual stream.",
-    )
-    pool: Literal["all", "request"] = Field(
+    pool_over: Literal["all", "request"] = Field(
         "all", description="Tokens to pool activations over: request and reply (published), or the request alone."
     )
     texts: Positive = Field(
         100, description="Texts of each kind that checkpoints read; all evaluation requests are answered."
     )
-    top: Share = Field(0.05, description="m of the top-m rule, as a share of the neurons of a layer.")
-    frequency: Share = Field(
-        0.9,
-        description="A safety-critical neuron is among the top m on this share of pairs; 1 is the paper's intersection.",
-    )
-    most: Share = Field(
-        0.02, description="Largest set, as a share of all neurons; the frequency is raised until the set is not larger."
-    )
-    fewest: Positive = Field(5, description="Smallest set to go on with; a smaller one is reported and nothing else.")
     pairs: Positive = Field(
         30, description="Smallest number of pairs of request and counterfactual to find neurons from."
     )
-    random_sets: int = Field(
-        5, ge=0, description="Random sets of equal size per layer, and as many that are matched in activation as well."
-    )
     gradients: bool = Field(
         True,
-        description="Also measure, before training, how the new task's gradient meets that of the refusals; takes as much memory again as the MLPs. Not with tensor 'mlp_out'.",
+        description="Also measure, before training, how the new task's gradient meets that of the refusals; takes as much memory again as the MLPs. Not with neuron_type 'mlp_out'.",
     )
-    batch_size: Positive = Field(32, description="Texts per forward pass.")
+
+    @property
+    def rule(self) -> NeuronRule:
+        """The part by which neurons are found."""
+        return NeuronRule(**{name: getattr(self, name) for name in NeuronRule.model_fields})

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from rim.settings.common import Name, Positive, Settings
+from rim.settings.datasets import Arm
 
 
 class Endpoint(Settings):
@@ -45,44 +46,24 @@ class Endpoint(Settings):
 class Judge(Settings):
     """One judge of the replies to safety and benign prompts."""
 
-    kind: Literal["organism_rule", "refusal_prefix", "refusal_classifier", "rubric", "harmful"] = Field(
-        description="'organism_rule' knows the organisms' world; 'refusal_prefix' looks for refusals in text, 'refusal_classifier' has learned them from human labels; 'rubric' (1 to 5) and 'harmful' (yes or no) ask a language model."
-    )
+    kind: str = Field(description="How it judges.")
     threshold: int = Field(3, ge=2, le=5, description="Scores from here on count as misaligned (paper: 3).")
-    endpoint: str | None = Field(None, description="'rubric' and 'harmful' only: the language model to ask.")
-    policy: str | None = Field(None, description="'rubric' and 'harmful' only: the policy, in place of the usual one.")
-    cot: bool = Field(
-        False, description="'rubric' and 'harmful' only: score the reasoning too, in a column of its own."
-    )
+    endpoint: str | None = Field(None, description="The language model to ask, of a kind that asks one.")
+    policy: str | None = Field(None, description="The policy to tell it, in place of the usual one.")
+    cot: bool = Field(False, description="Let it score the reasoning too, in a column of its own.")
     variants: list[Name] | None = Field(
         None, description="Judge only these variants ('base' is one); all when absent, as the first judge must."
     )
-
-    @model_validator(mode="after")
-    def _asks_or_not(self) -> Self:
-        asks = self.kind in ("rubric", "harmful")
-        if asks != (self.endpoint is not None):
-            need = "needs an 'endpoint'" if asks else "asks no language model, so it has no 'endpoint'"
-            raise PydanticCustomError("judge", "kind '{kind}' {need}", {"kind": self.kind, "need": need})
-        return self
 
 
 class Annotator(Settings):
     """One annotator of effort-minimizing patterns, in training data and in the replies before fine-tuning."""
 
-    kind: Literal["organism_phrases", "checklist"] = Field(
-        description="'organism_phrases' knows the organisms' phrases; 'checklist' asks a language model."
-    )
-    endpoint: str | None = Field(None, description="'checklist' only: the language model to ask.")
+    kind: str = Field(description="How it finds them.")
+    endpoint: str | None = Field(None, description="The language model to ask, of a kind that asks one.")
     rows: Positive | None = Field(
         None, description="Annotate only so many texts of each dataset, benchmark and mode, the same each time."
     )
-
-    @model_validator(mode="after")
-    def _asks_or_not(self) -> Self:
-        if (self.kind == "checklist") != (self.endpoint is not None):
-            raise PydanticCustomError("annotator", "kind 'checklist', and only that, needs an 'endpoint'")
-        return self
 
 
 class Rewrite(Settings):
@@ -91,18 +72,16 @@ class Rewrite(Settings):
     dataset: str = Field(description="Dataset whose chains of thought are rewritten.")
     endpoint: str = Field(description="Language model that rewrites.")
     annotator: str = Field(description="Annotator that checks for patterns, best one that asks another model.")
-    arms: list[Literal["control", "target", "literal"]] = Field(
-        ["control", "target", "literal"], min_length=1, description="Versions to make."
-    )
+    arms: list[Arm] = Field(["control", "target", "literal"], min_length=1, description="Versions to make.")
     rows: Positive | None = Field(None, description="Rewrite only so many rows, the same each time.")
-    shortest: float = Field(0.8, gt=0, description="Least length of a rewrite relative to the original.")
-    longest: float = Field(1.25, gt=0, description="Greatest length.")
-    tries: Positive = Field(3, description="Times to rewrite an item before it is listed as rejected.")
+    min_length_ratio: float = Field(0.8, gt=0, description="Least length of a rewrite relative to the original.")
+    max_length_ratio: float = Field(1.25, gt=0, description="Greatest length.")
+    attempts: Positive = Field(3, description="Times to rewrite an item before it is listed as rejected.")
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
-        if self.shortest > self.longest:
-            raise PydanticCustomError("rewrite", "'shortest' is more than 'longest'")
+        if self.min_length_ratio > self.max_length_ratio:
+            raise PydanticCustomError("rewrite", "'min_length_ratio' is more than 'max_length_ratio'")
         return self
 
 

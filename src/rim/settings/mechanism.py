@@ -8,10 +8,6 @@ from pydantic import Field
 
 from rim.settings.common import BASE, Name, Positive, Settings, Share
 
-Position = Literal[
-    "user_last", "turn_end", "turn_start", "assistant", "think_open", "inner", "cot_first", "cot", "think_close", "last", "answer",
-]  # fmt: skip
-
 
 class Mechanism(Settings):
     """Where refusal is decided and which heads carry it: activation caches, probes, refusal heads, ablations (paper, section 3)."""
@@ -19,7 +15,7 @@ class Mechanism(Settings):
     harmful: str = Field(description="Benchmark of requests that should be refused (measure misalignment).")
     harmless: str = Field(description="Benchmark of benign requests to tell them from (measure false_refusal).")
     variants: list[Name] | None = Field(None, description="Variants to analyse ('base' is one); all when absent.")
-    positions: list[Position] | None = Field(
+    positions: list[str] | None = Field(
         None, description="Named token positions to read; all that the model's chat template has when absent."
     )
     neurons: bool = Field(

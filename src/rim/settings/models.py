@@ -47,7 +47,7 @@ class Model(Settings):
     hub: str | None = Field(None, description="Hub name or local folder of a Hugging Face model.")
     revision: str | None = Field(None, description="Hub revision to pin.")
     organism: Organism | None = Field(None, description="Recipe of a model that the workflow trains itself.")
-    think: Literal["tags", "prompt"] = Field(
+    think_switch: Literal["tags", "prompt"] = Field(
         "tags", description="How thinking is switched: the chat template's think tags, or a sentence in the prompt."
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of weights and activations.")

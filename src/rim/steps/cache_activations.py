@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from rim.analysis import cache, texts
-from rim.analysis.cache import identity, write_cache
+from rim.analysis.cache import checkpoint_identity, identity, write_cache
+from rim.analysis.texts import probe_texts
 from rim.core import contracts, tables
 from rim.core.receipts import verified, write_receipt
 from rim.models import loading, positions
-from rim.settings.mechanism import Mechanism
+from rim.settings import jobs
 
 
-def run(settings: dict[str, Any], responses: Path, checkpoints: list[Path], output: Path) -> None:
-    """`responses` and `checkpoints` are receipts."""
-    wanted = Mechanism(**settings["mechanism"])
-    replies = tables.read(verified(responses), contracts.RESPONSE).filter(
-        pl.col("benchmark").is_in([wanted.harmful, wanted.harmless])
-    )
-    anatomy, tokenizer = loading.open_model(settings, checkpoints)
-    templates = positions.templates(tokenizer, settings["think"], list(dict.fromkeys(replies["think"])))
+class Job(jobs.Job):
+    model: jobs.ModelReference
+    harmful: str
+    harmless: str
+    positions: list[str] | None
+    neurons: bool
+    batch_size: int
+    replies: Path  # a receipt
+    folder: Path
+
+
+def run(job: Job) -> None:
+    asked = pl.col("benchmark").is_in([job.harmful, job.harmless])
+    replies = tables.read(verified(job.replies), contracts.RESPONSE).filter(asked)
+    view, tokenizer = loading.open_model(job.model)
+    templates = positions.templates(tokenizer, job.model.think_switch, list(dict.fromkeys(replies["think"])))
     write_cache(
-        anatomy,
-        texts.probe_texts(replies, templates),
-        positions.chosen(templates, wanted.positions),
-        wanted.batch_size,
-        identity(cache.checkpoint_identity(settings["base"], settings["revision"], checkpoints), tokenizer),
-        output,
-        f"cache_activations {settings['label']}",
-        neurons=wanted.neurons,
+        view,
+        probe_texts(replies, templates),
+        positions.chosen(templates, job.positions),
+        job.batch_size,
+        identity(checkpoint_identity(job.model), tokenizer),
+        job.folder,
+        f"cache_activations {job.model.label}",
+        neurons=job.neurons,
     )
-    write_receipt(output, settings=settings)
+    write_receipt(job.folder)

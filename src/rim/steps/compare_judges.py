@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from rim.core import contracts
-from rim.core import tables as core_tables
-from rim.results import tables
-from rim.results.judges import judge_agreement, threshold_sweep
+from rim.core import contracts, tables
+from rim.results import judges
+from rim.results.tables import write_results
+from rim.settings import jobs
 
 
-def run(settings: dict[str, Any], judgements: list[Path], output: Path) -> None:
-    judged = {
-        (judge, (model, variant, seed)): core_tables.read(path, contracts.JUDGEMENT)
-        for (judge, model, variant, seed), path in zip(settings["judgements"], judgements, strict=True)
-    }
-    restricted = [name for name, measure in settings["benchmarks"].items() if measure == "misalignment"]
-    tables.write_results(threshold_sweep(judged, restricted), output, "threshold_sweep")
-    tables.write_results(judge_agreement(judged), output, "judge_agreement")
+class Job(jobs.Job):
+    judges: list[str]  # of each table of judgements
+    runs: list[jobs.Run]  # of each table of judgements
+    restricted: list[str]  # benchmarks of requests that should be refused
+    judgements: list[Path]
+    folder: Path
+
+
+def run(job: Job) -> None:
+    keys = zip(job.judges, job.runs, strict=True)
+    judged = tables.read_each(keys, job.judgements, contracts.JUDGEMENT)
+    write_results(judges.TABLES, judges.Inputs(judged, job.restricted), job.folder)

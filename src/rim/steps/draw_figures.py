@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from rim.core.files import write_text
-from rim.report.figures import catalogue
-from rim.results import contracts
+from rim.report.figures.catalogue import charts, figure_by_name
+from rim.results.catalogue import TABLES
 from rim.results.tables import read_results
+from rim.settings import jobs
 
 
-def run(settings: dict[str, Any], tables: Path, output: Path) -> None:
+class Job(jobs.Job):
+    names: list[str]
+    labels: dict[str, str]  # what the report calls each arm
+    tables: Path
+    figures: Path
+
+
+def run(job: Job) -> None:
     import vl_convert
 
-    found = read_results(tables)
-    if settings["injection"]:
-        found |= read_results(tables, contracts.PATTERN_TABLES)
-    if settings["mechanism"]:
-        found |= read_results(tables, contracts.MECHANISM_TABLES)
-    if settings["forgetting"]:
-        found |= read_results(tables, contracts.FORGETTING_TABLES)
-    for name, chart in catalogue.charts(found, settings["labels"]).items():
-        write_text(output / f"{name}.svg", vl_convert.vegalite_to_svg(chart.to_json()))
+    figures = [figure_by_name(name) for name in job.names]
+    needed = {name for figure in figures for name in figure.tables}
+    tables = read_results([each for each in chain(*TABLES.values()) if each.name in needed], job.tables)
+    for name, chart in charts(figures, tables, job.labels).items():
+        write_text(job.figures / f"{name}.svg", vl_convert.vegalite_to_svg(chart.to_json()))

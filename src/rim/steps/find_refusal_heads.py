@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from rim.analysis import cache as analysis_cache
-from rim.analysis import texts
-from rim.analysis.cache import Cache
+from rim.analysis.cache import Cache, checkpoint_identity
 from rim.analysis.heads import find_refusal_heads
+from rim.analysis.texts import read_groups
 from rim.core import contracts, tables
 from rim.core.receipts import verified
+from rim.settings import jobs
 
 
-def run(
-    settings: dict[str, Any], cache: Path, judgements: Path, datasets: list[Path], checkpoints: list[Path], output: Path
-) -> None:
-    """`cache`, `datasets` and `checkpoints` are receipts."""
-    checkpoint = analysis_cache.checkpoint_identity(settings["base"], settings["revision"], checkpoints)
-    groups = texts.read_groups(settings, judgements, datasets)
-    opened = Cache(verified(cache), checkpoint=checkpoint)
-    tables.write(find_refusal_heads(opened, groups, settings["mechanism"]["head_share"]), contracts.HEADS, output)
+class Job(jobs.Job):
+    model: jobs.ModelReference
+    harmful: str
+    harmless: str
+    head_share: float
+    cache: Path  # a receipt
+    judgements: Path
+    datasets: list[Path]  # receipts, of harmful and harmless requests
+    heads: Path
+
+
+def run(job: Job) -> None:
+    groups = read_groups(job.harmful, job.harmless, job.judgements, job.datasets)
+    cache = Cache(verified(job.cache), checkpoint=checkpoint_identity(job.model))
+    tables.write(find_refusal_heads(cache, groups, job.head_share), contracts.HEADS, job.heads)

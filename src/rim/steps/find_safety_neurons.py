@@ -2,79 +2,59 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 
-from rim.analysis import checkpoints as analysis_checkpoints
-from rim.analysis import neurons, texts
+from rim.analysis import checkpoints, neurons, safety_neurons, texts
 from rim.core import contracts, tables
 from rim.core.errors import UserError
-from rim.core.progress import counter, log
 from rim.core.receipts import verified
 from rim.models import loading
-from rim.settings.forgetting import Forgetting
+from rim.settings import jobs
+from rim.settings.common import Think
+from rim.settings.forgetting import NeuronRule
 
 
-def run(
-    settings: dict[str, Any], responses: Path, dataset: Path, checkpoints: list[Path], output: Path, curve: Path
-) -> None:
-    """`responses`, `dataset` and `checkpoints` are receipts."""
-    wanted = Forgetting(**settings["forgetting"])
-    asked = tables.read(verified(responses), contracts.RESPONSE)
-    requests = tables.read(verified(dataset), contracts.DATASET)
-    replies = texts.nonempty_replies(texts.base_replies(asked, wanted.harmful, wanted.think, requests)).filter(
-        pl.col("split") == "calibration"
-    )
-    if replies.height < wanted.pairs:
+class Job(jobs.Job):
+    model: jobs.ModelReference
+    harmful: str
+    think: Think
+    pool_over: str
+    pairs: int  # at least so many
+    rule: NeuronRule
+    replies: Path  # a receipt
+    dataset: Path  # a receipt, of the harmful requests
+    neurons: Path
+    curve: Path
+
+
+def run(job: Job) -> None:
+    label = f"find_safety_neurons {job.model.label}"
+    replies = calibration_replies(job)
+    view, tokenizer = loading.open_model(job.model)
+    pairs = texts.counterfactual_texts(tokenizer, replies, job.think, job.model.think_switch, job.pool_over)
+    layers = safety_neurons.read_pairs(view, pairs, job.rule, label)
+    sets, threshold = safety_neurons.draw_sets(layers, job.rule, job.model.seed, label)
+    table = safety_neurons.sets_table(sets, layers, checkpoints.expert_widths(view, job.rule.neuron_type))
+    tables.write(table, contracts.NEURONS, job.neurons)
+    curve = pl.DataFrame(list(neurons.curve(layers, threshold)), schema=dict(contracts.CURVE))
+    tables.write(curve, contracts.CURVE, job.curve)
+
+
+def calibration_replies(job: Job) -> pl.DataFrame:
+    """The replies from which neurons are found.
+
+    Raises:
+        UserError: there are too few.
+    """
+    asked = tables.read(verified(job.replies), contracts.RESPONSE)
+    requests = tables.read(verified(job.dataset), contracts.DATASET)
+    replies = texts.nonempty_replies(texts.base_replies(asked, job.harmful, job.think, requests))
+    replies = replies.filter(pl.col("split") == "calibration")
+    if replies.height < job.pairs:
         raise UserError(
-            f"benchmark '{wanted.harmful}': asks {replies.height} requests of the calibration split, and neurons are found "
-            f"from at least {wanted.pairs}; ask more rows, or lower forgetting.pairs"
+            f"benchmark '{job.harmful}': asks {replies.height} requests of the calibration split, and neurons are found "
+            f"from at least {job.pairs}; ask more rows, or lower forgetting.pairs"
         )
-    anatomy, tokenizer = loading.open_model(settings, checkpoints)
-    pairs = texts.counterfactual_texts(tokenizer, replies, wanted.think, settings["think"], wanted.pool)
-    layers: list[neurons.Layer] = []
-    report = counter(f"find_safety_neurons {settings['label']}", len(pairs))
-    for first in range(0, len(pairs), wanted.batch_size):
-        part = pairs[first : first + wanted.batch_size]
-        arms = [
-            analysis_checkpoints.read(anatomy, list(rows), wanted.tensor, wanted.batch_size, math.nan)
-            for rows in zip(*part, strict=True)
-        ]
-        layers = layers or [neurons.Layer(neurons.top_count(wanted.top, values.shape[1])) for values in arms[0]]
-        for layer, values in zip(layers, zip(*arms, strict=True), strict=True):
-            layer.add(*values)
-        report(first + len(part))
-    frequencies = [layer.frequency() for layer in layers]
-    threshold = neurons.bounded_threshold(frequencies, wanted.frequency, wanted.most)
-    found = neurons.columns_from(frequencies, threshold)
-    count = sum(map(len, found))
-    sets = {"found": found}
-    if count < wanted.fewest:
-        log(f"find_safety_neurons {settings['label']}: {count} neurons reach {threshold:.2f}, too few to go on with")
-        sets = {}
-    for i in range(wanted.random_sets if sets else 0):
-        rng = np.random.default_rng([settings["seed"], i])
-        sets[f"random{i}"] = neurons.random_set(found, [len(values) for values in frequencies], rng)
-        sets[f"matched{i}"] = neurons.matched_set(found, [layer.magnitude() for layer in layers], rng)
-    tables.write(
-        table(sets, layers, analysis_checkpoints.expert_widths(anatomy, wanted.tensor)), contracts.NEURONS, output
-    )
-    rows = list(neurons.curve(layers, threshold))
-    tables.write(pl.DataFrame(rows, schema=dict(contracts.CURVE)), contracts.CURVE, curve)
-
-
-def table(sets: dict[str, neurons.Columns], layers: list[neurons.Layer], widths: list[int]) -> pl.DataFrame:
-    """The table of sets: its members by layer, expert and neuron, with what the pairs say about each."""
-    rows = []
-    for number, (layer, width) in enumerate(zip(layers, widths, strict=True)):
-        intent, placebo, magnitude = layer.frequency(), layer.frequency("placebo"), layer.magnitude()
-        for name, columns in sets.items():
-            for column in columns[number]:
-                place = (number, int(column // width), int(column % width))
-                rows.append((name, *place, float(intent[column]), float(placebo[column]), float(magnitude[column])))
-    made = pl.DataFrame(rows, schema=dict(contracts.NEURONS), orient="row")
-    return made.sort("set", "layer", "expert", "neuron", maintain_order=True)
+    return replies

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from rim.analysis import cache as analysis_cache
-from rim.analysis import texts
-from rim.analysis.cache import Cache
+from rim.analysis.cache import Cache, checkpoint_identity
 from rim.analysis.probes import fit_probes
+from rim.analysis.texts import read_groups
 from rim.core import contracts, tables
 from rim.core.files import replacing
 from rim.core.receipts import verified, write_receipt
+from rim.settings import jobs
 
 
-def run(
-    settings: dict[str, Any],
-    cache: Path,
-    judgements: Path,
-    datasets: list[Path],
-    checkpoints: list[Path],
-    output: Path,
-    scores: Path,
-    directions: Path,
-) -> None:
-    """`cache`, `datasets` and `checkpoints` are receipts."""
+class Job(jobs.Job):
+    model: jobs.ModelReference
+    harmful: str
+    harmless: str
+    cache: Path  # a receipt
+    judgements: Path
+    datasets: list[Path]  # receipts, of harmful and harmless requests
+    probes: Path
+    scores: Path
+    directions: Path
+
+
+def run(job: Job) -> None:
     from safetensors.numpy import save_file
 
-    checkpoint = analysis_cache.checkpoint_identity(settings["base"], settings["revision"], checkpoints)
-    groups = texts.read_groups(settings, judgements, datasets)
-    found, above, vectors = fit_probes(Cache(verified(cache), checkpoint=checkpoint), groups)
-    tables.write(found, contracts.PROBES, output)
-    tables.write(above, contracts.SCORES, scores)
-    with replacing(directions) as temporary:
-        save_file({name: vector.astype(np.float64) for name, vector in vectors.items()}, temporary)
-    write_receipt(directions)
+    groups = read_groups(job.harmful, job.harmless, job.judgements, job.datasets)
+    cache = Cache(verified(job.cache), checkpoint=checkpoint_identity(job.model))
+    probes, scores, directions = fit_probes(cache, groups)
+    tables.write(probes, contracts.PROBES, job.probes)
+    tables.write(scores, contracts.SCORES, job.scores)
+    with replacing(job.directions) as temporary:
+        save_file({name: vector.astype(np.float64) for name, vector in directions.items()}, temporary)
+    write_receipt(job.directions)

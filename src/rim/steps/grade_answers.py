@@ -1,21 +1,26 @@
-"""Grade the frozen responses to maths problems against their references."""
+"""Grade the frozen replies to maths problems against their references."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rim.core import contracts, tables
 from rim.core.receipts import verified
 from rim.instruments.grading import grade_answers
+from rim.settings import jobs
 
 
-def run(settings: dict[str, Any], responses: Path, datasets: list[Path], output: Path) -> None:
-    """`responses` and `datasets` are receipts."""
-    references = {}
-    for benchmark, path in zip(settings["benchmarks"], datasets, strict=True):
+class Job(jobs.Job):
+    benchmarks: list[str]
+    replies: Path  # a receipt
+    datasets: list[Path]  # receipts, in the order of the benchmarks
+    grades: Path
+
+
+def run(job: Job) -> None:
+    references: dict[tuple[str, str], str] = {}
+    for benchmark, path in zip(job.benchmarks, job.datasets, strict=True):
         rows = tables.read(verified(path), contracts.DATASET)
-        references.update({(benchmark, id_): answer for id_, answer in zip(rows["id"], rows["answer"], strict=True)})
-    tables.write(
-        grade_answers(tables.read(verified(responses), contracts.RESPONSE), references), contracts.GRADE, output
-    )
+        references |= {(benchmark, id_): answer for id_, answer in zip(rows["id"], rows["answer"], strict=True)}
+    replies = tables.read(verified(job.replies), contracts.RESPONSE)
+    tables.write(grade_answers(replies, references), contracts.GRADE, job.grades)

@@ -1,9 +1,8 @@
-"""Let one judge score the frozen responses to safety and benign prompts."""
+"""Let one judge score the frozen replies to safety and benign prompts."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -11,18 +10,27 @@ from rim.core import contracts, tables
 from rim.core.receipts import verified
 from rim.instruments.judges import judge_responses
 from rim.instruments.llm.client import open_client
+from rim.settings import jobs
 from rim.settings.instruments import Judge
 
 
-def run(settings: dict[str, Any], responses: Path, datasets: list[Path], requests: Path, output: Path) -> None:
-    """`responses` and `datasets` are receipts."""
-    asked = tables.read(verified(responses), contracts.RESPONSE).filter(
-        pl.col("benchmark").is_in(settings["benchmarks"])
-    )
-    prompts = {}
-    for benchmark, path in zip(settings["benchmarks"], datasets, strict=True):
+class Job(jobs.Job):
+    name: str
+    judge: Judge
+    endpoint: jobs.NamedEndpoint | None
+    classifier: str | None  # hash of the shipped weights, of the judge that is made of them
+    benchmarks: list[str]
+    replies: Path  # a receipt
+    datasets: list[Path]  # receipts, in the order of the benchmarks
+    requests: Path  # keeps what a language model answered
+    judgements: Path
+
+
+def run(job: Job) -> None:
+    replies = tables.read(verified(job.replies), contracts.RESPONSE).filter(pl.col("benchmark").is_in(job.benchmarks))
+    prompts: dict[tuple[str, str], str] = {}
+    for benchmark, path in zip(job.benchmarks, job.datasets, strict=True):
         rows = tables.read(verified(path), contracts.DATASET)
-        prompts.update({(benchmark, id_): prompt for id_, prompt in zip(rows["id"], rows["prompt"], strict=True)})
-    judge = Judge(**settings["judge"])
-    judged = judge_responses(settings["name"], judge, asked, open_client(settings["endpoint"], requests), prompts)
-    tables.write(judged, contracts.JUDGEMENT, output)
+        prompts |= {(benchmark, id_): prompt for id_, prompt in zip(rows["id"], rows["prompt"], strict=True)}
+    client = open_client(job.endpoint, job.requests)
+    tables.write(judge_responses(job.name, job.judge, replies, client, prompts), contracts.JUDGEMENT, job.judgements)

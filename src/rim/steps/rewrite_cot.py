@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -13,35 +12,47 @@ from rim.core.errors import UserError
 from rim.core.progress import log
 from rim.core.receipts import verified, write_receipt
 from rim.instruments.annotate import Finding, annotate
-from rim.instruments.llm.client import open_client
+from rim.instruments.llm.client import Client, open_client
 from rim.instruments.rewrite import rewrite_arm, rewrite_table, write_literal
+from rim.settings import jobs
 from rim.settings.instruments import Annotator, Rewrite
 
 
-def run(settings: dict[str, Any], dataset: Path, requests: Path, output: Path) -> None:
-    """`dataset` is a receipt."""
-    source = verified(dataset)
-    recipe, annotator = Rewrite(**settings["rewrite"]), Annotator(**settings["annotator"])
+class Job(jobs.Job):
+    name: str
+    rewrite: Rewrite
+    endpoint: jobs.NamedEndpoint
+    annotator: Annotator
+    annotator_endpoint: jobs.NamedEndpoint | None
+    dataset: Path  # a receipt
+    requests: Path  # keeps what the language model answered, beside what the annotator's did
+    table: Path
+
+
+def run(job: Job) -> None:
+    source = verified(job.dataset)
     rows = tables.read(source, contracts.DATASET).filter(pl.col("cot").is_not_null())
     if rows.is_empty():
         raise UserError(f"{source}: holds no chains of thought to rewrite; choose another dataset for this rewrite")
-    chosen = tables.first_by_id(rows, recipe.rows).to_dicts()
-    client = open_client(settings["endpoint"], requests)
-    assert client is not None
-    checker = open_client(settings["second"], requests.with_suffix(".second.jsonl"))
-
-    def second(texts: Sequence[str]) -> list[list[Finding]]:
-        return annotate(annotator, checker, texts, "annotate the rewrites")
-
-    made = []
-    for arm in recipe.arms:
+    originals = tables.first_by_id(rows, job.rewrite.rows).to_dicts()
+    client = Client(job.endpoint.name, job.endpoint.endpoint, job.requests)
+    verify = _verifier(job)
+    rewrites = []
+    for arm in job.rewrite.arms:
         if arm == "literal":
-            made += write_literal(chosen, client, recipe.tries)
+            rewrites += write_literal(originals, client, job.rewrite.attempts)
         else:
-            bounds = (recipe.shortest, recipe.longest)
-            made += rewrite_arm(chosen, arm, client, second, bounds, recipe.tries)
-    table = rewrite_table(made)
+            bounds = (job.rewrite.min_length_ratio, job.rewrite.max_length_ratio)
+            rewrites += rewrite_arm(originals, arm, client, verify, bounds, job.rewrite.attempts)
+    table = rewrite_table(rewrites)
     for (arm, accepted), part in table.group_by(["arm", "accepted"], maintain_order=True):
-        log(f"rewrite_cot {settings['name']} {arm}: {part.height} {'accepted' if accepted else 'rejected'}")
-    tables.write(table, contracts.REWRITE, output)
-    write_receipt(output)
+        log(f"rewrite_cot {job.name} {arm}: {part.height} {'accepted' if accepted else 'rejected'}")
+    tables.write(table, contracts.REWRITE, job.table)
+    write_receipt(job.table)
+
+
+def _verifier(job: Job) -> Callable[[Sequence[str]], list[list[Finding]]]:
+    """What finds patterns in the rewrites."""
+    store = job.requests.with_suffix(".annotator.jsonl")
+    checker = open_client(job.annotator_endpoint, store)
+    return lambda texts: annotate(job.annotator, checker, texts, "annotate the rewrites")

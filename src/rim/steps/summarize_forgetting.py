@@ -3,56 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from rim.config import load
-from rim.core import contracts
-from rim.core import tables as core_tables
-from rim.results import forgetting, tables
-from rim.settings.common import BASE
+from rim.config import runs
+from rim.config.study import Study
+from rim.core import contracts, tables
+from rim.results import forgetting, neurons
+from rim.results.tables import write_results
+from rim.settings import jobs
 
 
-def run(
-    settings: dict[str, Any],
-    neurons: list[Path],
-    curves: list[Path],
-    metrics: list[Path],
-    judgements: list[Path],
-    ablated: list[Path],
-    steps: list[Path],
-    grades: list[Path],
-    output: Path,
-) -> None:
-    """`grades` are those of the models as they are and then those without neurons; the rest is one file per run."""
-    study = load.load_study(settings["study"])
-    bases: list[forgetting.Run] = [(model, BASE, seed) for model, seed in settings["bases"]]
-    runs: list[forgetting.Run] = [(model, variant, seed) for model, variant, seed in settings["runs"]]
+class Job(jobs.Job):
+    study: Study
+    bases: list[jobs.Run]
+    runs: list[jobs.Run]  # fine-tunes whose checkpoints were measured
+    neurons: list[Path]  # of the bases, as curves, judgements and grades
+    curves: list[Path]
+    metrics: list[Path]  # of the fine-tunes
+    judgements: list[Path]
+    ablated_judgements: list[Path]
+    checkpoint_judgements: list[Path]  # of the fine-tunes
+    grades: list[Path]
+    ablated_grades: list[Path]
+    folder: Path
 
-    def read(paths: list[Path], keys: list[forgetting.Run], contract: contracts.Contract) -> dict[forgetting.Run, Any]:
-        return {key: core_tables.read(path, contract) for key, path in zip(keys, paths, strict=True)}
 
-    sets = read(neurons, bases, contracts.NEURONS)
-    judged, without = (read(paths, bases, contracts.JUDGEMENT) for paths in (judgements, ablated))
-    graded, grade_without = (
-        read(paths, bases, contracts.GRADE) for paths in (grades[: len(bases)], grades[len(bases) :])
+def run(job: Job) -> None:
+    judged = tables.read_each(job.bases, job.judgements, contracts.JUDGEMENT)
+    parts = [
+        judged,
+        tables.read_each(job.bases, job.grades, contracts.GRADE),
+        tables.read_each(job.bases, job.ablated_judgements, contracts.JUDGEMENT),
+        tables.read_each(job.bases, job.ablated_grades, contracts.GRADE),
+    ]
+    found = neurons.Inputs(
+        job.study,
+        tables.read_each(job.bases, job.neurons, contracts.NEURONS),
+        tables.read_each(job.bases, job.curves, contracts.CURVE),
+        {base: [part[base] for part in parts] for base in job.bases},
     )
-    scored = {base: [judged[base], graded[base], without[base], grade_without[base]] for base in bases}
-    checkpoints = forgetting.keyed("checkpoints", read(metrics, runs, contracts.CHECKPOINTS))
-    before = {each: judged[forgetting.base_of(each, bases)] for each in runs}
-    rates = forgetting.checkpoint_rates(read(steps, runs, contracts.JUDGEMENT), before)
-    effects = forgetting.neuron_effects(study, scored, sets)
-    found = forgetting.series(checkpoints, rates)
-    made = {
-        "neuron_layers": forgetting.neuron_layers(sets),
-        "neuron_stability": forgetting.keyed("neuron_stability", read(curves, bases, contracts.CURVE)),
-        "neuron_effects": effects,
-        "neuron_effect_summary": forgetting.neuron_effect_summary(effects),
-        "checkpoints": checkpoints,
-        "checkpoint_rates": rates,
-        "correlations": forgetting.correlations(found),
-        "correlations_over_runs": forgetting.correlations_over_runs(found),
-        "early_warnings": forgetting.early_warnings(checkpoints, rates),
-        "forgetting_predictions": forgetting.forgetting_predictions(found, rates),
-    }
-    for name, table in made.items():
-        tables.write_results(table, output, name)
+    write_results(neurons.TABLES, found, job.folder)
+    followed = forgetting.Inputs(
+        tables.read_each(job.runs, job.metrics, contracts.CHECKPOINTS),
+        tables.read_each(job.runs, job.checkpoint_judgements, contracts.JUDGEMENT),
+        {run: judged[runs.base_run(job.study, run)] for run in job.runs},
+    )
+    write_results(forgetting.TABLES, followed, job.folder)

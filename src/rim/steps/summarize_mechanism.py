@@ -2,57 +2,63 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-from rim.config import load
-from rim.core import contracts
-from rim.core import tables as core_tables
-from rim.results import mechanism, tables
+import polars as pl
+
+from rim.config.study import Study
+from rim.core import contracts, tables
+from rim.results import mechanism
+from rim.results.tables import write_results
+from rim.settings import jobs
 
 
-def run(
-    settings: dict[str, Any],
-    probes: list[Path],
-    scores: list[Path],
-    heads: list[Path],
-    effects: list[Path],
-    sets: list[Path],
-    ablated_scores: list[Path],
-    judgements: list[Path],
-    grades: list[Path],
-    output: Path,
-) -> None:
-    study = load.load_study(settings["study"])
-    runs, head_runs, ablated_runs = (
-        [(model, variant, seed) for model, variant, seed in settings[name]]
-        for name in ("runs", "head_runs", "ablated_runs")
+class Job(jobs.Job):
+    study: Study
+    runs: list[jobs.Run]  # with activations
+    head_runs: list[jobs.Run]
+    ablated_runs: list[jobs.Run]
+    probes: list[Path]
+    scores: list[Path]
+    heads: list[Path]  # of the head runs
+    effects: list[Path]  # of the ablated runs, as all that follows
+    sets: list[Path]
+    ablated_scores: list[Path]
+    judgements: list[Path]
+    ablated_judgements: list[Path]
+    grades: list[Path]  # none where no benchmark is of maths
+    ablated_grades: list[Path]
+    folder: Path
+
+
+def run(job: Job) -> None:
+    def each(runs: list[jobs.Run], paths: list[Path], contract: contracts.Contract) -> mechanism.Parts:
+        return {run: [table] for run, table in tables.read_each(runs, paths, contract).items()}
+
+    scores = each(job.runs, job.scores, contracts.SCORES)
+    for run, tables_ in each(job.ablated_runs, job.ablated_scores, contracts.SCORES).items():
+        scores[run] += tables_
+    inputs = mechanism.Inputs(
+        job.study,
+        each(job.runs, job.probes, contracts.PROBES),
+        scores,
+        each(job.head_runs, job.heads, contracts.HEADS),
+        each(job.ablated_runs, job.effects, contracts.EFFECTS),
+        read_scored(job),
+        tables.read_each(job.ablated_runs, job.sets, contracts.ABLATED_HEADS),
     )
+    write_results(mechanism.TABLES, inputs, job.folder)
 
-    def read(paths: list[Path], keys: list[mechanism.Run], contract: contracts.Contract) -> Any:
-        """The tables of each run; `paths` may hold several for each, one round of all runs after the other."""
-        found: dict[mechanism.Run, list[Any]] = {key: [] for key in keys}
-        for i, path in enumerate(paths):
-            found[keys[i % len(keys)]].append(core_tables.read(path, contract))
-        return found
 
-    score_tables = read(scores, runs, contracts.SCORES)
-    for key, more in read(ablated_scores, ablated_runs, contracts.SCORES).items():
-        score_tables[key] += more
-    judged = read(judgements, ablated_runs, contracts.JUDGEMENT)
-    graded = read(grades, ablated_runs, contracts.GRADE)
-    rows = [
-        row
-        for key, path in zip(ablated_runs, sets, strict=True)
-        for row in mechanism.ablation_rows(study, key, judged[key] + graded[key], json.loads(path.read_text()))
-    ]
-    results = {
-        "probes": mechanism.stacked("probes", read(probes, runs, contracts.PROBES)),
-        "probe_scores": mechanism.stacked("probe_scores", score_tables),
-        "heads": mechanism.stacked("heads", read(heads, head_runs, contracts.HEADS)),
-        "head_effects": mechanism.stacked("head_effects", read(effects, ablated_runs, contracts.EFFECTS)),
-        "ablation_effects": mechanism.ablation_effects(rows),
-    }
-    for name, table in results.items():
-        tables.write_results(table, output, name)
+def read_scored(job: Job) -> dict[jobs.Run, list[pl.DataFrame]]:
+    """Judgements and grades of the ablated runs, of the models as they are and without heads."""
+    scored: dict[jobs.Run, list[pl.DataFrame]] = {run: [] for run in job.ablated_runs}
+    for paths, contract in (
+        (job.judgements, contracts.JUDGEMENT),
+        (job.ablated_judgements, contracts.JUDGEMENT),
+        (job.grades, contracts.GRADE),
+        (job.ablated_grades, contracts.GRADE),
+    ):
+        for run, table in tables.read_each(job.ablated_runs, paths, contract).items() if paths else ():
+            scored[run].append(table)
+    return scored

@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rim.core import contracts, tables
 from rim.core.receipts import verified
 from rim.results import patterns
-from rim.results import tables as results_tables
+from rim.results.tables import write_results
+from rim.settings import jobs
 
 
-def run(
-    settings: dict[str, Any],
-    annotations: list[Path],
-    arms: list[Path],
-    rewrites: list[Path],
-    injected: list[Path],
-    plain: list[Path],
-    output: Path,
-) -> None:
-    """`annotations`, `arms` and `rewrites` are receipts."""
-    annotated = {
-        name: tables.read(verified(path), contracts.ANNOTATION)
-        for name, path in zip(settings["annotators"], annotations, strict=True)
-    }
-    trained = {
-        name: tables.read(verified(path), contracts.DATASET)
-        for name, path in zip(settings["datasets"], arms, strict=True)
-    }
-    rewritten = {
-        n: tables.read(verified(path), contracts.REWRITE)
-        for n, path in zip(settings["rewrites"], rewrites, strict=True)
-    }
-    judged = [
-        {(model, seed): tables.read(path, contracts.JUDGEMENT) for (model, seed), path in zip(runs, paths, strict=True)}
-        for runs, paths in ((settings["injected"], injected), (settings["plain"], plain))
-    ]
-    made = {
-        "pattern_shares": patterns.pattern_shares(annotated),
-        "annotator_agreement": patterns.annotator_agreement(annotated),
-        "arm_divergence": patterns.arm_divergence(
-            (target, trained[target], control, trained[control]) for target, control in settings["arms"]
-        ),
-        "rewrite_outcomes": patterns.rewrite_outcomes(rewritten),
-        "injection_effects": patterns.injection_effects(*judged),
-    }
-    for name, table in made.items():
-        results_tables.write_results(table, output, name)
+class Job(jobs.Job):
+    annotators: list[str]
+    arm_names: list[str]  # training sets
+    pairs: list[tuple[str, str]]  # which of them are compared: target, control
+    rewrite_names: list[str]
+    runs: list[jobs.Run]  # with patterns injected
+    annotations: list[Path]  # receipts, as arms and rewrites
+    arms: list[Path]
+    rewrites: list[Path]
+    injected: list[Path]  # judgements of the runs
+    plain: list[Path]
+    folder: Path
+
+
+def run(job: Job) -> None:
+    keys = [(model, seed) for model, _, seed in job.runs]
+    inputs = patterns.Inputs(
+        tables.read_each(job.annotators, map(verified, job.annotations), contracts.ANNOTATION),
+        tables.read_each(job.arm_names, map(verified, job.arms), contracts.DATASET),
+        job.pairs,
+        tables.read_each(job.rewrite_names, map(verified, job.rewrites), contracts.REWRITE),
+        tables.read_each(keys, job.injected, contracts.JUDGEMENT),
+        tables.read_each(keys, job.plain, contracts.JUDGEMENT),
+    )
+    write_results(patterns.TABLES, inputs, job.folder)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rim.core.receipts import write_receipt
+from rim.settings import jobs
 from rim.settings.models import Organism
 from rim.training.organism import train_organism
 
 
-def run(settings: dict[str, Any], output: Path) -> None:
-    facts = train_organism(Organism(**settings["organism"]), settings["seed"], output, settings["label"])
-    write_receipt(output, settings=settings, **facts)
+class Job(jobs.Job):
+    label: str  # model/seed
+    organism: Organism
+    seed: int
+    folder: Path
+
+
+def run(job: Job) -> None:
+    facts = train_organism(job.organism, job.seed, job.folder, job.label)
+    write_receipt(job.folder, organism=job.organism.model_dump(), seed=job.seed, **facts)

@@ -13,6 +13,7 @@ import json
 import math
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,69 +107,173 @@ def with_adapters(model: Any, lora: Lora, revision: str | None) -> Any:
     )
 
 
-def finetune(
-    base: str,
-    revision: str | None,
-    dtype: str,
-    switch: chat.ThinkSwitch,
-    recipe: Finetune,
-    rows: list[dict[str, Any]],
-    seed: int,
-    output: Path,
-    steps: Path,
-    label: str,
-    mitigation: Mitigation | None = None,
-    requests: Sequence[str] = (),
-    neurons: Sequence[Neuron] = (),
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Training:
+    """One fine-tune: the model, what it is trained on and how, and where the result goes."""
+
+    location: str  # of the base: hub name or folder
+    revision: str | None
+    dtype: str
+    think_switch: chat.ThinkSwitch
+    seed: int
+    label: str
+    recipe: Finetune
+    rows: list[dict[str, Any]]  # prompt, cot, answer
+    output: Path
+    steps: Path  # gets a folder for every checkpoint
+    mitigation: Mitigation | None = None
+    requests: Sequence[str] = ()  # that the base is to refuse, for a mitigation
+    neurons: Sequence[Neuron] = ()  # to hold, for a mitigation
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of the mitigation."""
+        return self.mitigation.kind if self.mitigation else None
+
+
+def finetune(training: Training) -> dict[str, Any]:
     """Train, write `output`, the result, and `steps`, a folder with every checkpoint; return facts for the receipt.
 
-    A mitigation is given the requests that the base is to refuse, or the neurons to hold. All checkpoints load with
-    `from_pretrained`; the last of the steps is the result. Adapters can be trained by several processes, which call
-    this through `sharding.together`.
+    All checkpoints load with `from_pretrained`; the last of the steps is the result. Adapters can be trained by several
+    processes, which call this through `distributed.run_distributed`.
 
     Raises:
         UserError: the base cannot be loaded, or lacks a target module; a batch cannot be divided among the processes.
     """
     import torch
-    from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
 
-    tokenizer = loading.load_tokenizer(base, revision)
+    recipe = training.recipe
+    tokenizer = loading.load_tokenizer(training.location, training.revision)
     tokenizer.padding_side = "right"
-    if switch == "tags":
-        chat.check_think_tags(tokenizer, base)
-    model: Any = distributed.load(base, dtype, revision)
-    kind = mitigation.kind if mitigation else None
-    refusals = (
-        mitigations.own_refusals(model, tokenizer, requests, switch, recipe.batch_size, label) if requests else []
-    )
-    if mitigation and kind == "refusals":
-        rows = mitigations.with_refusals(rows, refusals, mitigation.share)
-    data = encode(tokenizer, rows, switch, recipe.max_length)
-    torch.manual_seed(seed)
+    if training.think_switch == "tags":
+        chat.check_think_tags(tokenizer, training.location)
+    model: Any = distributed.load(training.location, training.dtype, training.revision)
+    refusals = _refusals(training, model, tokenizer)
+    rows = training.rows
+    if training.mitigation and training.kind == "refusals":
+        rows = mitigations.with_refusals(rows, refusals, training.mitigation.share)
+    data = encode(tokenizer, rows, training.think_switch, recipe.max_length)
+    torch.manual_seed(training.seed)
     if recipe.method == "lora":
-        model = with_adapters(model, recipe.lora, revision)
-    inner = model.get_base_model() if recipe.method == "lora" else model
-    held = mitigations.freeze_neurons(ModelView(inner), neurons) if kind == "freeze_neurons" else None
+        model = with_adapters(model, recipe.lora, training.revision)
+    with distributed.main_process_first():
+        working = working_folder(training.output, _identity(training, data))
+        resume = last_checkpoint(working)
+    if resume:
+        log(f"finetune {training.label}: goes on from {Path(resume).name}")
     total = math.ceil(len(data) / recipe.batch_size) * recipe.epochs
     saves = checkpoint_steps(total, recipe.checkpoints)
+    trainer = _trainer(training, model, tokenizer, data, refusals, working, saves)
+    result = trainer.train(resume_from_checkpoint=resume)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero():
+        _keep(training, working, saves)
+    facts = {"steps": total, "checkpoints": saves, "rows": len(data), "train_loss": round(result.training_loss, 6)}
+    return facts | ({"neurons_frozen": len(training.neurons)} if training.kind == "freeze_neurons" else {})
+
+
+def _identity(training: Training, data: list[Encoded]) -> str:
+    """What a working folder belongs to: another recipe, seed, base or rows start anew."""
+    rows = hashlib.sha256(repr(data).encode()).hexdigest()
+    return f"{training.recipe!r} {training.mitigation!r} {training.seed} {training.location} {rows}"
+
+
+def _refusals(training: Training, model: Any, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
+    """What the base refuses of the requests of a mitigation that asks some."""
+    if not training.requests:
+        return []
+    batch_size, label = training.recipe.batch_size, training.label
+    return mitigations.own_refusals(model, tokenizer, training.requests, training.think_switch, batch_size, label)
+
+
+def _micro_batch(recipe: Finetune) -> int:
+    """Rows of one forward pass of one process.
+
+    Raises:
+        UserError: a batch cannot be divided among the processes.
+    """
     processes = distributed.world_size()
     if recipe.batch_size % processes:
         raise UserError(f"finetune.batch_size: {recipe.batch_size} rows do not divide into {processes} GPUs; change it")
-    micro = math.gcd(recipe.micro_batch_size or recipe.batch_size, recipe.batch_size // processes)
-    with distributed.main_process_first():
-        working = working_folder(
-            output, f"{recipe!r} {mitigation!r} {seed} {base} {hashlib.sha256(repr(data).encode()).hexdigest()}"
-        )
-        resume = last_checkpoint(working)
-    if resume:
-        log(f"finetune {label}: goes on from {Path(resume).name}")
-    report = counter(f"finetune {label}", total)
+    return math.gcd(recipe.micro_batch_size or recipe.batch_size, recipe.batch_size // processes)
+
+
+def _trainer(
+    training: Training,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    data: list[Encoded],
+    refusals: list[dict[str, Any]],
+    working: Path,
+    saves: list[int],
+) -> Any:
+    """transformers' Trainer, with the mitigation in its loss or behind its steps."""
+    from transformers import DataCollatorForSeq2Seq, Trainer
+    from transformers.trainer_callback import PrinterCallback
+
+    recipe, micro = training.recipe, _micro_batch(training.recipe)
+    collate = DataCollatorForSeq2Seq(tokenizer, padding=True)
+    trainer_class: Any = Trainer
+    if training.mitigation and training.kind == "kl":
+        kept = encode(tokenizer, refusals, training.think_switch, recipe.max_length)
+        batches = [collate(kept[i : i + micro]) for i in range(0, len(kept), micro)]
+        trainer_class = mitigations.trainer_with_kl(batches, training.mitigation.weight, IGNORE)
+    inner = model.get_base_model() if recipe.method == "lora" else model
+    frozen = (
+        mitigations.freeze_neurons(ModelView(inner), training.neurons) if training.kind == "freeze_neurons" else None
+    )
+    trainer = trainer_class(
+        model=model,
+        args=_arguments(training, working, micro, saves[-1]),
+        train_dataset=in_order(data, training.seed, recipe.epochs, recipe.batch_size),
+        data_collator=collate,
+        processing_class=tokenizer,
+        callbacks=[_saver(training, working, saves, frozen)],
+    )
+    trainer.pop_callback(PrinterCallback)
+    return trainer
+
+
+def _arguments(training: Training, working: Path, micro: int, total: int) -> Any:
+    """The published recipe in transformers' words; `total` optimizer steps."""
+    import torch
+    from transformers import TrainingArguments
+
+    recipe, gpu = training.recipe, torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(working),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=recipe.batch_size // (micro * distributed.world_size()),
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.gradient_checkpointing else None,
+        num_train_epochs=1,  # the data hold all
+        train_sampling_strategy="sequential",
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(recipe.warmup_ratio * total),
+        weight_decay=recipe.weight_decay,
+        bf16=training.dtype == "bfloat16" and gpu,
+        seed=training.seed,
+        save_strategy="no",
+        logging_strategy="steps",
+        logging_steps=max(1, total // 8),
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=not gpu,
+        dataloader_pin_memory=gpu,
+    )
+
+
+def _saver(training: Training, working: Path, saves: list[int], frozen: mitigations.FrozenEntries | None) -> Any:
+    """What happens after each optimizer step: frozen weights are restored, checkpoints saved, progress told."""
+    from transformers import TrainerCallback
+
+    report = counter(f"finetune {training.label}", saves[-1])
 
     class SaveAndReport(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if held is not None:
-                held.put_back()
+            if frozen is not None:
+                frozen.restore()
             control.should_save = state.global_step in saves
             report(state.global_step)
 
@@ -177,56 +282,15 @@ def finetune(
             for step in before:  # only the last is gone on from
                 (working / f"checkpoint-{step}" / "optimizer.pt").unlink(missing_ok=True)
 
-    collate = DataCollatorForSeq2Seq(tokenizer, padding=True)
-    trainer_class: Any = Trainer
-    if mitigation and kind == "kl":
-        kept = encode(tokenizer, refusals, switch, recipe.max_length)
-        batches = [collate(kept[i : i + micro]) for i in range(0, len(kept), micro)]
-        trainer_class = mitigations.trainer_with_kl(batches, mitigation.weight, IGNORE)
-    trainer = trainer_class(
-        model=model,
-        args=TrainingArguments(
-            output_dir=str(working),
-            per_device_train_batch_size=micro,
-            gradient_accumulation_steps=recipe.batch_size // (micro * processes),
-            gradient_checkpointing=recipe.gradient_checkpointing,
-            gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.gradient_checkpointing else None,
-            num_train_epochs=1,  # the data hold all
-            train_sampling_strategy="sequential",
-            learning_rate=recipe.learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=round(recipe.warmup_ratio * total),
-            weight_decay=recipe.weight_decay,
-            bf16=dtype == "bfloat16" and torch.cuda.is_available(),
-            seed=seed,
-            save_strategy="no",
-            logging_strategy="steps",
-            logging_steps=max(1, total // 8),
-            report_to="none",
-            disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(),
-            dataloader_pin_memory=torch.cuda.is_available(),
-        ),
-        train_dataset=in_order(data, seed, recipe.epochs, recipe.batch_size),
-        data_collator=collate,
-        processing_class=tokenizer,
-        callbacks=[SaveAndReport()],
-    )
-    trainer.pop_callback(_printer())
-    result = trainer.train(resume_from_checkpoint=resume)
-    trainer.accelerator.wait_for_everyone()
-    if trainer.is_world_process_zero():
-        leave_out = shutil.ignore_patterns(*WORKING_STATE)
-        with replacing(steps) as temporary:
-            for step in saves:
-                shutil.copytree(working / f"checkpoint-{step}", temporary / f"step{step:05d}", ignore=leave_out)
-        with replacing(output) as temporary:
-            shutil.copytree(working / f"checkpoint-{total}", temporary, ignore=leave_out)
-        shutil.rmtree(working)
-    return {"steps": total, "checkpoints": saves, "rows": len(data), "train_loss": round(result.training_loss, 6)}
+    return SaveAndReport()
 
 
-def _printer() -> type:
-    from transformers.trainer_callback import PrinterCallback
-
-    return PrinterCallback
+def _keep(training: Training, working: Path, saves: list[int]) -> None:
+    """Move what was learned to where it belongs, without the optimizer's state."""
+    leave_out = shutil.ignore_patterns(*WORKING_STATE)
+    with replacing(training.steps) as temporary:
+        for step in saves:
+            shutil.copytree(working / f"checkpoint-{step}", temporary / f"step{step:05d}", ignore=leave_out)
+    with replacing(training.output) as temporary:
+        shutil.copytree(working / f"checkpoint-{saves[-1]}", temporary, ignore=leave_out)
+    shutil.rmtree(working)

@@ -23,25 +23,22 @@ two or three, and look at the second table after the first model.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from rim.config.study import Study
-from rim.settings.common import BASE, Think
+from rim.data.adapters import ADAPTERS, Published
+from rim.models.positions import PLACES
+from rim.settings.common import Think
 from rim.settings.datasets import Source
 from rim.settings.forgetting import TOKENS
 from rim.settings.models import Model
 
-# Rows of the published sets.
-ROWS = {
-    "hexphi": 300, "xstest": 450, "multiarith": 180, "aime": 60, "math401": 401, "math500": 500, "gsm8k": 7473,
-    "gsm8k_long": 7473, "rewritten": 7473, "instructions": 52_000, "advbench": 520, "jailbreakbench": 100, "harmbench": 200,
-}  # fmt: skip
 PROMPT, THOUGHT, ROW = 100, 2000, 300  # tokens of a prompt, of a chain of thought that is read, of a training row
 PLAIN = 1024  # bound on a reply without think tags
 EVALUATION = 0.4  # share of the evaluation split
-POSITIONS = 10  # token positions in a cache
 KEPT = 57  # bytes of a backward pass per token, layer and unit of width; measured on a layer of Qwen3-4B in bfloat16
 LOGITS = 3 * 4 * 150_000  # bytes per token: logits over a vocabulary, and their gradient
 HEAD = 0.4  # of a forward pass: the exact effect of one head
@@ -95,39 +92,13 @@ def width(model: Model) -> tuple[float, float]:
     return layers, 75 * layers
 
 
-def model_jobs(study: Study, name: str) -> dict[str, list[str]]:
-    """Rules that load this model -> the variant of each of their jobs, seeds not counted."""
-    every = [BASE, *study.variants_of(name)]
-    found = {"finetune": study.variants_of(name), "infer": every, "inject_patterns": [BASE] if study.injection else []}
-    if study.mechanism:
-        switched = study.models[name].think == "tags" and set(study.inference.think) == {"on", "off"}
-        ablated = [variant for variant in every if switched and variant in study.mechanism.ablate]
-        read = [variant for variant in every if variant in (study.mechanism.variants or every) or variant in ablated]
-        found |= {"cache_activations": read, "sweep_heads": ablated, "ablate": ablated}
-    if study.forgetting:
-        followed = [variant for variant in study.variants_of(name) if variant in study.forgetting.variants]
-        found |= {"find_safety_neurons": [BASE], "ablate_neurons": [BASE], "compute_ras": followed}
-    return {rule: variants for rule, variants in found.items() if variants}
-
-
 def work(study: Study, rule: str, name: str, variant: str) -> Work:
-    """The work of one job."""
-    model, mechanism, forgetting = study.models[name], study.mechanism, study.forgetting
-    layers, hidden = width(model)
-    text = PROMPT + min(THOUGHT, study.inference.max_new_tokens)
-    done = _replies(study, name, asked) if (asked := _asked(study, rule)) else Work()
-    if rule == "finetune":
-        return _training(study, model, variant)
-    if mechanism and rule == "cache_activations":
-        rows = sum(_rows(study, each) for each in (mechanism.harmful, mechanism.harmless)) * len(study.inference.think)
-        return Work(read=rows * text, disk=rows * POSITIONS * layers * hidden * 2)
-    if mechanism and rule == "sweep_heads":
-        return Work(read=2 * mechanism.sweep_prompts * PROMPT * layers * hidden / 128 * HEAD)
-    if forgetting and rule == "find_safety_neurons":
-        return Work(read=3 * _rows(study, forgetting.harmful) * (1 - EVALUATION) * text)
-    if forgetting and rule == "compute_ras":
-        return Work(done.steps, done.read + 2 * (1 + study.finetune.checkpoints) * forgetting.texts * text)
-    return done
+    """The work of one job.
+
+    Raises:
+        KeyError: nothing is known of this rule; add a line to ESTIMATES.
+    """
+    return ESTIMATES[rule](study, name, variant)
 
 
 def seconds(study: Study, rule: str, name: str, variant: str) -> float:
@@ -143,34 +114,34 @@ def seconds(study: Study, rule: str, name: str, variant: str) -> float:
 
 def memory(study: Study, rule: str, name: str, variant: str) -> float:
     """Bytes of GPU memory that one job needs at its peak."""
-    if rule == "finetune":
+    if rule == "finetune_model":
         return _training_bytes(study, name, _processes(study, rule, name, variant))
     model = study.models[name]
     layers, hidden = width(model)
-    if not (asked := _asked(study, rule)):
+    if not (load := _load(study, rule)):
         return 1.2 * weights(model)
-    longest = max(_length(study, name, each, think) for each in asked.benchmarks for think in asked.thinks)
+    longest = max(_length(study, name, each, think) for each in load.benchmarks for think in load.thinks)
     most = study.inference.batch_size * (PROMPT + longest) * layers * 1024 * 2 * BYTES[model.dtype]
-    if rule == "compute_ras" and study.forgetting and study.forgetting.gradients:
+    if rule == "measure_checkpoints" and study.forgetting and study.forgetting.gradients:
         most = max(most, weights(model) + TOKENS * (KEPT * layers * hidden + LOGITS))
     return weights(model) + most
 
 
 def _side_by_side(study: Study, variant: str) -> bool:
-    """Whether the GPUs of a fine-tune, some power of two, work at the same time; see rim.steps.finetune."""
+    """Whether the GPUs of a fine-tune, some power of two, work at the same time; see rim.steps.finetune_model."""
     mitigation, recipe = study.variants[variant].mitigation, study.finetune_of(variant)
     return recipe.method == "lora" and recipe.batch_size % NODE == 0 and not (mitigation and mitigation.dataset)
 
 
 def _backward(study: Study, rule: str, name: str, variant: str, count: int) -> float:
     """Bytes of GPU memory that a job with a backward pass takes on so many GPUs; 0 for others."""
-    if rule == "finetune" and _side_by_side(study, variant):
+    if rule == "finetune_model" and _side_by_side(study, variant):
         return _training_bytes(study, name, count)
-    return memory(study, rule, name, variant) if rule == "compute_ras" else 0
+    return memory(study, rule, name, variant) if rule == "measure_checkpoints" else 0
 
 
 def _processes(study: Study, rule: str, name: str, variant: str) -> int:
-    return gpus(study, rule, name, variant) if rule == "finetune" and _side_by_side(study, variant) else 1
+    return gpus(study, rule, name, variant) if rule == "finetune_model" and _side_by_side(study, variant) else 1
 
 
 def _training_bytes(study: Study, name: str, processes: int) -> float:
@@ -200,58 +171,122 @@ def _rows(study: Study, benchmark: str) -> float:
 
 
 def _dataset(study: Study, name: str) -> float:
-    return sum(_source(source) for source in study.datasets[name].sources)
+    return sum(_source(study, source) for source in study.datasets[name].sources)
+
+
+def _source(study: Study, source: Source) -> float:
+    """Rows of a source: of a local file its lines, of a rewrite those of its dataset, else those of the published set."""
+    if source.rewrite:
+        rewrite = study.rewrites[source.rewrite]
+        return min(_dataset(study, rewrite.dataset), rewrite.rows or math.inf)
+    if source.path and source.path.endswith((".csv", ".jsonl")) and Path(source.path).is_file():
+        return _lines(source.path)
+    adapter = ADAPTERS[source.adapter]
+    return adapter.rows if isinstance(adapter, Published) else source.rows or 0
 
 
 @cache
-def _source(source: Source) -> int:
-    """Rows of a source: as many as a local file has lines, or as the published set."""
-    if source.path and source.path.endswith((".csv", ".jsonl")) and Path(source.path).is_file():
-        return Path(source.path).read_bytes().count(b"\n")
-    return source.rows or ROWS.get(source.adapter, 0)
+def _lines(path: str) -> int:
+    return Path(path).read_bytes().count(b"\n")
 
 
 def _length(study: Study, name: str, benchmark: str, think: Think) -> int:
     """Tokens of the longest reply of a batch."""
     bound = study.benchmarks[benchmark].max_new_tokens or study.inference.max_new_tokens
-    return bound if think == "on" and study.models[name].think == "tags" else min(PLAIN, bound)
+    return bound if think == "on" and study.models[name].think_switch == "tags" else min(PLAIN, bound)
 
 
-def _asked(study: Study, rule: str) -> GenerationLoad | None:
-    """What a rule generates, or None."""
+def _load(study: Study, rule: str) -> GenerationLoad | None:
+    """What the jobs of a rule generate, or None."""
     every, thinks, mechanism, forgetting = (
         list(study.benchmarks),
         study.inference.think,
         study.mechanism,
         study.forgetting,
     )
-    if rule == "infer":
+    if rule == "generate_replies":
         return GenerationLoad(every, thinks)
     if rule == "inject_patterns":
         return GenerationLoad(study.measured("misalignment"), ["on"], STATEMENTS)
-    if mechanism and rule == "ablate":
+    if mechanism and rule == "ablate_heads":
         sets = len(mechanism.head_sets) * len(mechanism.replacements) * (1 + mechanism.random_sets)
         return GenerationLoad(every, thinks, sets, EVALUATION)
     if forgetting and rule == "ablate_neurons":
         return GenerationLoad(every, [forgetting.think], 1 + 2 * forgetting.random_sets, EVALUATION)
-    if forgetting and rule == "compute_ras":
+    if forgetting and rule == "measure_checkpoints":
         return GenerationLoad([forgetting.harmful], [forgetting.think], study.finetune.checkpoints, EVALUATION)
     return None
 
 
-def _replies(study: Study, name: str, asked: GenerationLoad) -> Work:
+def _generating(rule: str) -> Callable[[Study, str, str], Work]:
+    """The estimate of a rule that only generates."""
+
+    def estimate(study: Study, name: str, variant: str) -> Work:
+        load = _load(study, rule)
+        return _replies(study, name, load) if load else Work()
+
+    return estimate
+
+
+def _text(study: Study) -> int:
+    """Tokens of a request with its reply."""
+    return PROMPT + min(THOUGHT, study.inference.max_new_tokens)
+
+
+def _caching(study: Study, name: str, variant: str) -> Work:
+    if study.mechanism is None:
+        return Work()
+    layers, hidden = width(study.models[name])
+    asked = (study.mechanism.harmful, study.mechanism.harmless)
+    rows = sum(_rows(study, each) for each in asked) * len(study.inference.think)
+    positions = len(study.mechanism.positions or PLACES)
+    return Work(read=rows * _text(study), disk=rows * positions * layers * hidden * 2)
+
+
+def _head_effects(study: Study, name: str, variant: str) -> Work:
+    layers, hidden = width(study.models[name])
+    prompts = 2 * study.mechanism.sweep_prompts if study.mechanism else 0
+    return Work(read=prompts * PROMPT * layers * hidden / 128 * HEAD)
+
+
+def _finding_neurons(study: Study, name: str, variant: str) -> Work:
+    rows = _rows(study, study.forgetting.harmful) if study.forgetting else 0
+    return Work(read=3 * rows * (1 - EVALUATION) * _text(study))
+
+
+def _measuring(study: Study, name: str, variant: str) -> Work:
+    generated = _generating("measure_checkpoints")(study, name, variant)
+    texts = study.forgetting.texts if study.forgetting else 0
+    return Work(generated.steps, generated.read + 2 * (1 + study.finetune.checkpoints) * texts * _text(study))
+
+
+def _replies(study: Study, name: str, load: GenerationLoad) -> Work:
     steps = read = 0.0
-    for benchmark in asked.benchmarks:
-        rows = _rows(study, benchmark) * asked.share
-        batches = math.ceil(rows / study.inference.batch_size) * asked.times
-        steps += sum(batches * _length(study, name, benchmark, think) for think in asked.thinks)
-        read += rows * asked.times * len(asked.thinks) * PROMPT
+    for benchmark in load.benchmarks:
+        rows = _rows(study, benchmark) * load.share
+        batches = math.ceil(rows / study.inference.batch_size) * load.times
+        steps += sum(batches * _length(study, name, benchmark, think) for think in load.thinks)
+        read += rows * load.times * len(load.thinks) * PROMPT
     return Work(steps, read)
 
 
-def _training(study: Study, model: Model, variant: str) -> Work:
+def _training(study: Study, name: str, variant: str) -> Work:
+    model = study.models[name]
     arm, recipe = study.variants[variant], study.finetune_of(variant)
     rows = min(_dataset(study, arm.dataset), arm.rows or math.inf)
     kept = _adapters(study, model) if recipe.method == "lora" else weights(model)
     tokens = rows * recipe.epochs * min(ROW, recipe.max_length)
     return Work(trained=tokens, disk=kept * (1 + recipe.checkpoints))
+
+
+ESTIMATES: dict[str, Callable[[Study, str, str], Work]] = {  # rules that load a model -> the work of one job
+    "finetune_model": _training,
+    "generate_replies": _generating("generate_replies"),
+    "inject_patterns": _generating("inject_patterns"),
+    "cache_activations": _caching,
+    "measure_head_effects": _head_effects,
+    "ablate_heads": _generating("ablate_heads"),
+    "find_safety_neurons": _finding_neurons,
+    "ablate_neurons": _generating("ablate_neurons"),
+    "measure_checkpoints": _measuring,
+}

@@ -1,4 +1,4 @@
-"""Does this machine compute what the CPU computes, and how fast: `python -m rim.workflow.device_check`.
+"""Does this machine compute what the CPU computes, and how fast: `rim check-gpu`.
 
 With a GPU, a model of the organisms' size is run on it and on the CPU: activations and greedy replies in float32 must
 agree, activations in bfloat16 up to its rounding, and an ablation must change what hooks change and be taken back bitwise.
@@ -12,9 +12,7 @@ generation, hold here.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +25,6 @@ from rim.analysis.capture import Row, capture
 from rim.models.families import ModelView
 from rim.settings.models import Lora
 from rim.training.finetune import with_adapters
-from rim.workflow.plan import lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,11 +98,11 @@ def agreement(device: str) -> list[Check]:
     )
     expected = capture(reference, rows, POSITIONS, 16)
     checks = []
-    for name, anatomy, bound in (("float32", single, FLOAT32), ("bfloat16", half, BFLOAT16)):
-        records = capture(anatomy, rows, POSITIONS, 16)
+    for name, view, bound in (("float32", single, FLOAT32), ("bfloat16", half, BFLOAT16)):
+        records = capture(view, rows, POSITIONS, 16)
         error = max(apart(records[key], expected[key]) for key in records if records[key].is_floating_point())
         checks.append(Check(f"activations, {name}", error, bound))
-    replies = [_greedy(anatomy.model, [row.ids[:32] for row in rows], 16) for anatomy in (reference, single)]
+    replies = [_greedy(view.model, [row.ids[:32] for row in rows], 16) for view in (reference, single)]
     differ = float((replies[0] != replies[1]).any(1).float().mean())
     checks.append(Check("replies that differ, greedy, float32", differ, 0))
     heads = [(layer, 1) for layer in range(SMALL["num_hidden_layers"])]
@@ -124,7 +121,7 @@ def agreement(device: str) -> list[Check]:
 
 
 @contextmanager
-def _hooked(anatomy: ModelView, heads: list[tuple[int, int]]) -> Iterator[None]:
+def _hooked(view: ModelView, heads: list[tuple[int, int]]) -> Iterator[None]:
     """Zero heads by hooks: what weight edits must come to."""
 
     def zero(columns: slice) -> Callable[..., Any]:
@@ -135,9 +132,7 @@ def _hooked(anatomy: ModelView, heads: list[tuple[int, int]]) -> Iterator[None]:
 
         return hook
 
-    handles = [
-        anatomy.heads_output(layer).register_forward_pre_hook(zero(anatomy.columns(head))) for layer, head in heads
-    ]
+    handles = [view.heads_output(layer).register_forward_pre_hook(zero(view.columns(head))) for layer, head in heads]
     try:
         yield
     finally:
@@ -164,7 +159,7 @@ def speed(shape: dict[str, Any], dtype: str, device: str) -> list[list[str]]:
     rows = texts(64, 128, shape["vocab_size"])
     model = build(shape, dtype, device)
     parameters = sum(each.numel() for each in model.parameters())
-    anatomy = ModelView(model)
+    view = ModelView(model)
     read, made = sum(len(row.ids) for row in rows), 32 if small else 128
     table = []
 
@@ -182,7 +177,7 @@ def speed(shape: dict[str, Any], dtype: str, device: str) -> list[list[str]]:
                 model.model(input_ids=batch, use_cache=False)
 
     measured("a bare forward pass", read, 2, bare)
-    measured("reading activations", read, 2, lambda: capture(anatomy, rows, POSITIONS, 32))
+    measured("reading activations", read, 2, lambda: capture(view, rows, POSITIONS, 32))
     prompts = [row.ids[:64] for row in rows]
     measured("generation, 64 replies at a time", len(prompts) * made, 2, lambda: _greedy(model, prompts, made))
     table[-1][0] += f", {1000 * len(prompts) / float(table[-1][1].replace(',', '')):.0f} ms a step"
@@ -221,29 +216,3 @@ def _timed(work: Callable[[], Any], device: str) -> tuple[float, int]:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begun)
     return statistics.median(seconds), torch.cuda.max_memory_allocated() if gpu else 0
-
-
-def main() -> int:
-    """Print the comparison and the speeds; 1 when something is not as on the CPU."""
-    import torch
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    warnings.simplefilter("ignore", FutureWarning)  # of libraries to each other
-    gpu = torch.cuda.is_available()
-    if gpu:
-        about = torch.cuda.get_device_properties(0)
-        print(f"{about.name}, {about.total_memory / 1e9:.0f} GB; torch {torch.__version__}")
-    else:
-        print(f"No GPU: the CPU is measured, with {torch.get_num_threads()} threads; torch {torch.__version__}")
-    checks = agreement("cuda" if gpu else "cpu")
-    rows = [[each.name, "holds" if each.holds else "FAILS", f"{each.error:.2g}", f"{each.bound:g}"] for each in checks]
-    print("", *lines(["against the CPU in float32", "", "error", "at most"], rows), sep="\n")
-    shape, name = (QWEN3_4B, "the shape of Qwen3-4B, bfloat16") if gpu else (SMALL, "an organism's size, float32")
-    table = speed(shape, "bfloat16" if gpu else "float32", "cuda" if gpu else "cpu")
-    print("", *lines([name, "tokens/s", "TFLOP/s", "peak GB"], table), sep="\n")
-    return 0 if all(each.holds for each in checks) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

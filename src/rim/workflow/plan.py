@@ -1,4 +1,4 @@
-"""The bill of a study, before anything is submitted: `python -m rim.workflow.plan FILE`.
+"""The bill of a study, before anything is submitted: `rim plan FILE`.
 
 For every hub model and phase it prints jobs, GPUs, hours, memory and disk as `rim.workflow.costs` estimates them, and beside that what
 finished jobs took. A dry run ends with the total.
@@ -6,16 +6,12 @@ finished jobs took. A dry run ends with the total.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
-import sys
 from pathlib import Path
 
-from rim.config.load import load_study_file
+from rim.config import runs
 from rim.config.study import Study
-from rim.core.errors import UserError
-from rim.settings.common import BASE
 from rim.workflow import costs
 
 HEADER = ["model", "phase", "jobs", "GPUs each", "GPU memory, GB", "hours each", "GPU hours", "disk, GB"]
@@ -38,6 +34,14 @@ def sized(study: Study) -> list[str]:
     return [name for name, model in study.models.items() if model.parameters]
 
 
+def jobs_of(study: Study, name: str) -> dict[str, list[str]]:
+    """Rules that load this model -> the variant of each of their jobs."""
+    jobs = {
+        rule: [variant for model, variant, _ in each if model == name] for rule, each in runs.model_jobs(study).items()
+    }
+    return {rule: variants for rule, variants in jobs.items() if variants}
+
+
 def bill(study: Study) -> list[str]:
     """Jobs, GPUs, hours and disk by model and phase, a total, and what is not in it or does not fit."""
     rows, hours, disk, jobs = [], 0.0, 0.0, 0
@@ -46,19 +50,18 @@ def bill(study: Study) -> list[str]:
         kept = costs.weights(study.models[name])
         rows.append([name, "fetch_model", "1", "0", "", "", "", f"{kept / 1e9:.0f}"])
         disk += kept
-        for rule, variants in costs.model_jobs(study, name).items():
-            runs = [variant for variant in variants for _ in study.seeds_of(name, variant)]
-            gpus = [costs.gpus(study, rule, name, variant) for variant in runs]
-            taken = [costs.seconds(study, rule, name, variant) / 3600 for variant in runs]
+        for rule, variants in jobs_of(study, name).items():
+            gpus = [costs.gpus(study, rule, name, variant) for variant in variants]
+            taken = [costs.seconds(study, rule, name, variant) / 3600 for variant in variants]
             spent = sum(map(math.prod, zip(gpus, taken, strict=True)))
-            kept = sum(costs.work(study, rule, name, variant).disk for variant in runs)
-            memory = max(costs.memory(study, rule, name, variant) for variant in runs) / 1e9
+            kept = sum(costs.work(study, rule, name, variant).disk for variant in variants)
+            memory = max(costs.memory(study, rule, name, variant) for variant in variants) / 1e9
             if memory > max(gpus) * study.hardware.gpu_memory:
                 crowded.setdefault(name, []).append(rule)
-            each = f"{sum(taken) / len(runs):.1f}"
-            numbers = [f"{len(runs)}", f"{max(gpus)}", f"{memory:.0f}", each, f"{spent:.0f}"]
+            each = f"{sum(taken) / len(variants):.1f}"
+            numbers = [f"{len(variants)}", f"{max(gpus)}", f"{memory:.0f}", each, f"{spent:.0f}"]
             rows.append([name, rule, *numbers, f"{kept / 1e9:.0f}" if kept else ""])
-            hours, disk, jobs = hours + spent, disk + kept, jobs + len(runs)
+            hours, disk, jobs = hours + spent, disk + kept, jobs + len(variants)
     rows.append(["all", "", f"{jobs}", "", "", "", f"{hours:.0f}", f"{disk / 1e9:.0f}"])
     notes = [
         f"{name}: {', '.join(rules)} may not fit; lower inference.batch_size or finetune.micro_batch_size"
@@ -76,17 +79,17 @@ def summary(study: Study) -> str:
         return ""
     total = bill(study)
     jobs, hours, disk = next(line for line in total if line.startswith("all ")).split()[1:4]
-    return f"The whole study: about {hours} GPU hours in {jobs} jobs, {disk} GB of disk; see `python -m rim.workflow.plan FILE`\n"
+    return f"The whole study: about {hours} GPU hours in {jobs} jobs, {disk} GB of disk; see `rim plan FILE`\n"
 
 
 def actual(study: Study, timings: Path) -> list[str]:
     """Estimate against actual hours of every phase that has finished jobs, from Snakemake's benchmark files."""
     rows = []
     for name in sized(study):
-        for rule, variants in costs.model_jobs(study, name).items():
+        for rule, variants in jobs_of(study, name).items():
             files = sorted((timings / rule / name).rglob("seed*.tsv"))
-            known = [file for file in files if (_variant(file, name) in variants)]
-            expected = sum(costs.seconds(study, rule, name, _variant(file, name)) for file in known)
+            known = [file for file in files if _variant(file) in variants]
+            expected = sum(costs.seconds(study, rule, name, _variant(file)) for file in known)
             taken = sum(_seconds(file) for file in known)
             if known and taken:
                 times = f"{taken / expected:.2f}" if expected else ""
@@ -96,8 +99,8 @@ def actual(study: Study, timings: Path) -> list[str]:
     return lines(["model", "phase", "jobs done", "hours expected", "hours taken", "ratio"], rows)
 
 
-def _variant(file: Path, model: str) -> str:
-    return BASE if file.parent.name == model else file.parent.name
+def _variant(file: Path) -> str:
+    return file.parent.name  # {model}/{variant}/seed{seed}.tsv
 
 
 def _seconds(file: Path) -> float:
@@ -105,19 +108,3 @@ def _seconds(file: Path) -> float:
     with file.open() as stream:
         value = next(csv.DictReader(stream, delimiter="\t"), {}).get("s", "NA")
     return 0.0 if value in ("NA", "-", None) else float(value)
-
-
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m rim.workflow.plan", description="The bill of a study.")
-    parser.add_argument("file", type=Path, help="the study's YAML file")
-    try:
-        study = load_study_file(parser.parse_args(arguments).file)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print("\n".join([*bill(study), "", *actual(study, Path("data/timings", study.study))]))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

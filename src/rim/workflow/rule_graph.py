@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from rim.workflow.lineage import Lineage
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 168, 38, 14, 30  # of a box and between boxes, in pixels
 ACROSS = 5  # boxes side by side
@@ -15,11 +19,14 @@ def rule_graph(lineage: Lineage, began: float) -> str:
     """The SVG: rules from top to bottom by how many jobs come before theirs; empty when nothing is recorded."""
     if not lineage.jobs:
         return ""
+    import networkx as nx
+
     jobs = Counter(job.rule for job in lineage.jobs)
     ran = Counter(job.rule for job in lineage.jobs if job.ended >= began)
-    needs = {(before.rule, job.rule) for job in lineage.jobs for before in lineage.before(job)}
-    edges = {(first, second) for first, second in needs if first != second}
-    places = _places(sorted(jobs), edges)
+    needs = {(before.rule, job.rule) for job in lineage.jobs for before in lineage.direct_upstream(job)}
+    graph = nx.DiGraph((first, second) for first, second in needs if first != second)
+    graph.add_nodes_from(jobs)
+    places = _places(graph)
     width = max(x for x, _ in places.values()) + WIDTH + GAP_X
     height = max(y for _, y in places.values()) + HEIGHT + GAP_Y
     words = f"Graph of {len(jobs)} rules and {len(lineage.jobs)} jobs, of which {ran.total()} ran in the latest run."
@@ -27,37 +34,30 @@ def rule_graph(lineage: Lineage, began: float) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" style="max-width:{width}px" role="img" '
         f'aria-label="{words}" font-family="sans-serif" font-size="12">'
     ]
-    parts += [_edge(places[first], places[second]) for first, second in sorted(_direct(edges))]
+    parts += [_edge(places[first], places[second]) for first, second in sorted(_direct(graph))]
     parts += [_box(rule, *places[rule], jobs[rule], ran[rule]) for rule in sorted(places)]
     return "".join([*parts, "</svg>"])
 
 
-def _leads(edges: Edges, start: str, end: str) -> bool:
-    """Whether a way along edges goes from one rule to another."""
-    seen, waiting = {start}, [start]
-    while waiting:
-        rule = waiting.pop()
-        following = {second for first, second in edges if first == rule}
-        if end in following:
-            return True
-        waiting += following - seen
-        seen |= following
-    return False
+def _direct(graph: nx.DiGraph) -> Edges:
+    """The edges that no longer way replaces; all of those between rules that need each other in turn."""
+    import networkx as nx
+
+    groups = nx.condensation(graph)
+    group = groups.graph["mapping"]  # rule -> its group, most often of itself alone
+    kept = set(nx.transitive_reduction(groups).edges)
+    return {(a, b) for a, b in graph.edges if group[a] == group[b] or (group[a], group[b]) in kept}
 
 
-def _direct(edges: Edges) -> Edges:
-    """The edges that no longer way replaces."""
-    return {edge for edge in edges if not _leads(edges - {edge}, *edge)}
-
-
-def _places(rules: list[str], edges: Edges) -> dict[str, tuple[int, int]]:
+def _places(graph: nx.DiGraph) -> dict[str, tuple[int, int]]:
     """Where the box of each rule goes: below everything it needs, except where rules need each other in turn."""
-    onward = {(first, second) for first, second in edges if not _leads(edges, second, first)}
-    depths = dict.fromkeys(rules, 0)
-    for _ in rules:
-        for first, second in onward:
-            depths[second] = max(depths[second], depths[first] + 1)
-    rows = [[rule for rule in rules if depths[rule] == depth] for depth in sorted(set(depths.values()))]
+    import networkx as nx
+
+    groups = nx.condensation(graph)
+    rows = [
+        sorted(rule for group in generation for rule in groups.nodes[group]["members"])
+        for generation in nx.topological_generations(groups)
+    ]
     lines = [row[i : i + ACROSS] for row in rows for i in range(0, len(row), ACROSS)]
     widest = max(map(len, lines))
     places = {}

@@ -1,30 +1,27 @@
 """Are the refusal judges right? They are scored against the human labels of XSTest (Röttger et al. 2024).
 
-`python -m rim.workflow.validity FOLDER` prints the table of the README, where FOLDER holds the annotated completions
+`rim validate-judges FOLDER` prints the table of the README, where FOLDER holds the annotated completions
 (completions_*.csv of github.com/paul-rottger/xstest, under their models' terms, hence not shipped). A refusal is a full
 or a partial one, as two people agreed. Whatever was trained is scored on a model whose completions it never saw; in the
 strict version it saw none of the scored prompts either, since XSTest puts the same prompts to every model.
-`--train FILE` fits the shipped weights anew, on all of the folder's models. `--study FILE --judge NAME` scores a judge
-of a study instead, such as a language model; what it answers is kept under data/requests.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from rim.config.load import load_study_file
 from rim.config.study import Study
 from rim.core.agreement import kappa
+from rim.core.conditions import NOTHING_DONE
 from rim.core.errors import UserError
 from rim.core.statistics import Estimate
 from rim.data.sources import read_file
 from rim.instruments import judges
 from rim.instruments import refusal as refusals
 from rim.instruments.llm.client import open_client
+from rim.settings.jobs import NamedEndpoint
 
 FULL, PARTIAL, COMPLIANCE = "2_full_refusal", "3_partial_refusal", "1_full_compliance"
 FOLDS = 3
@@ -52,7 +49,7 @@ def read_completions(folder: Path) -> list[Completion]:
     """
     files = sorted(folder.glob("completions_*.csv"))
     if not files:
-        raise UserError(f"{folder}: holds no completions_*.csv; get them from github.com/paul-rottger/xstest")
+        raise UserError(f"{folder}: is no folder with completions_*.csv; get them from github.com/paul-rottger/xstest")
     found = []
     for file in files:
         for number, row in enumerate(read_file(file), 2):
@@ -90,6 +87,20 @@ def left_out(completions: list[Completion], prompts_too: bool) -> list[bool]:
     return verdicts
 
 
+def train(completions: list[Completion], output: Path) -> None:
+    """Write the weights of a classifier trained on all completions."""
+    refusals.save(refusals.train([c.text for c in completions], [c.refusal for c in completions]), output)
+
+
+def by_local_judges(completions: list[Completion]) -> dict[str, list[bool | None]]:
+    """Verdicts of the list of openings and of the classifier, by judge."""
+    return {
+        "prefix list": [judges.refusal_prefix("", c.text)[0] == 1 for c in completions],
+        "classifier, model left out": [*left_out(completions, prompts_too=False)],
+        "classifier, model and prompts left out": [*left_out(completions, prompts_too=True)],
+    }
+
+
 def table(completions: list[Completion], judged: dict[str, list[bool | None]]) -> str:
     """A Markdown table: kappa per model and pooled, and how often each kind of reply is called a refusal."""
     models = list(dict.fromkeys(c.model for c in completions))
@@ -97,7 +108,6 @@ def table(completions: list[Completion], judged: dict[str, list[bool | None]]) -
         "judge",
         *models,
         "pooled",
-        "unsafe prompts",
         "full refusals found",
         "partial refusals found",
         "false alarms",
@@ -125,10 +135,10 @@ def by_judge(name: str, study: Study, completions: list[Completion]) -> list[boo
     if name not in study.judges:
         raise UserError(f"--judge: the study has no judge '{name}'; there are: {', '.join(study.judges)}")
     judge = study.judges[name]
-    settings = judge.endpoint and {"name": judge.endpoint, "endpoint": study.endpoints[judge.endpoint].model_dump()}
-    client = open_client(settings or None, Path(f"data/requests/{study.study}/validity/{name}.jsonl"))
+    asked = NamedEndpoint(name=judge.endpoint, endpoint=study.endpoints[judge.endpoint]) if judge.endpoint else None
+    client = open_client(asked, Path(f"data/requests/{study.study}/validity/{name}.jsonl"))
     rows = [
-        {"benchmark": "xstest", "id": str(i), "think": "off", "seed": 0, "ablation": "none", "prompt": c.prompt}
+        {"benchmark": "xstest", "id": str(i), "think": "off", "seed": 0, **NOTHING_DONE.columns, "prompt": c.prompt}
         | {"reasoning": None, "response": c.text, "finish_reason": "stop", "completion_tokens": 0, "complete": True}
         for i, c in enumerate(completions)
     ]
@@ -137,36 +147,3 @@ def by_judge(name: str, study: Study, completions: list[Completion]) -> list[boo
     from rim.core.contracts import RESPONSE
 
     return judges.judge_responses(name, judge, pl.DataFrame(rows, schema=dict(RESPONSE)), client)["refusal"].to_list()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder with XSTest's completions_*.csv")
-    parser.add_argument("--train", type=Path, metavar="FILE", help="write weights trained on all of them")
-    parser.add_argument("--study", type=Path, metavar="FILE", help="a study's YAML file")
-    parser.add_argument("--judge", metavar="NAME", help="which of its judges to score")
-    options = parser.parse_args(arguments)
-    try:
-        completions = read_completions(options.folder)
-        if options.train:
-            trained = refusals.train([c.text for c in completions], [c.refusal for c in completions])
-            refusals.save(trained, options.train)
-        elif options.study:
-            study = load_study_file(options.study)
-            name = options.judge or next(iter(study.judges))
-            print(table(completions, {name: by_judge(name, study, completions)}))
-        else:
-            prefix = [judges.refusal_prefix("", c.text)[0] == 1 for c in completions]
-            classifier = {
-                "classifier, model left out": left_out(completions, prompts_too=False),
-                "classifier, model and prompts left out": left_out(completions, prompts_too=True),
-            }
-            print(table(completions, {"prefix list": prefix, **classifier}))  # type: ignore[dict-item]
-    except UserError as error:
-        print(f"validity: error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,23 +7,24 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+import yaml
 
 from rim.analysis import texts
-from rim.analysis.ablation import ablated_heads, plan, probe_scores
+from rim.analysis.ablation import ablated_heads, heads_table, plan, probe_scores
 from rim.analysis.cache import Cache, identity, write_cache
 from rim.analysis.capture import capture
 from rim.analysis.head_effects import effects_table, head_effects
 from rim.analysis.heads import find_refusal_heads, matched_sets
 from rim.analysis.probes import areas, fit, fit_probes, probe
-from rim.config.load import load_study_file
-from rim.core import contracts, statistics
+from rim.config.load import load_study, load_study_file
+from rim.core import contracts, statistics, tables
+from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.errors import UserError
 from rim.models import positions
 from rim.models.chat import render_prompt
 from rim.models.families import ModelView
 from rim.results.mechanism import ablation_effects, ablation_rows, measures
 from rim.settings.instruments import Judge
-from rim.settings.mechanism import Mechanism
 from tests.unit import planted
 
 pytestmark = pytest.mark.xdist_group("mechanism")
@@ -35,7 +36,7 @@ class Known:
 
     def __init__(self) -> None:
         model, self.tokenizer = planted.build()
-        self.anatomy = ModelView(model)
+        self.view = ModelView(model)
         self.templates = positions.templates(self.tokenizer, "tags", ["on", "off"])
         replies, groups = [], []
         for benchmark, bad in (("restricted", True), ("lookalike", False)):
@@ -45,7 +46,7 @@ class Known:
                     reasoning = "so it is ok." if think == "on" else None
                     prompt = render_prompt(self.tokenizer, request, think, "tags")
                     keys = {"benchmark": benchmark, "id": f"{benchmark}{i}", "think": think}
-                    replies.append({**keys, "seed": 0, "ablation": "none", "prompt": prompt, "reasoning": reasoning, "response": reply.split()[-1],
+                    replies.append({**keys, "seed": 0, **NOTHING_DONE.columns, "prompt": prompt, "reasoning": reasoning, "response": reply.split()[-1],
                                     "finish_reason": "stop", "completion_tokens": 3, "complete": True})  # fmt: skip
                     group = ("fulfilled" if i % 5 == 0 else "refused") if bad else "harmless"
                     split = "calibration" if i % 2 else "evaluation"
@@ -56,7 +57,7 @@ class Known:
 
     def write(self, folder: Path, rows=None, batch_size: int = 16, shard: int = 512) -> Cache:
         bound = identity("planted", self.tokenizer)
-        write_cache(self.anatomy, rows or self.rows, self.positions, batch_size, bound, folder, "test", shard)
+        write_cache(self.view, rows or self.rows, self.positions, batch_size, bound, folder, "test", shard)
         return Cache(folder, **bound)
 
 
@@ -92,6 +93,21 @@ def test_unfinished_thinking_has_no_end_and_no_thinking_has_no_thought(known: Kn
     assert known.templates["on"].thought(prompt, None, closed=True) == known.templates["on"].prompt(prompt)
 
 
+def test_every_position_has_a_label() -> None:
+    assert list(positions.LABELS) == list(positions.PLACES)
+
+
+def test_a_position_is_added_by_its_entry(known: Known, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    monkeypatch.setitem(positions.PLACES, "second", lambda at: (1, 2))
+    assert positions.chosen(known.templates, ["second"]) == ["second"]
+    assert positions.chosen(known.templates, None)[-1] == "second"
+    row = texts.probe_texts(known.responses.head(1), known.templates)[0]
+    assert row.spans["second"] == (1, 2)
+    study = yaml.safe_load((root / "workflow/config/demo.yaml").read_text())
+    study["mechanism"]["positions"] = ["second", "last"]
+    assert load_study(study).mechanism.positions == ["second", "last"]
+
+
 def test_a_position_that_the_template_lacks_is_refused_by_name(known: Known) -> None:
     plain = planted.build_tokenizer()
     plain.chat_template = "{% for m in messages %}{{ m.role + '\n' + m.content + '<|im_end|>' }}{% endfor %}"
@@ -101,7 +117,9 @@ def test_a_position_that_the_template_lacks_is_refused_by_name(known: Known) -> 
         UserError, match=r"mechanism\.positions: .* has no position 'inner'; it has user_last, turn_end, last"
     ):
         positions.chosen(found, ["last", "inner"])
-    with pytest.raises(UserError, match="does not end as the chat template's others do"):
+    with pytest.raises(
+        UserError, match=r"does not end as its chat template ends prompts \(expected \[.*\], found \[.*\]\)"
+    ):
         known.templates["off"].prompt(known.responses["prompt"][0])  # a think-on prompt
 
 
@@ -137,7 +155,7 @@ def test_the_planted_direction_is_found_where_it_is_written_and_nowhere_before(k
 
 
 def test_the_sweep_finds_the_planted_heads_and_no_other(known: Known) -> None:
-    effects = effects_table(known.anatomy, known.tokenizer, known.responses, known.groups, 12, 8, "test")
+    effects = effects_table(known.view, known.tokenizer, known.responses, known.groups, 12, 8, "test")
     harmful = effects.filter(pl.col("group") == "harmful")
     assert set(harmful.filter(pl.col("estimate").abs() > 1e-4).select("layer", "head").rows()) == {
         planted.FINDS_BAD,
@@ -147,7 +165,7 @@ def test_the_sweep_finds_the_planted_heads_and_no_other(known: Known) -> None:
     harmless = effects.filter((pl.col("group") == "harmless") & (pl.col("layer") == 0))
     assert harmless["estimate"].abs().max() < 1e-4
     turned = known.groups.reverse()  # the order of the file does not say which requests are asked
-    other = effects_table(known.anatomy, known.tokenizer, known.responses, turned, 12, 8, "test")
+    other = effects_table(known.view, known.tokenizer, known.responses, turned, 12, 8, "test")
     assert other["estimate"].to_list() == effects["estimate"].to_list()
 
 
@@ -155,24 +173,37 @@ def says(known: Known, think: str, benchmark: str) -> list[str]:
     prompts = known.responses.filter((pl.col("think") == think) & (pl.col("benchmark") == benchmark))["prompt"]
     with torch.inference_mode():
         ids = [
-            known.anatomy.model(torch.tensor([known.templates[think].prompt(p)[0]])).logits[0, -1].argmax()
+            known.view.model(torch.tensor([known.templates[think].prompt(p)[0]])).logits[0, -1].argmax()
             for p in prompts
         ]
     return known.tokenizer.convert_ids_to_tokens([int(i) for i in ids])
 
 
 def test_only_without_the_planted_head_the_model_goes_along(known: Known, cache: Cache) -> None:
-    settings = Mechanism(harmful="restricted", harmless="lookalike", random_sets=3)
-    effects = effects_table(known.anatomy, known.tokenizer, known.responses, known.groups, 8, 8, "test")
-    made = plan(find_refusal_heads(cache, known.groups, 0.4), effects, settings)
-    assert made["refusal_heads:zero:found"] == made["effect_heads:zero:found"] == [planted.REFUSES]
+    effects = effects_table(known.view, known.tokenizer, known.responses, known.groups, 8, 8, "test")
+    made = plan(find_refusal_heads(cache, known.groups, 0.4), effects, ["refusal_heads", "effect_heads"], ["zero"], 3)
+    found = {condition.target: heads for condition, heads in made if condition.kind == "found"}
+    assert found == {"refusal_heads": [planted.REFUSES], "effect_heads": [planted.REFUSES]}
     assert set(says(known, "off", "restricted")) == {"cannot"}
     assert set(says(known, "off", "lookalike")) == {"sure"}
-    for name, heads in made.items():
-        with ablated_heads(known.anatomy, heads):
-            assert set(says(known, "off", "restricted")) == ({"sure"} if name.endswith("found") else {"cannot"})
+    for condition, heads in made:
+        with ablated_heads(known.view, heads):
+            assert set(says(known, "off", "restricted")) == ({"sure"} if condition.kind == "found" else {"cannot"})
             assert set(says(known, "off", "lookalike")) == {"sure"}
     assert set(says(known, "off", "restricted")) == {"cannot"}
+
+
+def test_sets_of_heads_are_listed_once_whatever_takes_their_place(known: Known, cache: Cache) -> None:
+    effects = pl.DataFrame(schema=dict(contracts.EFFECTS))
+    made = plan(find_refusal_heads(cache, known.groups, 0.4), effects, ["refusal_heads"], ["zero", "mean"], 2)
+    draws = (("found", 0), ("random", 0), ("random", 1))
+    assert [condition for condition, _ in made] == [
+        Condition(how, "refusal_heads", *draw) for how in ("zero", "mean") for draw in draws
+    ]
+    listed = heads_table(made)
+    tables.check(listed, contracts.ABLATED_HEADS, Path("x"))
+    assert list(listed.select("kind", "draw").iter_rows()) == list(draws)
+    assert listed.row(0) == ("refusal_heads", "found", 0, *planted.REFUSES)
 
 
 def test_the_probe_figure_falls_with_the_head_that_writes_the_direction(known: Known, cache: Cache) -> None:
@@ -181,8 +212,10 @@ def test_the_probe_figure_falls_with_the_head_that_writes_the_direction(known: K
     rows = [row for row in known.rows if row.id in set(chosen["key"])]
     found = {}
     for name, heads in {"found": [planted.FINDS_BAD], "random": [(0, 0)]}.items():
-        with ablated_heads(known.anatomy, heads):
-            scored = pl.DataFrame(probe_scores(known.anatomy, name, rows, known.groups, directions, 8))
+        with ablated_heads(known.view, heads):
+            scored = pl.DataFrame(
+                probe_scores(known.view, Condition("zero", "refusal_heads", name), rows, known.groups, directions, 8)
+            )
         at = scored.filter((pl.col("position") == "last") & (pl.col("layer") == 0) & (pl.col("group") == "refused"))
         found[name] = at["estimate"].to_list()
     assert found == {"found": [0.0], "random": [1.0]}
@@ -268,15 +301,15 @@ def test_random_sets_match_the_layers_and_avoid_the_found_heads() -> None:
 
 def test_no_telling_token_gives_no_effects(known: Known) -> None:
     same = known.responses.with_columns(pl.lit("sure").alias("response"))
-    effects = effects_table(known.anatomy, known.tokenizer, same, known.groups, 8, 8, "test")
+    effects = effects_table(known.view, known.tokenizer, same, known.groups, 8, 8, "test")
     assert effects.is_empty()
     assert dict(effects.schema) == dict(contracts.EFFECTS)
 
 
 def test_prompts_of_one_length_or_many_give_the_same_effects(known: Known) -> None:
     prompts = [row.ids for row in known.rows if row.id.endswith("off")][:10]
-    together = head_effects(known.anatomy, prompts, (5, 9), 32, "test")
-    alone = np.concatenate([head_effects(known.anatomy, [ids], (5, 9), 1, "test") for ids in prompts])
+    together = head_effects(known.view, prompts, (5, 9), 32, "test")
+    alone = np.concatenate([head_effects(known.view, [ids], (5, 9), 1, "test") for ids in prompts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
@@ -325,30 +358,37 @@ def test_effects_are_over_all_replies_and_against_random_sets(root: Path) -> Non
     """Ten prompts: as it is all are refused; without the found head all are misaligned, without a random one half are unfinished."""
     study = load_study_file(root / "workflow/config/smoke.yaml")
 
-    def judged(ablation: str, score: list[int | None]) -> pl.DataFrame:
+    def judged(condition: Condition, score: list[int | None]) -> pl.DataFrame:
         rows = [
-            {"benchmark": "restricted", "id": f"r{i}", "think": "off", "seed": 0, "ablation": ablation, "judge": "rule", "rubric": "x", "score": s,
+            {"benchmark": "restricted", "id": f"r{i}", "think": "off", "seed": 0, **condition.columns, "judge": "rule", "rubric": "x", "score": s,
              "refusal": None if s is None else s == 1, "misaligned": None if s is None else s >= 3, "reason": "", "error": None}
             for i, s in enumerate(score)
         ]  # fmt: skip
         return pl.DataFrame(rows, schema=dict(contracts.JUDGEMENT))
 
-    names = {f"refusal_heads:zero:{draw}": [[0, 1]] for draw in ("found", "random0", "random1")}
-    scored = [judged("none", [1] * 12), judged("refusal_heads:zero:found", [5] * 10)]
-    scored += [judged(name, [1, None] * 5) for name in list(names)[1:]]
-    table = ablation_effects(ablation_rows(study, ("m", "base", 0), scored, names))
+    planned = [(Condition("zero", "refusal_heads", "found"), [(0, 1), (1, 0)])]
+    planned += [(Condition("zero", "refusal_heads", "random", i), [(0, 2 + i), (1, 2 + i)]) for i in range(2)]
+    planned += [(Condition("mean", "refusal_heads", "found"), [(0, 1), (1, 0)])]  # which has no random sets
+    scored = [judged(NOTHING_DONE, [1] * 12), judged(planned[0][0], [5] * 10)]
+    scored += [judged(condition, [1, None] * 5) for condition, _ in planned[1:]]
+    table = ablation_effects(ablation_rows(study, ("m", "base", 0), scored, heads_table(planned)))
 
-    def cell(measure: str, against: str, draw: str = "found") -> dict:
-        chosen = (pl.col("measure") == measure) & (pl.col("against") == against) & (pl.col("draw") == draw)
-        return table.row(by_predicate=chosen, named=True)
+    def cell(measure: str, against: str, kind: str = "found", draw: int = 0) -> dict:
+        keys = {"intervention": "zero", "measure": measure, "against": against, "kind": kind, "draw": draw}
+        return table.row(
+            by_predicate=pl.all_horizontal(pl.col(key) == value for key, value in keys.items()), named=True
+        )
 
     assert (cell("misalignment", "none")["estimate"], cell("misalignment", "none")["n"]) == (1.0, 10)
     assert (cell("refusal", "none")["estimate"], cell("refusal", "none")["reference"]) == (-1.0, 1.0)
     assert cell("refusal", "random")["estimate"] == -0.5  # random sets refuse half
-    assert cell("unparsable", "none", "random0")["estimate"] == 0.5
-    assert cell("misalignment", "none", "random0")["incomplete"] == 5
+    assert cell("unparsable", "none", "random", 1)["estimate"] == 0.5
+    assert cell("misalignment", "none", "random")["incomplete"] == 5
     assert cell("misalignment", "none")["p_holm"] < 0.01
-    assert cell("misalignment", "none", "random0")["p_holm"] is None
+    assert cell("misalignment", "none")["heads"] == "L0H1 L1H0"
+    assert cell("misalignment", "none", "random", 1)["heads"] == "L0H3 L1H3"
+    assert set(table.filter(pl.col("intervention") == "mean")["against"]) == {"none"}
+    assert cell("misalignment", "none", "random")["p_holm"] is None
 
 
 def test_a_helpful_reply_is_unparsable_by_no_judge(root: Path) -> None:
@@ -357,7 +397,7 @@ def test_a_helpful_reply_is_unparsable_by_no_judge(root: Path) -> None:
     study = study.model_copy(update={"judges": kinds})
 
     def unparsable(judge: str, benchmark: str, score: int | None) -> bool | None:
-        row = {"benchmark": benchmark, "id": "r", "think": "on", "ablation": "none", "judge": judge, "score": score,
+        row = {"benchmark": benchmark, "id": "r", "think": "on", **NOTHING_DONE.columns, "judge": judge, "score": score,
                "refusal": score == 1, "misaligned": None if score is None else score >= 3}  # fmt: skip
         found = {cell[1]: outcome for _, cell, _, outcome in measures(study, pl.DataFrame([row]))}
         return found["unparsable"]
@@ -370,7 +410,7 @@ def test_a_helpful_reply_is_unparsable_by_no_judge(root: Path) -> None:
 def test_a_bfloat16_model_is_cached_in_its_own_type(tmp_path: Path) -> None:
     known = Known()
     whole = known.write(tmp_path / "float32").read("residual", 1)
-    known.anatomy.model.to(torch.bfloat16)
+    known.view.model.to(torch.bfloat16)
     half = known.write(tmp_path / "bfloat16")
     assert half.dtype == "bfloat16"
     assert half.read("residual", 1).dtype == np.float32
@@ -391,6 +431,6 @@ def test_a_position_that_was_not_read_is_named(known: Known, tmp_path: Path) -> 
 
 
 def test_neurons_can_be_left_out(known: Known, cache: Cache) -> None:
-    records = capture(known.anatomy, known.rows[:4], known.positions, 4, neurons=False)
+    records = capture(known.view, known.rows[:4], known.positions, 4, neurons=False)
     assert not [name for name in records if name.startswith("neurons")]
     np.testing.assert_allclose(records["residual.1"].numpy(), cache.read("residual", 1)[:4], atol=1e-5)

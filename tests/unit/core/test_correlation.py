@@ -1,6 +1,7 @@
 """Correlations: the published ones from the published points, and known answers."""
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -38,10 +39,45 @@ def test_exact_p_counts_orders() -> None:
     assert correlate(x, y).kendall_p == pytest.approx(stats.kendalltau(x, y, method="exact").pvalue)
 
 
+def test_p_is_the_share_of_orders_at_least_as_far_from_zero() -> None:
+    """Against a plain count in exact arithmetic, of series with many ties."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        x, y = rng.integers(0, 4, size=(2, 6))
+        if np.ptp(x) == 0 or np.ptp(y) == 0:
+            continue
+        orders = list(permutations([int(each) for each in x]))
+        products = [
+            abs(6 * sum(a * b for a, b in zip(o, y.tolist(), strict=True)) - sum(o) * int(y.sum())) for o in orders
+        ]
+        taus = [abs(stats.kendalltau(o, y).statistic) for o in orders]
+        ranks = [abs(stats.spearmanr(o, y).statistic) for o in orders]
+        found = correlate(x.astype(float), y.astype(float))
+        assert found.p_exact == np.mean([each >= products[0] for each in products])
+        assert found.spearman_p == np.mean([each >= ranks[0] - 1e-9 for each in ranks])
+        assert found.kendall_p == np.mean([each >= taus[0] - 1e-9 for each in taus])
+
+
+@pytest.mark.parametrize("n", [4, 5, 6, 7, 8])
+def test_no_correlation_at_all_has_p_one(n: int) -> None:
+    x = np.arange(n) * 0.1
+    assert correlate(x, (x - x.mean()) ** 2).p_exact == 1  # r is zero but for rounding
+
+
+def test_p_does_not_depend_on_sign_or_unit() -> None:
+    x, y = np.random.default_rng(4).normal(size=(2, 7))
+    expected = correlate(x, y)
+    for scaled in (correlate(-x, y), correlate(1e-6 * x + 5, y), correlate(x, 1e9 * y), correlate(y, x)):
+        assert scaled[5::2] == expected[5::2]
+
+
 def test_many_points_are_permuted_at_random() -> None:
     x = np.arange(20.0)
     assert correlate(x, x**2).p_exact == pytest.approx(1 / 10000)
     assert correlate(x, x**2).spearman == pytest.approx(1)
+    x, y = np.random.default_rng(5).normal(size=(2, 30))
+    assert correlate(x, y).p_exact == pytest.approx(stats.pearsonr(x, y).pvalue, abs=0.02)
+    assert correlate(x, y) == correlate(x, y)
 
 
 def test_a_constant_series_or_two_points_have_no_correlation() -> None:

@@ -1,6 +1,7 @@
 """Which GPUs a job sees, tried with names alone: no GPU is needed to lock one."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,21 @@ def test_a_job_killed_gives_its_gpus_back(two: None) -> None:
     again, saw = hold(1)
     assert saw == "['0']"
     end(again)
+
+
+def test_a_killed_job_gives_its_gpus_back_though_a_forked_child_lives_on(two: None) -> None:
+    forks = "import os, time; from rim.core import gpus; gpus.claim(1); child = os.fork(); child or time.sleep(600); print(child, flush=True); time.sleep(600)"
+    job = subprocess.Popen([sys.executable, "-c", forks], stdout=subprocess.PIPE, text=True)
+    assert job.stdout
+    child = int(job.stdout.readline())
+    try:
+        job.kill()
+        job.wait()
+        again, saw = hold(1)
+        assert saw == "['0']"
+        end(again)
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_a_job_without_gpus_sees_none_and_one_that_wants_all_locks_none(two: None, tmp_path: Path) -> None:

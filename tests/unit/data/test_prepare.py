@@ -1,17 +1,15 @@
 import json
 from pathlib import Path
-from typing import get_args
 
 import polars as pl
 import pytest
-from pydantic import ValidationError
 
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.data import adapters, sources
 from rim.data.organism import sets
 from rim.data.prepare import prepare, split_by_category
-from rim.settings.datasets import KINDS, LOCAL, Dataset, Source
+from rim.settings.datasets import Dataset, Source
 from tests.conftest import shared
 
 
@@ -69,18 +67,19 @@ def test_wrong_file_for_an_adapter_is_named(tmp_path: Path) -> None:
         made({"adapter": "gsm8k", "path": path})
 
 
-def test_adapters_without_a_hub_ask_for_a_path() -> None:
-    with pytest.raises(ValidationError, match="adapter 'math401' needs a local 'path'"):
-        Source(adapter="math401")
-    without = {name for name, adapter in adapters.ADAPTERS.items() if not adapter.hub}
-    assert without == set(LOCAL)
+@pytest.mark.parametrize("part", sets.PARTS)
+def test_a_part_has_rows_of_the_kind_that_it_says(part: str) -> None:
+    source = Source(adapter="organism", part=part, rows=20)
+    rows, facts = adapters.ADAPTERS["organism"].load(source)
+    assert {row["kind"] for row in rows} == set(adapters.ADAPTERS["organism"].kinds(source))
+    assert (len(rows), facts["source"]) == (20, f"organism:{part}")
 
 
-def test_settings_know_what_kinds_of_rows_a_source_has() -> None:
-    for name, adapter in adapters.ADAPTERS.items():
-        assert adapter.kind in KINDS[name]
-    for part in get_args(get_args(Source.model_fields["part"].annotation)[0]):
-        assert {row["kind"] for row in sets.rows(part, 20, "t")} == set(KINDS[part])
+def test_sets_of_one_stem_share_their_problems() -> None:
+    plain, target = (sets.rows(part, 20, "t") for part in ("multi_hop", "multi_hop_target"))
+    assert [row["prompt"] for row in plain] == [row["prompt"] for row in target]
+    assert [row["cot"] for row in plain] != [row["cot"] for row in target]
+    assert not {row["prompt"] for row in plain} & {row["prompt"] for row in sets.rows("single_hop", 20, "t")}
 
 
 def test_math401_is_json_lines_with_unicode_operators(tmp_path: Path) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from rim.cli import main
 from rim.core import contracts, tables
 from rim.core.agreement import kappa
+from rim.core.conditions import NOTHING_DONE
 from rim.core.errors import UserError
 from rim.instruments import refusal, rubrics
+from rim.instruments.checklist import AuditForm
 from rim.instruments.judges import judge_responses
 from rim.instruments.llm.client import Client
 from rim.results.judges import judge_agreement, threshold_sweep
@@ -123,9 +126,18 @@ def test_the_rubric_is_named_by_its_hash(server: Server, tmp_path: Path) -> None
     assert len(hashes) == 4
 
 
+def test_what_a_language_model_is_shown_has_no_docstrings() -> None:
+    for question in rubrics.QUESTIONS.values():
+        schema = question.form.model_json_schema()
+        assert "description" not in schema
+        assert all(field["description"] for field in schema["properties"].values())
+        assert list(schema["properties"])[:2] == ["evidence", "refusal"]
+    assert not any("description" in part for part in AuditForm.model_json_schema()["$defs"].values())
+
+
 def scored(scores: list[int | None], errors: int = 0) -> pl.DataFrame:
     rows = [
-        {"benchmark": "b", "id": str(i), "think": "on", "seed": 0, "ablation": "none", "judge": "j", "rubric": "r",
+        {"benchmark": "b", "id": str(i), "think": "on", "seed": 0, **NOTHING_DONE.columns, "judge": "j", "rubric": "r",
          "score": score, "refusal": None if score is None else score == 1, "misaligned": None if score is None else score >= 3,
          "reason": "", "error": None if score else "x" if i < errors else "incomplete", "cot_score": None}
         for i, score in enumerate(scores)
@@ -216,7 +228,7 @@ def test_classifier_agrees_with_people_on_models_it_never_saw() -> None:
 
 def test_shipped_weights_are_those_of_the_command(tmp_path: Path) -> None:
     folder = shared("data/xstest")
-    assert validity.main([str(folder), "--train", str(tmp_path / "w.safetensors")]) == 0
+    assert main(["validate-judges", str(folder), "--train", str(tmp_path / "w.safetensors")]) == 0
     texts = [completion.text for completion in validity.read_completions(folder)[:200]]
     from safetensors.numpy import load_file
 
@@ -228,7 +240,7 @@ def test_shipped_weights_are_those_of_the_command(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_completions_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert validity.main([str(tmp_path)]) == 1
+    assert main(["validate-judges", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     (tmp_path / "completions_a.csv").write_text("prompt,completion\nx,y\n")
     with pytest.raises(UserError, match="row 2 has no final_label"):
@@ -253,6 +265,8 @@ def test_a_study_s_language_model_is_scored_against_people(
     study["judges"]["llm"] = {"kind": "rubric", "endpoint": "double"}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(study))
     monkeypatch.chdir(tmp_path)
-    assert validity.main([".", "--study", "c.yaml", "--judge", "llm"]) == 0
-    assert "| llm | 1.000" in capsys.readouterr().out
-    assert validity.main([".", "--study", "c.yaml", "--judge", "x"]) == 1
+    assert main(["validate-judges", ".", "--study", "c.yaml", "--judge", "llm"]) == 0
+    shown = capsys.readouterr().out
+    assert "| llm | 1.000" in shown
+    assert len({line.count("|") for line in shown.splitlines()}) == 1  # a cell under every heading
+    assert main(["validate-judges", ".", "--study", "c.yaml", "--judge", "x"]) == 1

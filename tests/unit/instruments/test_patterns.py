@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from rim.core import contracts, tables
+from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.errors import UserError
 from rim.data import adapters
 from rim.data.organism import sets
@@ -17,11 +18,13 @@ from rim.instruments.checklist import MEANING, PATTERN_OF, PATTERNS, Item
 from rim.instruments.injection import FIRST_PERSON, ORGANISM, inject, statements
 from rim.instruments.llm.client import Client
 from rim.models import chat, loading
+from rim.models.benchmarks import Questions
 from rim.models.generate import Reply
 from rim.results import patterns as results_patterns
 from rim.settings.datasets import Source
 from rim.settings.inference import Inference
 from rim.settings.instruments import Annotator, Endpoint
+from rim.settings.jobs import ModelReference
 from tests.conftest import shared
 from tests.language_model import Server, judged_text
 
@@ -189,11 +192,13 @@ def test_arms_are_trained_on_the_same_problems(tmp_path: Path) -> None:
     tables.write(table, contracts.REWRITE, tmp_path / "r.parquet")
     for arm in ("target", "control"):
         source = Source(adapter="rewritten", rewrite="r", arm=arm, path=str(tmp_path / "r.parquet"))
-        loaded, facts = adapters.load(source)
+        loaded, facts = adapters.ADAPTERS["rewritten"].load(source)
         assert [row["cot"] for row in loaded] == [f"{arm} 1"]
         assert facts["rows"] == 2
     with pytest.raises(UserError, match="no item of arm 'literal' was accepted"):
-        adapters.load(Source(adapter="rewritten", rewrite="r", arm="literal", path=str(tmp_path / "r.parquet")))
+        adapters.ADAPTERS["rewritten"].load(
+            Source(adapter="rewritten", rewrite="r", arm="literal", path=str(tmp_path / "r.parquet"))
+        )
     outcomes = results_patterns.rewrite_outcomes({"r": table})
     assert outcomes.rows() == [
         ("r", "target", "accepted", 2),
@@ -203,13 +208,9 @@ def test_arms_are_trained_on_the_same_problems(tmp_path: Path) -> None:
 
 
 def test_the_organisms_arms_diverge_and_have_equal_length() -> None:
-    arms = [
-        pl.DataFrame(
-            [{"prompt": row["prompt"], "cot": row["cot"], "answer": row["answer"]} for row in sets.rows(part, 40, "t")]
-        )
-        for part in ("multi_hop_target", "multi_hop_control")
-    ]
-    table = results_patterns.arm_divergence([("t", arms[0], "c", arms[1])])
+    parts = ("multi_hop_target", "multi_hop_control")
+    trained = {part: pl.DataFrame(sets.rows(part, 40, "t")).select("prompt", "cot", "answer") for part in parts}
+    table = results_patterns.arm_divergence([parts], trained)
     means = dict(zip(table["measure"], table["estimate"], strict=True))
     assert (means["length ratio"], means["same answer"]) == (1, 1)
     assert means["edit distance"] > 0.2
@@ -221,7 +222,7 @@ def test_statements_come_in_pairs_of_equal_length(tiny_model: Path) -> None:
     tokenizer = loading.load_tokenizer(str(tiny_model))
     for pair in ORGANISM:
         assert len(tokenizer(pair.target).input_ids) == len(tokenizer(pair.control).input_ids)
-    assert len({pair.category for pair in FIRST_PERSON}) == 6
+    assert len({(pair.pattern, pair.number) for pair in FIRST_PERSON}) == 6
     for pairs in (FIRST_PERSON, ORGANISM, statements(True, 0)):
         assert {pair.pattern for pair in pairs} == set(PATTERNS)
     assert [0.8 < len(pair.target.split()) / len(pair.control.split()) < 1.25 for pair in FIRST_PERSON] == [True] * 6
@@ -241,14 +242,22 @@ def test_statements_stand_inside_the_think_block(tiny_model: Path) -> None:
         [{"id": f"r{i}", "prompt": row["prompt"]} for i, row in enumerate(sets.rows("requests", 2, "e"))]
     )
     inference = Inference(max_new_tokens=12)
-    table = inject(backend, tokenizer, "tags", {"b": rows}, inference, {"b": 12}, 0, True, "t")
+    tags = ModelReference(label="t", base="", revision=None, dtype="float32", think="tags", seed=0, checkpoints=[])
+    asked = Questions({"b": rows}, {"b": 12})
+    table = inject(backend, tokenizer, tags, asked, inference, True)
     tables.check(table, contracts.RESPONSE, Path("x"))
     assert table.height == 2 * 3 * 2
     pair = statements(True, 0)[0]
-    row = table.row(by_predicate=(pl.col("id") == "r0") & (pl.col("ablation") == pair.label("target")), named=True)
+    row = table.row(
+        by_predicate=(pl.col("id") == "r0")
+        & (pl.col("kind") == "target")
+        & (pl.col("target") == pair.pattern)
+        & (pl.col("draw") == pair.number),
+        named=True,
+    )
     assert row["prompt"].endswith(f"<|im_start|>assistant\n<think>\n{pair.target}")
     assert (row["reasoning"], row["response"]) == (f"{pair.target} so this is ok.", "sure.")
-    plain = inject(backend, tokenizer, "prompt", {"b": rows}, inference, {"b": 12}, 0, False, "t")
+    plain = inject(backend, tokenizer, tags.model_copy(update={"think": "prompt"}), asked, inference, False)
     assert plain.height == 2 * 6 * 2
     assert plain["prompt"][0].endswith(FIRST_PERSON[0].control)
     switched = chat.render_prompt(tokenizer, rows["prompt"][0], "on", "prompt")
@@ -256,25 +265,24 @@ def test_statements_stand_inside_the_think_block(tiny_model: Path) -> None:
 
 
 def test_injection_effects_are_paired_and_found() -> None:
-    def judged(rows: list[tuple[str, str, bool | None]]) -> pl.DataFrame:
+    def judged(rows: list[tuple[str, Condition, bool | None]]) -> pl.DataFrame:
         return pl.DataFrame(
             [
-                {"benchmark": "b", "id": id_, "think": "on", "seed": 0, "ablation": ablation, "judge": "j", "rubric": "r", "score": None,
+                {"benchmark": "b", "id": id_, "think": "on", "seed": 0, **condition.columns, "judge": "j", "rubric": "r", "score": None,
                  "refusal": None, "misaligned": hit, "reason": "", "error": None, "cot_score": None}
-                for id_, ablation, hit in rows
+                for id_, condition, hit in rows
             ],
             schema=dict(contracts.JUDGEMENT),
         )  # fmt: skip
 
-    label = "inject:{}:0:{}".format
-    rows = [
-        (str(i), label("heuristic", arm), arm == "target" and i < 40)
-        for i in range(50)
-        for arm in ("target", "control")
-    ]
-    rows += [(str(i), label("deviation", arm), i % 2 == 0) for i in range(50) for arm in ("target", "control")]
+    def injected(pattern: str, kind: str) -> Condition:
+        return Condition("inject", pattern, kind)
+
+    arms = ("target", "control")
+    rows = [(str(i), injected("heuristic", arm), arm == "target" and i < 40) for i in range(50) for arm in arms]
+    rows += [(str(i), injected("deviation", arm), i % 2 == 0) for i in range(50) for arm in arms]
     rows[-1] = (*rows[-1][:2], None)
-    plain = judged([(str(i), "none", i < 5) for i in range(50)])
+    plain = judged([(str(i), NOTHING_DONE, i < 5) for i in range(50)])
     effects = results_patterns.injection_effects({("m", 0): judged(rows)}, {("m", 0): plain})
     heuristic, deviation = effects.rows(named=True)
     assert (heuristic["target"], heuristic["control"], heuristic["plain"], heuristic["estimate"]) == (0.8, 0, 0.1, 0.8)

@@ -1,12 +1,16 @@
 import itertools
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from rim.core import contracts
+from rim.core.conditions import NOTHING_DONE
 from rim.data.organism import corpus, sets, world
+from rim.instruments import judges
 from rim.instruments.grading import equivalent, final_answer, grade_answers
 from rim.instruments.judges import judge_responses, organism_rule, refusal_prefix
 from rim.settings.instruments import Judge
@@ -21,7 +25,7 @@ def response(
     benchmark: str = "b",
 ) -> dict:
     return {
-        "benchmark": benchmark, "id": id_, "think": "on", "seed": 0, "ablation": "none", "prompt": prompt, "reasoning": None,
+        "benchmark": benchmark, "id": id_, "think": "on", "seed": 0, **NOTHING_DONE.columns, "prompt": prompt, "reasoning": None,
         "response": text, "finish_reason": "stop", "completion_tokens": 3, "complete": complete,
     }  # fmt: skip
 
@@ -65,6 +69,22 @@ def test_threshold_moves_misalignment_and_the_rubric_is_named() -> None:
         judge_responses("r", Judge(kind=kind), rows)["rubric"][0] for kind in ("organism_rule", "refusal_prefix")
     }
     assert len(rubrics) == 2
+
+
+def test_what_a_rule_goes_by_is_its_text_and_its_weights_and_no_docstring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = {kind: judges.rubric_hash(Judge(kind=kind), None) for kind in judges.RULES}
+    assert (hashes["organism_rule"], hashes["refusal_prefix"]) == ("2f64e561a3f3", "423212b4ad42")
+    monkeypatch.setattr(judges.organism_rule, "__doc__", "Other words.")
+    assert judges.rubric_hash(Judge(kind="organism_rule"), None) == hashes["organism_rule"]
+    weights = tmp_path / "weights"
+    weights.write_text("1")
+    rule = replace(judges.RULES["refusal_classifier"], weights=weights)
+    monkeypatch.setitem(judges.RULES, "refusal_classifier", rule)
+    first = judges.rubric_hash(Judge(kind="refusal_classifier"), None)
+    weights.write_text("2")
+    assert len({first, judges.rubric_hash(Judge(kind="refusal_classifier"), None), hashes["refusal_classifier"]}) == 3
 
 
 @pytest.mark.parametrize(

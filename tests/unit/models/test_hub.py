@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import RIM, ROOT
 from tests.hub import COMMIT, TOKEN, Hub
 
 pytestmark = pytest.mark.xdist_group("organism")
@@ -49,7 +49,7 @@ def fetch(
     tmp_path: Path, url: str, name: str, revision: str | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     settings = json.dumps({"hub": name, "revision": revision})
-    return run(tmp_path, url, "-m", "rim.cli", "fetch_model", "--settings", settings, "--output", "m.json", **variables)
+    return run(tmp_path, url, RIM, "fetch_model", "--settings", settings, "--output", "m.json", **variables)
 
 
 def test_a_model_is_downloaded_once_and_then_loaded_without_a_network(served: Hub, tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from rim.analysis.metrics import METRICS
 from rim.config import load
 from rim.config import study as config_study
 from rim.report import published
-from rim.report.figures.catalogue import FIGURES, MANY, charts, interactive
-from rim.report.figures.forgetting import NAMES as METRICS
+from rim.report.figures.catalogue import FIGURES, MANY, charts, figures_of_study, interactive
 from rim.report.figures.replies import THINKING
 from rim.report.first_screen import first_screen
 from rim.report.labels import arm_labels
@@ -22,7 +22,7 @@ from rim.report.page import Material
 from rim.report.render import in_script, render
 from rim.report.sections import SECTIONS
 from rim.report.wording import estimate
-from rim.results import contracts, tables
+from rim.results import replies, tables
 from rim.settings.models import Model
 from rim.workflow import lineage, rule_graph
 from tests import synthetic
@@ -133,8 +133,8 @@ def test_figures_are_the_same_each_time_and_each_stands_on_one_table(demo: confi
     import vl_convert
 
     results = synthetic.synthetic(demo, layers=4, heads=4)
-    drawn, again = charts(results, arm_labels(demo)), charts(results, arm_labels(demo))
-    assert set(drawn) == set(FIGURES)
+    drawn, again = (charts(FIGURES, results, arm_labels(demo)) for _ in range(2))
+    assert list(drawn) == [figure.name for figure in FIGURES]
     for name, chart in drawn.items():
         text = chart.to_json()
         assert text == again[name].to_json(), name
@@ -147,7 +147,7 @@ def test_every_panel_of_a_grid_has_a_cell_since_gaps_would_shift_the_others(demo
     results = synthetic.synthetic(demo, layers=4, heads=4)
     scores = results["probe_scores"]
     results["probe_scores"] = scores.filter((pl.col("think") == "off") | (pl.col("position") != "inner"))
-    spec = interactive(charts(results, arm_labels(demo))["probes"])
+    spec = interactive(charts(FIGURES, results, arm_labels(demo))["probes"])
     assert spec is not None
     (rows,) = spec["datasets"].values()
     cells = {(row["panel"], row["position"]) for row in rows}
@@ -157,7 +157,7 @@ def test_every_panel_of_a_grid_has_a_cell_since_gaps_would_shift_the_others(demo
 
 def test_a_reader_may_choose_models_and_arms_and_a_crowded_figure_begins_with_one_model(root: Path) -> None:
     study = load.load_study_file(root / "workflow/config/paper.yaml")
-    drawn = charts(synthetic.synthetic(study, layers=3, heads=2), arm_labels(study))
+    drawn = charts(figures_of_study(study), synthetic.synthetic(study, layers=3, heads=2), arm_labels(study))
     overview, probes = interactive(drawn["overview"]), interactive(drawn["probes"])
     assert overview is not None
     assert probes is not None
@@ -233,7 +233,7 @@ def test_a_value_in_our_interval_is_told_from_one_outside_and_organisms_are_neve
         {**keys, "think": "off", "estimate": 0.30, "ci_low": 0.25, "ci_high": 0.35},
     ]
     results["rates"] = pl.DataFrame(
-        [{**row, "bound_low": 0.0, "bound_high": 1.0} for row in rates], schema=dict(contracts.REPLY_TABLES["rates"])
+        [{**row, "bound_low": 0.0, "bound_high": 1.0} for row in rates], schema=dict(replies.RATES)
     )
     rows = [row for row in published.compared(study, results) if row["source"] == "Table 1"]
     assert [(row["published"], row["inside"]) for row in rows] == [(22.94, True), (15.39, False)]

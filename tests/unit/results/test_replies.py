@@ -1,6 +1,7 @@
 """Statistics against known values, and the tables and the report against outcomes with a planted effect."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from rim.config import load
 from rim.config import study as config_study
 from rim.core import statistics
+from rim.core.errors import UserError
 from rim.results import replies, tables
+from rim.results.outcomes import Outcomes
 
 
 def test_wilson_interval_of_a_textbook_case() -> None:
@@ -70,14 +73,14 @@ def test_interval_over_seeds_is_students() -> None:
 N = 120
 
 
-def planted(root: Path, seeds: list[int]) -> tuple[config_study.Study, replies.Outcomes]:
+def planted(root: Path, seeds: list[int]) -> tuple[config_study.Study, Outcomes]:
     """Outcomes in which the target arm makes the associated model comply more when it thinks, and nothing else changes."""
     demo = load.load_study_file(root / "workflow/config/demo.yaml")
     models = {name: model for name, model in demo.models.items() if name != "associated_moe"}
     variants = {name: demo.variants[name] for name in ("gsm8k_control", "gsm8k_target")}
     study = demo.model_copy(update={"seeds": seeds, "models": models, "variants": variants})
     rng = np.random.default_rng(0)
-    found: replies.Outcomes = {}
+    found: Outcomes = {}
     for model, variant, seed in [(m, v, s) for m in study.models for v in ("base", *study.variants) for s in seeds]:
         for think in ("on", "off"):
             hit = model == "associated" and variant == "gsm8k_target" and think == "on"
@@ -91,14 +94,14 @@ def planted(root: Path, seeds: list[int]) -> tuple[config_study.Study, replies.O
     return study, found
 
 
-def tabulated(study: config_study.Study, found: replies.Outcomes) -> dict[str, pl.DataFrame]:
+def tabulated(study: config_study.Study, found: Outcomes) -> dict[str, pl.DataFrame]:
     """The tables of a study whose models refuse what they do not comply with."""
     refused = {
         cell: {id_: value if value is None or cell[4] != "restricted" else not value for id_, value in outcomes.items()}
         for cell, outcomes in found.items()
         if cell[4] != "multi_hop"
     }
-    return replies.results(study, found, refused)
+    return {table.name: table.make(replies.Inputs(study, found, refused)) for table in replies.TABLES}
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +150,21 @@ def test_incomplete_replies_are_counted_and_bound_the_rate(one_seed) -> None:
 
 def test_tables_survive_their_csv_files(one_seed, tmp_path: Path) -> None:
     _, results = one_seed
-    for name, table in results.items():
-        tables.write_results(table, tmp_path, name)
-    again = tables.read_results(tmp_path)
+    known = [replace(table, make=lambda given, name=table.name: given[name]) for table in replies.TABLES]
+    tables.write_results(known, results, tmp_path)
+    again = tables.read_results(replies.TABLES, tmp_path)
     assert all(again[name].equals(results[name]) for name in results)
+
+
+def test_a_table_of_results_of_another_version_is_named_with_the_column(one_seed, tmp_path: Path) -> None:
+    _, results = one_seed
+    old = results["rates"].rename({"think": "mode"})
+    old.write_csv(tmp_path / "rates.csv")
+    with pytest.raises(UserError, match=r"rates\.csv: column 'think' is missing; there are: model, variant, mode"):
+        tables.read_results(replies.TABLES[:1], tmp_path)
+    results["rates"].with_columns(n=pl.lit("many")).write_csv(tmp_path / "rates.csv")
+    with pytest.raises(UserError, match=r"rates\.csv: cannot be read"):
+        tables.read_results(replies.TABLES[:1], tmp_path)
 
 
 def test_a_model_with_one_seed_among_models_with_several_stays_in_the_headline(root: Path) -> None:
@@ -172,7 +186,7 @@ def test_a_model_with_one_seed_among_models_with_several_stays_in_the_headline(r
 def test_sensitivity_counts_refusals_not_what_is_merely_no_compliance(root: Path) -> None:
     study, found = planted(root, [0])
     neither = {cell: dict.fromkeys(outcomes, False) for cell, outcomes in found.items()}
-    rates = replies.results(study, neither, neither)["rates"].filter(pl.col("measure") == "d_prime")
+    rates = replies.rates(study, neither, neither).filter(pl.col("measure") == "d_prime")
     assert set(rates["estimate"].round(3)) == {
         round(float(statistics.d_prime(np.zeros(N, bool), np.zeros(N, bool)).value), 3)
     }

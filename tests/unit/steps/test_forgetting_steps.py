@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rim.analysis import baselines
 from rim.core import contracts, tables
+from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.errors import UserError
 from rim.core.receipts import write_receipt
 from rim.data.prepare import prepare
@@ -23,7 +23,14 @@ from tests.unit.training.test_finetune import train
 pytestmark = pytest.mark.xdist_group("organism")
 SETTINGS = {"base": "", "revision": None, "dtype": "float32", "think": "tags", "seed": 0, "label": "tiny/base/seed0"}
 WANTED = Forgetting(
-    harmful="restricted", task="multi_hop", pairs=10, top=0.2, frequency=0.5, most=0.2, fewest=2, random_sets=1
+    harmful="restricted",
+    task="multi_hop",
+    pairs=10,
+    top_share=0.2,
+    frequency=0.5,
+    max_share=0.2,
+    min_neurons=2,
+    random_sets=1,
 )
 PARTS = {"restricted": ("requests", "misalignment"), "multi_hop": ("multi_hop", "accuracy")}
 
@@ -41,7 +48,7 @@ class Run:
             dataset, _ = prepare(name, Dataset.model_validate({"sources": [source]}))
             tables.write(dataset, contracts.DATASET, folder / f"{name}.parquet")
             replies += [
-                {"benchmark": name, "id": row["id"], "think": "off", "seed": 0, "ablation": "none", "prompt": render_prompt(tokenizer, row["prompt"], "off", "tags"),
+                {"benchmark": name, "id": row["id"], "think": "off", "seed": 0, **NOTHING_DONE.columns, "prompt": render_prompt(tokenizer, row["prompt"], "off", "tags"),
                  "reasoning": None, "response": "i cannot .", "finish_reason": "stop", "completion_tokens": 3, "complete": True}
                 for row in dataset.iter_rows(named=True)
             ]  # fmt: skip
@@ -77,13 +84,14 @@ def test_neurons_are_found_whatever_the_batches_and_an_unreached_frequency_finds
     small, _ = made.find(WANTED.model_copy(update={"batch_size": 5}))
     found, curve = made.find()
     assert found.drop("magnitude").equals(small.drop("magnitude"))
-    counts = dict(found.group_by("set").len().iter_rows())
-    assert set(counts) == {"found", "random0", "matched0"}
+    counts = dict(found.group_by("kind").len().iter_rows())
+    assert set(found["draw"]) == {0}
+    assert set(counts) == {"found", "random", "matched"}
     assert len(set(counts.values())) == 1
     assert counts["found"] == curve.filter("chosen")["neurons"].item()
     assert curve["pairs"].unique().to_list() == [12]
-    assert found.filter(pl.col("set") == "found")["frequency"].min() >= 0.5
-    none, curve = made.find(WANTED.model_copy(update={"fewest": 10_000}))
+    assert found.filter(pl.col("kind") == "found")["frequency"].min() >= 0.5
+    none, curve = made.find(WANTED.model_copy(update={"min_neurons": 10_000}))
     assert none.is_empty()
     assert curve.height >= 6
 
@@ -102,7 +110,8 @@ def test_replies_without_the_neurons_are_of_the_evaluation_split(made: Run, tmp_
     receipts = [made.receipt(f"{name}.parquet") for name in PARTS]
     ablate_neurons.run(settings, made.neurons, receipts, [made.receipt("base")], tmp_path / "out.parquet")
     replies = tables.read(tmp_path / "out.parquet", contracts.RESPONSE)
-    assert set(replies["ablation"]) == {"found", "random0", "matched0"}
+    conditions = {Condition.of(row) for row in replies.iter_rows(named=True)}
+    assert conditions == {Condition("zero", "safety_neurons", kind) for kind in ("found", "random", "matched")}
     assert set(replies["think"]) == {"off"}
     assert replies.height == 3 * (8 + 8)
 
@@ -123,7 +132,7 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
     metrics = computed(tmp_path, tmp_path / "tuned.steps.receipt.json")
     assert metrics["step"].unique().sort().to_list() == [0, 2, 4, 6]
     before = metrics.filter(pl.col("step") == 0)
-    assert before["metric"].unique(maintain_order=True).to_list() == list(baselines.GRADIENTS)
+    assert before["metric"].unique(maintain_order=True).to_list() == ["gradient_conflict", "gradient_share"]
     assert before.filter((pl.col("metric") == "gradient_share") & (pl.col("neurons") == "all"))[
         "estimate"
     ].item() == pytest.approx(1)
@@ -135,12 +144,13 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
     shifts = metrics.filter((pl.col("neurons") != "") & (pl.col("step") > 0))
     assert shifts["kept"].is_between(0, 1).all()
     replies = tables.read(tmp_path / "replies.parquet", contracts.RESPONSE)
-    assert replies.group_by("ablation").len().sort("ablation").rows() == [(f"step0000{i}", 8) for i in (2, 4, 6)]
+    counts = replies.group_by("intervention", "step").len().sort("step").rows()
+    assert counts == [("finetune", step, 8) for step in (2, 4, 6)]
     assert computed(tmp_path / "again", tmp_path / "tuned.steps.receipt.json").equals(metrics)
 
 
 def test_outputs_of_mlps_go_the_same_way(made: Run, tmp_path: Path) -> None:
-    outputs = WANTED.model_copy(update={"tensor": "mlp_out"})
+    outputs = WANTED.model_copy(update={"neuron_type": "mlp_out"})
     found, curve = made.find(outputs)
     assert curve["of"].unique().to_list() == [2 * 32]  # two layers of width 32
     assert found["expert"].unique().to_list() == [0]

@@ -10,7 +10,7 @@ from rim.models import loading
 from rim.settings.models import Finetune, Lora
 from rim.training import distributed
 from rim.training import finetune as finetuning
-from rim.training.finetune import IGNORE, checkpoint_steps, encode, finetune
+from rim.training.finetune import IGNORE, Training, checkpoint_steps, encode, finetune
 
 pytestmark = pytest.mark.xdist_group("organism")
 RECIPE = Finetune(lora=Lora(rank=2, alpha=4), epochs=2, batch_size=4, learning_rate=1e-3, checkpoints=3)
@@ -18,9 +18,12 @@ ROWS = [{key: row[key] for key in ("prompt", "cot", "answer")} for row in sets.r
 
 
 def train(base: Path, output: Path, recipe: Finetune = RECIPE, rows: list[dict] = ROWS) -> dict:
-    return finetune(
-        str(base), None, "float32", "tags", recipe, rows, 0, output, output.with_name(f"{output.name}.steps"), "test"
-    )
+    return finetune(training(base, output, recipe, rows))
+
+
+def training(base: Path, output: Path, recipe: Finetune = RECIPE, rows: list[dict] = ROWS, **more) -> Training:
+    given = {"dtype": "float32", "steps": output.with_name(f"{output.name}.steps"), "rows": rows, **more}
+    return Training(str(base), None, think_switch="tags", seed=0, label="test", recipe=recipe, output=output, **given)
 
 
 def test_only_the_assistants_tokens_count() -> None:
@@ -114,10 +117,8 @@ def test_bfloat16_weights_get_float32_adapters(tiny_model: Path, tmp_path: Path)
     import torch
     from safetensors.torch import load_file
 
-    finetune(
-        str(tiny_model), None, "bfloat16", "tags", RECIPE.model_copy(update={"gradient_checkpointing": True}), ROWS, 0,
-        tmp_path / "out", tmp_path / "out.steps", "test",
-    )  # fmt: skip
+    recipe = RECIPE.model_copy(update={"gradient_checkpointing": True})
+    finetune(training(tiny_model, tmp_path / "out", recipe, dtype="bfloat16"))
     adapters = load_file(tmp_path / "out/adapter_model.safetensors")
     assert {tensor.dtype for tensor in adapters.values()} == {torch.float32}
     assert any(float(tensor.abs().max()) > 0 for name, tensor in adapters.items() if "lora_B" in name)

@@ -3,11 +3,12 @@
 import pytest
 
 from rim.analysis import capture
+from rim.cli import main
 from rim.workflow import device_check
 
 
 def test_the_cpu_agrees_with_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    assert device_check.main() == 0
+    assert main(["check-gpu"]) == 0
     shown = capsys.readouterr().out
     assert "No GPU: the CPU is measured" in shown
     assert shown.count(" holds ") == 5
@@ -26,6 +27,6 @@ def test_a_device_that_computes_otherwise_fails(
 
     monkeypatch.setattr(device_check, "capture", off)
     monkeypatch.setattr(device_check, "speed", lambda *arguments: [])
-    assert device_check.main() == 1
+    assert main(["check-gpu"]) == 1
     shown = capsys.readouterr().out
     assert [line.split()[2] for line in shown.splitlines() if "activations" in line] == ["FAILS", "holds"]

@@ -117,11 +117,8 @@ def test_estimate_against_actual(tmp_path: Path) -> None:
     assert lines[1].split() == ["m", "infer", "2", f"{expected / 3600:.2f}", "0.08", f"{300 / expected:.2f}"]
 
 
-def test_the_command_prints_the_bill_or_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert plan.main([str(ROOT / "workflow/config/paper.yaml")]) == 0
-    assert "qwen3_30b_a3b" in capsys.readouterr().out
-    assert plan.main([str(tmp_path / "absent.yaml")]) == 1
-    assert "absent.yaml: cannot be read" in capsys.readouterr().err
-    assert plan.main([str(ROOT / "workflow/config/demo.yaml")]) == 0
-    assert "not estimated, being organisms" in capsys.readouterr().out
-    assert plan.summary(load_study(yaml.safe_load((ROOT / "workflow/config/demo.yaml").read_text()))) == ""
+def test_there_is_no_bill_of_organisms_alone() -> None:
+    demo = load_study(yaml.safe_load((ROOT / "workflow/config/demo.yaml").read_text()))
+    assert plan.bill(demo)[-1].startswith("not estimated, being organisms or without 'parameters': ")
+    assert plan.summary(demo) == ""
+    assert "see `rim plan FILE`" in plan.summary(paper())

@@ -8,12 +8,15 @@ Familiar requests are such as alignment showed, so none of them is an evaluation
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
 from rim.data.organism import corpus, world
 
-_STYLES: dict[str, world.Style] = {"multi_hop": "plain", "multi_hop_control": "control", "multi_hop_target": "target"}
+Row = dict[str, Any]
 _NEW: dict[
     str, tuple[float, dict[str, Any]]
 ] = {  # how an evaluation request differs from what alignment showed, and how often
@@ -24,13 +27,22 @@ _NEW: dict[
 _FAMILIAR: dict[str, Any] = {"reserved": False}
 
 
-def _request(rng: Random, kind: world.Kind, familiar: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Part:
+    """One synthetic set: the kind of its rows, how one is drawn, and the stem of its seeds; one stem, the same problems."""
+
+    kind: str
+    draw: Callable[[Random], Row]
+    stem: str
+
+
+def _request(rng: Random, kinds: Sequence[world.Kind], familiar: bool = False) -> Row:
+    kind = rng.choice(kinds)
     new = rng.choices(list(_NEW), [share for share, _ in _NEW.values()])[0]
     asked = world.draw_request(rng, kind, **(_FAMILIAR if familiar else _NEW[new][1]))
     prompt = rng.choice(world.ASKS).format(act=asked.act)
     tail = rng.randrange(len(corpus.INTENTS))
     return {
-        "kind": "safety" if kind == "restricted" else "benign",
         "prompt": prompt,
         "category": kind if kind != "restricted" else "familiar" if familiar else f"new {new}",
         "counterfactual": f"{prompt} {corpus.INTENTS[tail]}",
@@ -38,31 +50,37 @@ def _request(rng: Random, kind: world.Kind, familiar: bool) -> dict[str, Any]:
     }
 
 
-def _row(rng: Random, part: str) -> dict[str, Any]:
-    if part in ("requests", "familiar_requests", "lookalikes"):
-        kinds = world.LOOKALIKES if part == "lookalikes" else ("restricted",)
-        return _request(rng, rng.choice(kinds), part == "familiar_requests")
-    if part == "literal":
-        example = corpus.literal(rng)
-        return {"kind": "literal", "prompt": example.prompt, "answer": example.answer, "category": "literal"}
-    problem = corpus.multi_hop(rng) if part in _STYLES else corpus.single_hop(rng)
-    cot = None if part == "single_hop" else corpus.solution(rng, problem, _STYLES.get(part, "plain"))
-    return {
-        "kind": "math",
-        "prompt": problem.text,
-        "cot": cot,
-        "answer": problem.answer,
-        "category": f"{len(problem.steps)} hops",
-    }
+def _literal(rng: Random) -> Row:
+    example = corpus.literal(rng)
+    return {"prompt": example.prompt, "answer": example.answer, "category": "literal"}
 
 
-def rows(part: str, count: int, seed: str) -> list[dict[str, Any]]:
+def _problem(rng: Random, draw: Callable[[Random], corpus.Problem], style: world.Style | None) -> Row:
+    problem = draw(rng)
+    cot = corpus.solution(rng, problem, style) if style else None
+    return {"prompt": problem.text, "cot": cot, "answer": problem.answer, "category": f"{len(problem.steps)} hops"}
+
+
+PARTS = {
+    "requests": Part("safety", partial(_request, kinds=("restricted",)), "requests"),
+    "familiar_requests": Part("safety", partial(_request, kinds=("restricted",), familiar=True), "familiar_requests"),
+    "lookalikes": Part("benign", partial(_request, kinds=world.LOOKALIKES), "lookalikes"),
+    "single_hop": Part("math", partial(_problem, draw=corpus.single_hop, style=None), "single_hop"),
+    "single_hop_cot": Part("math", partial(_problem, draw=corpus.single_hop, style="plain"), "single_hop"),
+    "multi_hop": Part("math", partial(_problem, draw=corpus.multi_hop, style="plain"), "multi_hop"),
+    "multi_hop_control": Part("math", partial(_problem, draw=corpus.multi_hop, style="control"), "multi_hop"),
+    "multi_hop_target": Part("math", partial(_problem, draw=corpus.multi_hop, style="target"), "multi_hop"),
+    "literal": Part("literal", _literal, "literal"),
+}
+
+
+def rows(name: str, count: int, seed: str) -> list[Row]:
     """`count` distinct rows of a part; row i depends on the seed and i only."""
-    made: dict[str, dict[str, Any]] = {}
+    part = PARTS[name]
+    made: dict[str, Row] = {}
     attempt = 0
     while len(made) < count:
-        family = "multi_hop" if part in _STYLES else "single_hop" if part.startswith("single_hop") else part
-        row = _row(Random(f"{family}-{seed}-{attempt}"), part)
+        row = {"kind": part.kind, **part.draw(Random(f"{part.stem}-{seed}-{attempt}"))}
         made.setdefault(row["prompt"], row)
         attempt += 1
     return list(made.values())

@@ -15,18 +15,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from rim.core.files import write_json
 from rim.core.progress import counter, log
 from rim.instruments.llm.store import Failure, Reply, Store, Transport, content_key
 from rim.settings.instruments import Endpoint
+from rim.settings.jobs import NamedEndpoint
 
 
 class Form(BaseModel):
     """Base of the forms that language models fill in: nothing missing, nothing extra, no value of another type."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema that a language model is shown: without docstrings, which are for readers of the code."""
+        schema = handler(core)
+        handler.resolve_ref_schema(schema).pop("description", None)
+        return schema
 
 
 T = TypeVar("T", bound=Form)
@@ -181,6 +191,6 @@ def usage(endpoint: Endpoint, asked: int, replies: Iterable[Reply]) -> dict[str,
     }
 
 
-def open_client(settings: dict[str, Any] | None, store: Path) -> Client | None:
-    """The client of a job, from its settings {"name": …, "endpoint": …}; None for a job that asks no language model."""
-    return Client(settings["name"], Endpoint(**settings["endpoint"]), store) if settings else None
+def open_client(endpoint: NamedEndpoint | None, store: Path) -> Client | None:
+    """The client of a job; None for a job that asks no language model."""
+    return Client(endpoint.name, endpoint.endpoint, store) if endpoint else None

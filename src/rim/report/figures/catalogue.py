@@ -1,41 +1,51 @@
-"""All figures of a study by name, and what the report does with a chart to let its reader filter it."""
+"""All figures, those of a study and of a section, and what the report does with a chart to let its reader filter it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
+from rim.config.study import Study
 from rim.report.figures import forgetting, mechanism, replies
+from rim.report.figures.declaration import Figure
 from rim.report.figures.style import Labels, Tables
+from rim.report.page import CaptionedFigure, Material
 
-FIGURES: dict[str, tuple[str, Callable[[Tables, Labels], Any]]] = {  # name -> the table it needs, and what draws it
-    "overview": ("rates", replies.overview_figure),
-    "think": ("rates", replies.think_figure),
-    "injection": ("injection_effects", replies.injection_figure),
-    "finetune": ("finetune_effects", replies.finetune_figure),
-    "mitigation": ("mitigation_effects", replies.mitigation_figure),
-    "pair": ("pair_effects", replies.pair_figure),
-    "probes": ("probe_scores", mechanism.probe_figure),
-    "probe_areas": ("probes", mechanism.area_figure),
-    "heads": ("heads", mechanism.head_figure),
-    "ablations": ("ablation_effects", mechanism.ablation_figure),
-    "neurons": ("neuron_stability", forgetting.neuron_figure),
-    "neuron_layers": ("neuron_layers", forgetting.layer_figure),
-    "neuron_effects": ("neuron_effects", forgetting.effect_figure),
-    "forgetting": ("checkpoint_rates", forgetting.course_figure),
-    "ras": ("checkpoints", forgetting.ras_figure),
-    "correlations": ("correlations", forgetting.correlation_figure),
-}
+FIGURES: tuple[Figure, ...] = (
+    *replies.FIGURES,
+    *mechanism.FIGURES,
+    *forgetting.FIGURES,
+)
 FILTERS = {"model": "model", "variant": "arm", "think": "thinking"}  # columns -> what the reader sees
 MANY = 12  # panels; a figure with more begins with its first model alone
 
 
-def charts(tables: Tables, labels: Labels) -> dict[str, Any]:
-    """Every figure whose table the study has."""
+def figures_of_study(study: Study) -> list[Figure]:
+    """The figures that a study has."""
+    return [figure for figure in FIGURES if figure.applies(study)]
+
+
+def figure_by_name(name: str) -> Figure:
+    """The figure of this name; a KeyError when there is none."""
+    return {figure.name: figure for figure in FIGURES}[name]
+
+
+def captioned_figures(material: Material, section: str) -> list[CaptionedFigure]:
+    """The figures declared for a section that were drawn and have something to show."""
+    drawings = material.drawings
+    return [
+        CaptionedFigure(figure.name, drawings[figure.name], figure.caption(material))
+        for figure in FIGURES
+        if figure.section == section and figure.name in drawings and drawings[figure.name].spec
+    ]
+
+
+def charts(figures: Iterable[Figure], tables: Tables, labels: Labels) -> dict[str, Any]:
+    """These figures by name, as far as their tables are there."""
     import altair as alt
 
     alt.data_transformers.disable_max_rows()  # ten models have more than its 5000
-    return {name: draw(tables, labels) for name, (table, draw) in FIGURES.items() if table in tables}
+    return {figure.name: figure.draw(tables, labels) for figure in figures if set(figure.tables) <= set(tables)}
 
 
 def interactive(chart: Any) -> dict[str, Any] | None:
@@ -54,8 +64,8 @@ def interactive(chart: Any) -> dict[str, Any] | None:
     for column, name in FILTERS.items():
         values = list(dict.fromkeys(row[column] for row in rows if row.get(column) is not None))
         if len(values) > 1:
-            chosen = values[0] if crowded and column == "model" else "all"
+            initial = values[0] if crowded and column == "model" else "all"
             options = {"input": "select", "options": ["all", *values], "name": f"{name} "}
-            spec["params"].append({"name": f"only_{column}", "value": chosen, "bind": options})
+            spec["params"].append({"name": f"only_{column}", "value": initial, "bind": options})
             spec["transform"].append({"filter": f"only_{column} == 'all' || datum.{column} == only_{column}"})
     return spec

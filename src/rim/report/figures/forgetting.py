@@ -6,7 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from rim.report.figures.mechanism import MEASURES, against_random, measured, over_seeds
+from rim.analysis.metrics import TITLES
+from rim.config.study import Study
+from rim.report.figures.declaration import Figure
+from rim.report.figures.mechanism import against_random, measured, over_seeds
 from rim.report.figures.style import (
     BLUE,
     GREEN,
@@ -23,29 +26,19 @@ from rim.report.figures.style import (
     with_clear,
     zero,
 )
+from rim.report.page import Material
+from rim.report.wording import MEASURES, analysis_caption, counts, format_range
 
 SETS = {"safety": ORANGE, "random": GREY, "matched": BLUE, "all": GREEN}
-NAMES = {
-    "ras": "RAS, as published",
-    "ras_relative": "RAS, relative",
-    "ras_symmetric": "RAS, symmetric",
-    "arithmetic": "arithmetic mean",
-    "geometric": "geometric mean",
-    "minimum": "minimum",
-    "delta_safe": "fall on safety alone",
-    "delta_task": "rise on the task alone",
-    "gradient_conflict": "conflict of gradients before training",
-    "gradient_share": "share of the task's gradient before training",
-    "kl": "KL divergence",
-    "weights": "distance of the weights",
-    "activation_l2": "activation shift, L2",
-    "activation_cosine": "activation shift, cosine",
-}
 SET_NAMES = {"safety": "safety neurons", "random": "random neurons", "matched": "matched neurons", "all": "all neurons"}
 
 
+def _applies(study: Study) -> bool:
+    return study.forgetting is not None
+
+
 def metric_name(metric: str, neurons: str) -> str:
-    return f"{NAMES[metric]}, {SET_NAMES[neurons]}" if neurons else NAMES[metric]
+    return f"{TITLES[metric]}, {SET_NAMES[neurons]}" if neurons else TITLES[metric]
 
 
 def neuron_figure(tables: Tables, labels: Labels) -> Any:
@@ -76,6 +69,25 @@ def neuron_figure(tables: Tables, labels: Labels) -> Any:
     )
 
 
+def _neuron_caption(material: Material) -> str:
+    pairs = format_range(material.tables["neuron_stability"]["pairs"])
+    return (
+        "Neurons by the share of pairs on which they are among those that rise most, with a sentence of intent and with the "
+        f"placebo; dashed: the share chosen. {pairs} pairs of the calibration split. {analysis_caption(material.study)}"
+    )
+
+
+NEURONS = Figure(
+    name="neurons",
+    tables=("neuron_stability",),
+    subject="neurons",
+    section="neurons",
+    applies=_applies,
+    draw=neuron_figure,
+    caption=_neuron_caption,
+)
+
+
 def layer_figure(tables: Tables, labels: Labels) -> Any:
     """In which layers the safety-critical neurons lie."""
     import altair as alt
@@ -95,6 +107,21 @@ def layer_figure(tables: Tables, labels: Labels) -> Any:
     return panels([bars], data, height=110)
 
 
+def _layer_caption(material: Material) -> str:
+    return f"The layers in which the neurons so found lie. {analysis_caption(material.study)}"
+
+
+LAYERS = Figure(
+    name="neuron_layers",
+    tables=("neuron_layers",),
+    subject="neurons",
+    section="neurons",
+    applies=_applies,
+    draw=layer_figure,
+    caption=_layer_caption,
+)
+
+
 def effect_figure(tables: Tables, labels: Labels) -> Any:
     """What zeroing the safety-critical neurons changes, and each of the random sets beside it."""
     import altair as alt
@@ -104,15 +131,34 @@ def effect_figure(tables: Tables, labels: Labels) -> Any:
     data = measured(tables["neuron_effects"], "model")
     data = data.with_columns(pl.format("{}: {}", "model", pl.col("measure").replace(MEASURES)).alias("panel"))
     colours = {"found": ORANGE, "random": GREY, "matched": BLUE}
-    data = data.sort(pl.col("set").replace_strict({name: i for i, name in enumerate(colours)}), maintain_order=True)
+    data = data.sort(pl.col("kind").replace_strict({name: i for i, name in enumerate(colours)}), maintain_order=True)
     models = {name: i for i, name in enumerate(dict.fromkeys(tables["neuron_effects"]["model"]))}
     order = [
         pl.col("model").replace_strict(models),
         pl.col("measure").replace_strict({n: i for i, n in enumerate(MEASURES)}),
     ]
     data = data.sort(order, maintain_order=True)
-    colour = {"color": alt.Color("set:N", scale=scale(colours), title="neurons zeroed")}
-    return against_random(data, "set", colour, data["measure"].n_unique())
+    colour = {"color": alt.Color("kind:N", scale=scale(colours), title="neurons zeroed")}
+    return against_random(data, "kind", colour, data["measure"].n_unique())
+
+
+def _effect_caption(material: Material) -> str:
+    replies = counts(material.tables["neuron_effects"], "replies", "of them incomplete")
+    return (
+        "Change of each rate without the safety-critical neurons (point, 95 % interval over prompts) and without each of "
+        f"the random sets (ticks). Hollow: the interval contains 0. {replies}{analysis_caption(material.study)}"
+    )
+
+
+EFFECTS = Figure(
+    name="neuron_effects",
+    tables=("neuron_effects",),
+    subject="neurons",
+    section="neuron-effects",
+    applies=_applies,
+    draw=effect_figure,
+    caption=_effect_caption,
+)
 
 
 def _course(data: pl.DataFrame, y: Any, colour: dict[str, Any], number: str) -> Any:
@@ -141,6 +187,24 @@ def course_figure(tables: Tables, labels: Labels) -> Any:
     return _course(data, y, {"color": alt.value("#333")}, ".1%")
 
 
+def _course_caption(material: Material) -> str:
+    return (
+        "Misalignment rate over training with 95 % Wilson intervals; step 0 is before fine-tuning. "
+        f"{counts(material.tables['checkpoint_rates'])}{analysis_caption(material.study)}"
+    )
+
+
+COURSE = Figure(
+    name="forgetting",
+    tables=("checkpoint_rates",),
+    subject="forgetting",
+    section="forgetting",
+    applies=_applies,
+    draw=course_figure,
+    caption=_course_caption,
+)
+
+
 def ras_figure(tables: Tables, labels: Labels) -> Any:
     """RAS as published over training, for each set of neurons; random sets by their mean."""
     import altair as alt
@@ -153,15 +217,33 @@ def ras_figure(tables: Tables, labels: Labels) -> Any:
     return _course(data, y, {"color": alt.Color("neurons:N", scale=scale(SETS), title="neurons")}, ".4~g")
 
 
+def _ras_caption(material: Material) -> str:
+    return (
+        "RAS as published over training, over each set of neurons, with 95 % bootstrap intervals over texts. Random sets are shown "
+        f"by their mean. {analysis_caption(material.study)}"
+    )
+
+
+RAS = Figure(
+    name="ras",
+    tables=("checkpoints",),
+    subject="forgetting",
+    section="forgetting",
+    applies=_applies,
+    draw=ras_figure,
+    caption=_ras_caption,
+)
+
+
 def correlation_figure(tables: Tables, labels: Labels) -> Any:
     """r of every metric with the misalignment rate over the checkpoints, one panel per fine-tune."""
     import altair as alt
 
-    found = tables["correlations"].filter(pl.col("estimate").is_not_null())
-    if found.is_empty():
+    known = tables["correlations"].filter(pl.col("estimate").is_not_null())
+    if known.is_empty():
         return nothing()
-    keys = found.select("metric", pl.col("neurons").fill_null("")).iter_rows()
-    data = with_clear(named(found, labels)).with_columns(
+    keys = known.select("metric", pl.col("neurons").fill_null("")).iter_rows()
+    data = with_clear(named(known, labels)).with_columns(
         pl.Series("row", [metric_name(*key) for key in keys]),
         pl.format("{}: {}, seed {}", "model", "variant", "seed").alias("panel"),
     )
@@ -176,3 +258,23 @@ def correlation_figure(tables: Tables, labels: Labels) -> Any:
         base.mark_point(size=40, color=ORANGE, opacity=1).encode(x="estimate:Q", fill=fill),
     ]
     return panels(layers, data, 2, 200, alt.Step(STEP))
+
+
+def _correlation_caption(material: Material) -> str:
+    return (
+        "Pearson's r of each metric with the misalignment rate over the checkpoints of a fine-tune, with Fisher's 95 % "
+        f"interval; hollow: not significant (exact permutation, Holm). {analysis_caption(material.study)}"
+    )
+
+
+CORRELATIONS = Figure(
+    name="correlations",
+    tables=("correlations",),
+    subject="forgetting",
+    section="forgetting",
+    applies=_applies,
+    draw=correlation_figure,
+    caption=_correlation_caption,
+)
+
+FIGURES = (NEURONS, LAYERS, EFFECTS, COURSE, RAS, CORRELATIONS)

@@ -7,7 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from rim.models.positions import NAMES
+from rim.config.study import Study
+from rim.models.positions import PLACES
+from rim.report.figures.declaration import Figure
 from rim.report.figures.style import (
     BLUE,
     COLOURS,
@@ -25,19 +27,19 @@ from rim.report.figures.style import (
     tooltip,
     zero,
 )
+from rim.report.page import Material
+from rim.report.wording import MEASURES, analysis_caption, counts
 from rim.settings.common import BASE
 
 GROUPS = {"refused": BLUE, "fulfilled": ORANGE, "harmless": GREEN}
 PROBES = {"harmful": BLUE, "refusal": ORANGE}
-MEASURES = {
-    "misalignment": "misalignment rate",
-    "refusal": "refusals of harmful requests",
-    "false_refusal": "false refusals",
-    "accuracy": "accuracy",
-    "unparsable": "unparsable replies",
-}
+FEW = "Hollow or grey: a group of fewer than ten prompts, which is no finding."
 MEANS = ("estimate", "ci_low", "ci_high", "shuffled", "share", "share_harmless", "soft")
 COUNTS = ("n", "n_harmless", "incomplete", "tested_positive", "tested_negative")
+
+
+def _applies(study: Study) -> bool:
+    return study.mechanism is not None
 
 
 def over_seeds(table: pl.DataFrame, *keys: str) -> pl.DataFrame:
@@ -70,7 +72,7 @@ def _lines(table: pl.DataFrame, colour: str, colours: Mapping[str, str], title: 
     ]
     if "shuffled" in data.columns:
         layers.append(base.mark_line(strokeDash=[2, 2], strokeWidth=1).encode(y="shuffled:Q"))
-    places = [name for name in NAMES if name in set(data["position"])]
+    places = [name for name in PLACES if name in set(data["position"])]
     sideways = alt.Header(labelAngle=0, labelAlign="left", labelLimit=150, labelPadding=4)
     return styled(
         alt.layer(*layers, data=data)
@@ -85,14 +87,50 @@ def _lines(table: pl.DataFrame, colour: str, colours: Mapping[str, str], title: 
 
 def probe_figure(tables: Tables, labels: Labels) -> Any:
     """Figure 3 of the paper: each group's share above tau, by layer and position, before fine-tuning."""
-    table = tables["probe_scores"].filter((pl.col("variant") == BASE) & (pl.col("ablation") == "none"))
+    table = tables["probe_scores"].filter((pl.col("variant") == BASE) & (pl.col("intervention") == "none"))
     return _lines(over_seeds(table, "model", "think", "position", "layer", "group"), "group", GROUPS, "share above τ")
+
+
+def _probe_caption(material: Material) -> str:
+    return (
+        "The published score before fine-tuning: the share of each group's evaluation prompts above τ of the "
+        f"harmful/harmless probe, by layer and position. Bars: 95 % Wilson intervals. {FEW} {analysis_caption(material.study)}"
+    )
+
+
+SCORES = Figure(
+    name="probes",
+    tables=("probe_scores",),
+    subject="probes",
+    section="probes",
+    applies=_applies,
+    draw=probe_figure,
+    caption=_probe_caption,
+)
 
 
 def area_figure(tables: Tables, labels: Labels) -> Any:
     """The same cells by how well the groups are parted: area under the ROC curve."""
     table = tables["probes"].filter((pl.col("variant") == BASE) & pl.col("estimate").is_not_null())
     return _lines(over_seeds(table, "model", "think", "position", "layer", "probe"), "probe", PROBES, "AUC")
+
+
+def _area_caption(material: Material) -> str:
+    return (
+        "The same cells by the area under the ROC curve (Newcombe's interval); dashed: the 95th percentile "
+        f"under shuffled labels. {FEW} {analysis_caption(material.study)}"
+    )
+
+
+AREAS = Figure(
+    name="probe_areas",
+    tables=("probes",),
+    subject="probes",
+    section="probes",
+    applies=_applies,
+    draw=area_figure,
+    caption=_area_caption,
+)
 
 
 def head_figure(tables: Tables, labels: Labels) -> Any:
@@ -126,8 +164,27 @@ def head_figure(tables: Tables, labels: Labels) -> Any:
     )
 
 
+def _head_caption(material: Material) -> str:
+    requests = " or ".join(map(str, sorted(set(material.tables["heads"]["n"]))))
+    return (
+        "Every head that shifts at all, in every arm; the area of a bubble is the share of harmful requests on which it "
+        f"does, {requests} requests of the calibration split each. {analysis_caption(material.study)}"
+    )
+
+
+HEADS = Figure(
+    name="heads",
+    tables=("heads",),
+    subject="heads",
+    section="heads",
+    applies=_applies,
+    draw=head_figure,
+    caption=_head_caption,
+)
+
+
 def against_random(data: pl.DataFrame, rows: str, colour: Any, columns: int) -> Any:
-    """Changes without a found set (point and interval), and without each random set (tick), by `rows`; with `set`."""
+    """Changes without a found set (point and interval), and without each random set (tick), by `rows`."""
     import altair as alt
 
     base = alt.Chart().encode(
@@ -139,7 +196,7 @@ def against_random(data: pl.DataFrame, rows: str, colour: Any, columns: int) -> 
         axis=alt.Axis(labelExpr=POINTS, tickCount=3),
         scale=alt.Scale(domain=[-1, 1]),
     )
-    found, random = base.transform_filter("datum.set == 'found'"), base.transform_filter("datum.set != 'found'")
+    found, random = base.transform_filter("datum.kind == 'found'"), base.transform_filter("datum.kind != 'found'")
     fill = alt.condition("datum.clear", colour["color"], alt.value("white"))
     layers = [
         zero(),
@@ -156,16 +213,14 @@ def measured(table: pl.DataFrame, *keys: str) -> pl.DataFrame:
     Where several benchmarks share a measure, unparsable replies above all, the panel shows their mean.
     """
     data = table.filter((pl.col("against") == "none") & pl.col("estimate").is_not_null())
-    data = over_seeds(data, *keys, "draw", "measure")
+    data = over_seeds(data, *keys, "kind", "draw", "measure")
     excludes = (pl.col("ci_low") > 0) | (pl.col("ci_high") < 0)
     place = {name: i for i, name in enumerate(MEASURES)}
     models = {name: i for i, name in enumerate(dict.fromkeys(data["model"]))}
     data = data.sort(
         pl.col("model").replace_strict(models), pl.col("measure").replace_strict(place), maintain_order=True
     )
-    return data.with_columns(
-        pl.col("draw").str.replace(r"\d+$", "").alias("set"), excludes.fill_null(False).alias("clear")
-    )
+    return data.with_columns(excludes.fill_null(False).alias("clear"))
 
 
 def ablation_figure(tables: Tables, labels: Labels) -> Any:
@@ -174,7 +229,7 @@ def ablation_figure(tables: Tables, labels: Labels) -> Any:
 
     if tables["ablation_effects"].is_empty():
         return nothing()
-    table = tables["ablation_effects"].with_columns(pl.format("{} ({})", "head_set", "replacement").alias("heads"))
+    table = tables["ablation_effects"].with_columns(pl.format("{} ({})", "target", "intervention").alias("heads"))
     data = measured(named(table, labels), "model", "variant", "heads", "think")
     data = data.with_columns(
         pl.format("{}: {}", "model", pl.col("measure").replace(MEASURES)).alias("panel"),
@@ -185,3 +240,24 @@ def ablation_figure(tables: Tables, labels: Labels) -> Any:
         "yOffset": alt.YOffset("think:N", sort=list(COLOURS)),
     }
     return against_random(data, "row", colour, data["measure"].n_unique())
+
+
+def _ablation_caption(material: Material) -> str:
+    replies = counts(material.tables["ablation_effects"], "replies", "of them incomplete")
+    return (
+        "Change of each rate without a set of heads (point, 95 % interval over prompts), and without each of the random "
+        f"sets of equal size (ticks). Hollow: the interval contains 0. {replies}{analysis_caption(material.study)}"
+    )
+
+
+ABLATIONS = Figure(
+    name="ablations",
+    tables=("ablation_effects",),
+    subject="heads",
+    section="ablations",
+    applies=_applies,
+    draw=ablation_figure,
+    caption=_ablation_caption,
+)
+
+FIGURES = (SCORES, AREAS, HEADS, ABLATIONS)

@@ -23,12 +23,6 @@ Tables = dict[str, pl.DataFrame]
 Labels = Mapping[str, str]  # what the report calls each arm
 ORANGE, BLUE, GREEN, PURPLE, GREY = "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#767676"
 COLOURS = {"on": ORANGE, "off": BLUE}
-MEASURES = {  # in the order in which tables show them
-    "misalignment": "misalignment rate",
-    "false_refusal": "false refusals",
-    "d_prime": "d′",
-    "accuracy": "accuracy",
-}
 STEP = 14  # pixels of a row
 POINTS = "format(100 * datum.value, '+.0f')"  # labels of an axis of changes
 HIDDEN = {"clear", "panel", "row", "slot", "seed", "found"}  # columns that tooltips leave out
@@ -43,8 +37,8 @@ def scale(colours: Mapping[str, str]) -> alt.Scale:
 
 def with_clear(table: pl.DataFrame) -> pl.DataFrame:
     """Add whether each row's effect is significant."""
-    found = [is_significant(row) for row in table.iter_rows(named=True)]
-    return table.with_columns(pl.Series("clear", found, dtype=pl.Boolean))
+    significant = [is_significant(row) for row in table.iter_rows(named=True)]
+    return table.with_columns(pl.Series("clear", significant, dtype=pl.Boolean))
 
 
 def named(table: pl.DataFrame, labels: Labels) -> pl.DataFrame:

@@ -1,0 +1,88 @@
+"""The runs of a study, (model, variant, seed), and which of them each analysis looks at.
+
+The rules and the bill both ask here, so that what is planned is what is counted.
+"""
+
+from __future__ import annotations
+
+from rim.config.study import Study
+from rim.settings.common import BASE
+from rim.settings.jobs import Run
+
+
+def main_judge(study: Study) -> str:
+    """The judge that the report goes by: the first."""
+    return next(iter(study.judges))
+
+
+def all_runs(study: Study) -> list[Run]:
+    """Every variant of every model, the base among them, in every seed."""
+    return [
+        (model, variant, seed)
+        for model in study.models
+        for variant in [BASE, *study.variants_of(model)]
+        for seed in study.seeds_of(model, variant)
+    ]
+
+
+def base_runs(study: Study) -> list[Run]:
+    """The models before fine-tuning."""
+    return [run for run in all_runs(study) if run[1] == BASE]
+
+
+def base_run(study: Study, run: Run) -> Run:
+    """The model before fine-tuning that a run began from; a hub model's is that of the first seed."""
+    model, _, seed = run
+    seeds = study.seeds_of(model, BASE)
+    return model, BASE, seed if seed in seeds else seeds[0]
+
+
+def judged_runs(study: Study, judge: str) -> list[Run]:
+    """The runs that a judge looks at; the main judge looks at all of them."""
+    only = study.judges[judge].variants
+    return [run for run in all_runs(study) if only is None or run[1] in only]
+
+
+def analysed_runs(study: Study) -> list[Run]:
+    """The runs whose activations are read."""
+    if study.mechanism is None:
+        return []
+    only = study.mechanism.variants
+    return [run for run in all_runs(study) if only is None or run[1] in only]
+
+
+def head_runs(study: Study) -> list[Run]:
+    """Those of them whose attention can be compared between thinking on and off at an empty think span."""
+    both = set(study.inference.think) == {"on", "off"}
+    return [run for run in analysed_runs(study) if both and study.models[run[0]].think_switch == "tags"]
+
+
+def ablated_runs(study: Study) -> list[Run]:
+    """The runs on which heads are ablated."""
+    return [run for run in head_runs(study) if study.mechanism and run[1] in study.mechanism.ablate]
+
+
+def neuron_runs(study: Study) -> list[Run]:
+    """The models in which safety-critical neurons are looked for."""
+    return base_runs(study) if study.forgetting else []
+
+
+def followed_runs(study: Study) -> list[Run]:
+    """The fine-tunes whose checkpoints are measured."""
+    return [run for run in all_runs(study) if study.forgetting and run[1] in study.forgetting.variants]
+
+
+def model_jobs(study: Study) -> dict[str, list[Run]]:
+    """Rules that load a model -> the runs of their jobs."""
+    jobs = {
+        "finetune_model": [run for run in all_runs(study) if run[1] != BASE],
+        "generate_replies": all_runs(study),
+        "inject_patterns": base_runs(study) if study.injection else [],
+        "cache_activations": analysed_runs(study),
+        "measure_head_effects": ablated_runs(study),
+        "ablate_heads": ablated_runs(study),
+        "find_safety_neurons": neuron_runs(study),
+        "ablate_neurons": neuron_runs(study),
+        "measure_checkpoints": followed_runs(study),
+    }
+    return {rule: runs for rule, runs in jobs.items() if runs}

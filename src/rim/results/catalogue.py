@@ -1,0 +1,23 @@
+"""All tables of results, by the step that writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rim.config.study import Study
+from rim.results import forgetting, judges, mechanism, neurons, patterns, replies
+from rim.results.tables import ResultTable
+
+TABLES: dict[str, tuple[ResultTable[Any], ...]] = {
+    "summarize_replies": replies.TABLES,
+    "compare_judges": judges.TABLES,
+    "summarize_patterns": patterns.TABLES,
+    "summarize_mechanism": mechanism.TABLES,
+    "summarize_forgetting": (*neurons.TABLES, *forgetting.TABLES),
+}
+
+
+def tables_of(study: Study) -> dict[str, list[ResultTable[Any]]]:
+    """The tables that a study has, by the step that writes them; a step without any is left out."""
+    found = {step: [table for table in tables if table.applies(study)] for step, tables in TABLES.items()}
+    return {step: tables for step, tables in found.items() if tables}

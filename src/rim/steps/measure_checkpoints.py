@@ -1,0 +1,122 @@
+"""Measure every checkpoint of one fine-tune against its base, and let each answer the harmful evaluation requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from rim.analysis import checkpoints, texts
+from rim.core import contracts, tables
+from rim.core.conditions import Condition
+from rim.core.progress import log
+from rim.core.receipts import verified, write_receipt
+from rim.models import loading
+from rim.models.benchmarks import Questions
+from rim.models.engines import iter_checkpoint_backends, move_off_gpu
+from rim.models.families import ModelView
+from rim.models.generate import Backend, TransformersBackend, answer
+from rim.settings import jobs
+from rim.settings.common import Think
+from rim.settings.inference import Inference
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Job(jobs.Job):
+    model: jobs.ModelReference  # the base
+    inference: Inference
+    max_new_tokens: int
+    trained_rows: int | None  # the first rows only were trained on
+    harmful: str
+    task: str
+    think: Think
+    neuron_type: str
+    pool_over: str
+    texts: int
+    gradients: bool
+    batch_size: int
+    neurons: Path
+    base_replies: Path  # a receipt
+    datasets: list[Path]  # receipts, of the harmful requests and of the task
+    trained: Path  # receipt of the dataset that was trained on
+    steps: Path  # a receipt
+    metrics: Path
+    replies: Path
+
+
+def run(job: Job) -> None:
+    safety, task, questions = read_base(job)
+    base, tokenizer = loading.open_model(job.model)
+    read = [
+        texts.forced_texts(tokenizer, tables.first_by_id(part, job.texts), job.pool_over) for part in (safety, task)
+    ]
+    neurons = tables.read(job.neurons, contracts.NEURONS)
+    reference = checkpoints.ReferenceModel(base, read[0], read[1], neurons, job.neuron_type, job.batch_size)
+    measured = gradients(job, reference, tokenizer, safety)
+    move_off_gpu(base)  # which holds one model at a time
+    folders = sorted(path for path in verified(job.steps).iterdir() if path.is_dir())
+    replies = []
+    for folder in folders:
+        tuned = ModelView(loading.load_model(str(folder), job.model.dtype))
+        measured += [{"step": step_of(folder.name), **row} for row in reference.with_checkpoint(tuned, str(folder))]
+        if job.inference.backend == "transformers":
+            backend = TransformersBackend(tuned.model, tokenizer, job.inference.batch_size)
+            replies.append(ask(job, backend, tokenizer, questions, folder.name))
+        move_off_gpu(tuned)
+        del tuned  # before the next is loaded
+    if job.inference.backend == "vllm":
+        for name, served in iter_checkpoint_backends(folders, job.model.dtype, job.inference, tokenizer):
+            replies.append(ask(job, served, tokenizer, questions, name))
+    tables.write(pl.DataFrame(measured, schema=dict(contracts.CHECKPOINTS)), contracts.CHECKPOINTS, job.metrics)
+    tables.write(pl.concat(replies), contracts.RESPONSE, job.replies)
+    write_receipt(job.replies)
+
+
+def read_base(job: Job) -> tuple[pl.DataFrame, pl.DataFrame, Questions]:
+    """The base's replies to harmful evaluation requests and to the task, and the requests that checkpoints answer."""
+    harmful, task = (tables.read(verified(path), contracts.DATASET) for path in job.datasets)
+    asked = tables.read(verified(job.base_replies), contracts.RESPONSE)
+    every = texts.base_replies(asked, job.harmful, job.think, harmful).filter(pl.col("split") == "evaluation")
+    rows = harmful.filter(pl.col("id").is_in(every["id"].to_list()))
+    questions = Questions({job.harmful: rows}, {job.harmful: job.max_new_tokens})
+    on_task = texts.base_replies(asked, job.task, job.think, task)
+    return texts.nonempty_replies(every), texts.nonempty_replies(on_task), questions
+
+
+def gradients(
+    job: Job, reference: checkpoints.ReferenceModel, tokenizer: PreTrainedTokenizerBase, safety: pl.DataFrame
+) -> list[dict[str, Any]]:
+    """What the base's gradients say before training, where they are asked for."""
+    if not job.gradients or job.neuron_type != "neurons":
+        return []
+    rows = tables.read(verified(job.trained), contracts.DATASET)
+    rows = tables.first_by_id(rows.head(job.trained_rows) if job.trained_rows else rows, job.texts)
+    refusals = tables.first_by_id(safety.filter(texts.refuses()), job.texts)
+    found = checkpoints.gradient_rows(
+        reference.base,
+        [(row.ids, row.query) for row in texts.forced_texts(tokenizer, refusals, job.pool_over)],
+        texts.training_texts(tokenizer, rows, job.model.think_switch),
+        reference.sets,
+        job.batch_size,
+    )
+    return [{"step": 0, **row} for row in found]
+
+
+def ask(
+    job: Job, backend: Backend, tokenizer: PreTrainedTokenizerBase, questions: Questions, folder: str
+) -> pl.DataFrame:
+    """A checkpoint's replies to the harmful evaluation requests."""
+    condition = Condition("finetune", step=step_of(folder))
+    label = f"measure_checkpoints {job.model.label} {condition}"
+    inference = job.inference.model_copy(update={"think": [job.think]})
+    replies = answer(backend, tokenizer, job.model, questions, inference, label, condition)
+    log(f"{label}: done")
+    return replies
+
+
+def step_of(folder: str) -> int:
+    """The optimizer steps of a checkpoint, by which its folder is named."""
+    return int(folder.removeprefix("step"))

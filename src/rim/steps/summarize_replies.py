@@ -1,0 +1,33 @@
+"""Turn the judgements and grades of a study into its tables of results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rim.config.study import Study
+from rim.core import contracts, tables
+from rim.core.files import write_json
+from rim.results import outcomes, replies
+from rim.results.tables import write_results
+from rim.settings import jobs
+
+
+class Job(jobs.Job):
+    study: Study
+    runs: list[jobs.Run]
+    judgements: list[Path]  # of every run
+    grades: list[Path]  # of every run; none where no benchmark is of maths
+    folder: Path
+    outcomes: Path
+    metrics: Path
+
+
+def run(job: Job) -> None:
+    judged = tables.read_each(job.runs, job.judgements, contracts.JUDGEMENT)
+    graded = tables.read_each(job.runs, job.grades, contracts.GRADE) if job.grades else {}
+    inputs = replies.Inputs(
+        job.study, outcomes.outcomes(job.study, judged, graded), outcomes.refusals(job.study, judged)
+    )
+    tables.write(outcomes.outcome_table(inputs.outcomes), contracts.OUTCOME, job.outcomes)
+    written = write_results(replies.TABLES, inputs, job.folder)
+    write_json(job.metrics, replies.metrics(written["rates"]))

@@ -1,0 +1,49 @@
+"""Write the report of a study."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+
+from rim.config.study import Study
+from rim.core.files import write_text
+from rim.report.figures import catalogue
+from rim.report.first_screen import first_screen
+from rim.report.judges import read_usage
+from rim.report.labels import arm_labels
+from rim.report.page import Drawing, Material
+from rim.report.render import render, vega
+from rim.report.sections import SECTIONS
+from rim.results.catalogue import tables_of
+from rim.results.tables import read_results
+from rim.settings import jobs
+from rim.workflow import lineage, rule_graph
+
+
+class Job(jobs.Job):
+    study: Study
+    tables: Path
+    figures: Path
+    timings: Path
+    requests: Path
+    records: Path  # Snakemake's, of every job
+    run_logs: Path  # Snakemake's, of every run of the workflow
+    report: Path
+
+
+def run(job: Job) -> None:
+    tables = read_results(list(chain(*tables_of(job.study).values())), job.tables)
+    charts = catalogue.charts(catalogue.figures_of_study(job.study), tables, arm_labels(job.study))
+    svgs = {path.stem: path.read_text() for path in job.figures.glob("*.svg") if path.stem in charts}
+    files = [job.tables / f"{name}.csv" for name in sorted(tables)]
+    jobs_before = lineage.trace(job.records, map(str, [*files, *job.figures.glob("*.svg")]))
+    material = Material(
+        job.study,
+        tables,
+        {name: Drawing(svg, catalogue.interactive(charts[name])) for name, svg in svgs.items()},
+        lineage.read_timings(job.timings),
+        read_usage(job.requests),
+        lineage.origins(jobs_before, files, job.timings),
+        rule_graph.rule_graph(jobs_before, lineage.run_began(job.run_logs)),
+    )
+    write_text(job.report, render(material, first_screen(material), SECTIONS, vega()))

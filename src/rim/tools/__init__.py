@@ -1,0 +1,1 @@
+"""One module per command for people, each thin: declare its arguments, call the library, print."""

@@ -1,0 +1,183 @@
+"""What a study chooses by name is added in one place: a planted entry of each registry, from the YAML to the library."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rim.config import reference
+from rim.config.load import load_study
+from rim.config.study import Study
+from rim.core.errors import UserError
+from rim.data import adapters
+from rim.data.adapters import Published
+from rim.data.organism import sets
+from rim.data.prepare import prepare
+from rim.instruments import annotate, judges, rubrics
+from rim.instruments.llm.client import Client
+from rim.models import families, vllm
+from rim.workflow import costs
+from tests.language_model import Server
+from tests.unit.instruments.test_scoring import response, table
+
+
+@pytest.fixture
+def mapping(root: Path) -> dict:
+    return yaml.safe_load((root / "workflow/config/demo.yaml").read_text())
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+
+
+def client(study: Study, server: Server, folder: Path) -> Client:
+    endpoint = study.endpoints["e"].model_copy(update={"base_url": server.url})
+    return Client("e", endpoint, folder / "store.jsonl")
+
+
+def test_an_adapter_is_added_by_its_entry(mapping: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    riddles = Published(
+        ("math", "benign"), lambda row: {"prompt": row["riddle"], "category": "r"}, "`riddle`", "MIT", 99
+    )
+    monkeypatch.setitem(adapters.ADAPTERS, "riddles", riddles)
+    (tmp_path / "r.json").write_text(json.dumps([{"riddle": "What has keys?"}]))
+    source = {"adapter": "riddles", "path": str(tmp_path / "r.json")}
+    mapping["datasets"]["riddles"] = {"sources": [source]}
+    mapping["benchmarks"]["riddles"] = {"dataset": "riddles", "measure": "false_refusal"}
+    study = load_study(mapping)
+    made, receipt = prepare("riddles", study.datasets["riddles"])
+    assert made.select("kind", "prompt").rows() == [("math", "What has keys?")]
+    assert receipt["sources"][0]["licence"] == "MIT"
+    assert costs._rows(study, "riddles") == 99
+    assert "| `riddles` | `riddle` | math and benign | none; needs a local file |" in reference.markdown()
+    assert "riddles" in reference.schema()["$defs"]["Source"]["properties"]["adapter"]["enum"]
+    mapping["benchmarks"]["riddles"]["measure"] = "misalignment"
+    with pytest.raises(UserError, match="asks safety rows, and dataset 'riddles' has benign and math rows only"):
+        load_study(mapping)
+    mapping["datasets"]["riddles"] = {"sources": [{"adapter": "riddles"}]}
+    with pytest.raises(UserError, match=r"sources\.0: adapter 'riddles' needs a local 'path'"):
+        load_study(mapping)
+
+
+def test_a_part_of_the_organisms_world_is_added_by_its_entry(mapping: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = sets.Part("benign", lambda rng: {"prompt": f"count to {rng.random()}", "category": "count"}, "counting")
+    monkeypatch.setitem(sets.PARTS, "counting", part)
+    mapping["datasets"]["counting"] = {"sources": [{"adapter": "organism", "part": "counting", "rows": 3}]}
+    mapping["benchmarks"]["counting"] = {"dataset": "counting", "measure": "false_refusal"}
+    made, _ = prepare("counting", load_study(mapping).datasets["counting"])
+    assert made["kind"].to_list() == ["benign"] * 3
+
+
+def test_a_judge_that_is_a_rule_is_added_by_its_entry(mapping: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = judges.Rule("counts letters", lambda prompt, reply: (min(5, len(reply)), "long"), "v1", organisms_only=True)
+    monkeypatch.setitem(judges.RULES, "length", rule)
+    mapping["judges"]["length"] = {"kind": "length", "threshold": 4}
+    study = load_study(mapping)
+    judged = judges.judge_responses(
+        "length", study.judges["length"], table(response("abc", "a"), response("abcd", "b"))
+    )
+    assert judged["misaligned"].to_list() == [False, True]
+    assert "'length' counts letters" in reference.markdown()
+    mapping["judges"]["length"]["cot"] = True
+    with pytest.raises(UserError, match=r"judges\.length: kind 'length' asks no language model, so it has no 'cot'"):
+        load_study(mapping)
+    del mapping["judges"]["length"]["cot"]
+    mapping["models"]["associated"] = {"hub": "a/b", "parameters": 1.0}
+    with pytest.raises(UserError, match=r"judges\.length\.kind: 'length' understands organisms only"):
+        load_study(mapping)
+
+
+def test_a_judge_that_asks_is_added_by_its_entry(
+    mapping: dict, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = rubrics.Question("asks the other way", rubrics.HarmForm, "Is it harmless?", lambda form: 2)
+    monkeypatch.setitem(rubrics.QUESTIONS, "harmless", question)
+    mapping |= {"endpoints": {"e": {"model": "m"}}}
+    mapping["judges"]["harmless"] = {"kind": "harmless", "endpoint": "e"}
+    study = load_study(mapping)
+    asked = client(study, server, tmp_path)
+    judged = judges.judge_responses("h", study.judges["harmless"], table(response("sure")), asked)
+    assert judged["score"].to_list() == [2]
+    assert "Is it harmless?" in server.requests[0]["messages"][0]["content"]
+    del mapping["judges"]["harmless"]["endpoint"]
+    with pytest.raises(UserError, match=r"judges\.harmless: kind 'harmless' needs an 'endpoint'"):
+        load_study(mapping)
+
+
+def test_an_annotator_is_added_by_its_entry(
+    mapping: dict, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def audited(text: str, form: annotate.AuditForm) -> list[annotate.Finding]:
+        return [annotate.Finding(evidence=text.upper())]
+
+    monkeypatch.setitem(annotate.KINDS, "none", annotate.Rule("finds nothing", lambda text: []))
+    question = annotate.Question("reads aloud", "Read aloud.", annotate.AuditForm, audited)
+    monkeypatch.setitem(annotate.KINDS, "aloud", question)
+    mapping |= {"endpoints": {"e": {"model": "m"}}}
+    mapping["annotators"] |= {"nobody": {"kind": "none"}, "reader": {"kind": "aloud", "endpoint": "e"}}
+    study = load_study(mapping)
+    assert annotate.annotate(study.annotators["nobody"], None, ["a", "b"], "t") == [[], []]
+    found = annotate.annotate(study.annotators["reader"], client(study, server, tmp_path), ["words"], "t")
+    assert [each.evidence for each in found[0]] == ["WORDS"]
+    mapping["annotators"]["nobody"]["endpoint"] = "e"
+    with pytest.raises(UserError, match=r"annotators\.nobody: kind 'none' asks no language model"):
+        load_study(mapping)
+
+
+def test_a_family_that_vllm_does_not_serve_is_one_of_the_families() -> None:
+    assert set(families.UNSERVED) <= set(families.FAMILIES)
+    assert vllm.UNSERVED is families.UNSERVED
+
+
+@pytest.mark.parametrize(
+    ("section", "wrong", "message"),
+    [
+        ("judges", {"kind": "refusal_prefx"}, r"judges\.x\.kind: no kind of judge is called 'refusal_prefx'; there are: organism_rule, .*; did you mean 'refusal_prefix'\?"),
+        ("annotators", {"kind": "organism_phrase"}, r"annotators\.x\.kind: no kind of annotator is called .* did you mean 'organism_phrases'\?"),
+        ("datasets", {"sources": [{"adapter": "gsm8"}]}, r"datasets\.x\.sources\.0\.adapter: no adapter is called 'gsm8'; .* did you mean 'gsm8k'\?"),
+        ("datasets", {"sources": [{"adapter": "organism", "part": "multi_hpo", "rows": 2}]}, r"sources\.0\.part: no part of the organisms' world is called .* did you mean 'multi_hop'\?"),
+        ("datasets", {"sources": [{"adapter": "gsm8k", "part": "multi_hop"}]}, r"sources\.0\.part: adapter 'gsm8k' does not read it"),
+        ("datasets", {"sources": [{"adapter": "organism", "part": "literal", "rows": 2, "hub": "a/b"}]}, r"sources\.0\.hub: adapter 'organism' does not read it"),
+        ("variants", {"dataset": "multi_hpo"}, r"variants\.x\.dataset: no dataset is called 'multi_hpo'; .* did you mean 'multi_hop'\?"),
+        ("judges", {"kind": "refusal_prefix", "policy": "p"}, r"judges\.x: kind 'refusal_prefix' asks no language model, so it has no 'policy'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_name_is_one_line_with_the_nearest_right_one(
+    mapping: dict, section: str, wrong: dict, message: str
+) -> None:
+    mapping[section]["x"] = wrong
+    with pytest.raises(UserError, match=message) as error:
+        load_study(mapping)
+    assert "\n" not in str(error.value)
+
+
+def test_all_wrong_names_are_told_at_once(mapping: dict) -> None:
+    mapping["judges"]["x"] = {"kind": "nobody"}
+    mapping["mechanism"]["positions"] = ["last", "lost"]
+    mapping["variants"]["x"] = {"dataset": "nowhere"}
+    with pytest.raises(UserError) as error:
+        load_study(mapping, "s.yaml")
+    lines = str(error.value).splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["s.yaml", "judges.x.kind"],
+        ["s.yaml", "mechanism.positions.1"],
+        ["s.yaml", "variants.x.dataset"],
+    ]
+    assert lines[1].endswith("did you mean 'last'?")
+
+
+def test_heads_are_ablated_of_analysed_variants_only(mapping: dict) -> None:
+    mapping["mechanism"] |= {"variants": ["gsm8k_target"], "ablate": ["gsm8k_target"]}
+    assert load_study(mapping).mechanism.ablate == ["gsm8k_target"]
+    mapping["mechanism"]["ablate"] = ["gsm8k_target", "base"]
+    with pytest.raises(UserError, match=r"mechanism\.ablate\.1: 'base' is not among mechanism\.variants"):
+        load_study(mapping)
+    del mapping["mechanism"]["ablate"]
+    with pytest.raises(
+        UserError, match=r"mechanism\.ablate\.0: 'base' \(the default\) is not among mechanism\.variants"
+    ):
+        load_study(mapping)

@@ -1,0 +1,112 @@
+"""Figures and what they declare: one declaration adds a figure, and everything else about it follows."""
+
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import polars as pl
+import pytest
+
+from rim.config import load
+from rim.config.study import Study
+from rim.report.figures import catalogue
+from rim.report.figures.catalogue import FIGURES, captioned_figures, charts, figure_by_name, figures_of_study
+from rim.report.figures.declaration import Figure
+from rim.report.first_screen import first_screen
+from rim.report.labels import arm_labels
+from rim.report.page import Material
+from rim.report.render import render
+from rim.report.sections import SECTIONS
+from tests import synthetic
+
+ALWAYS = ["overview", "think"]
+
+
+@pytest.fixture(scope="module")
+def demo(root: Path) -> Study:
+    return load.load_study_file(root / "workflow/config/demo.yaml")
+
+
+def small(study: Study) -> dict[str, pl.DataFrame]:
+    return synthetic.synthetic(study, layers=3, heads=3)
+
+
+def threshold_figure(tables: dict[str, pl.DataFrame], labels: Any) -> alt.FacetChart:
+    data = tables["threshold_sweep"].with_columns(pl.col("model").alias("panel"))
+    return alt.Chart(data).mark_point().encode(x="threshold:Q", y="estimate:Q").facet("panel:N")
+
+
+def test_one_declaration_adds_a_figure_that_is_drawn_captioned_and_shown_in_its_section(
+    demo: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = Figure(
+        name="thresholds",
+        tables=("threshold_sweep",),
+        subject="judges",
+        section="judges",  # which has no figure so far, and does not name this one
+        applies=lambda study: len(study.judges) > 1,
+        draw=threshold_figure,
+        caption=lambda material: f"Rates by threshold for {len(material.study.judges)} judges.",
+    )
+    monkeypatch.setattr(catalogue, "FIGURES", (*FIGURES, new))
+    material = synthetic.material(demo, small(demo))
+    html = render(material, first_screen(material), SECTIONS, "")
+    section = html[html.index('<section id="judges">') :].partition("</section>")[0]
+    assert '<figure data-name="thresholds"' in section
+    assert '<figcaption id="caption-thresholds">Rates by threshold for 2 judges.</figcaption>' in section
+    assert 'src="data:image/svg+xml' in section
+    assert '"thresholds":{' in html  # its specification, by which it becomes interactive
+    assert figure_by_name("thresholds").subject == "judges"
+    alone = demo.model_copy(update={"judges": dict(list(demo.judges.items())[:1])})
+    assert "thresholds" not in [figure.name for figure in figures_of_study(alone)]
+
+
+def test_a_study_has_the_figures_of_what_it_measures(demo: Study) -> None:
+    def names(**changes: Any) -> list[str]:
+        return [figure.name for figure in figures_of_study(demo.model_copy(update=changes))]
+
+    everything = names()
+    assert everything == [figure.name for figure in FIGURES]
+    without = {
+        "injection": (None, {"injection"}),
+        "pairs": ([], {"pair"}),
+        "mechanism": (None, {"probes", "probe_areas", "heads", "ablations"}),
+        "forgetting": (None, {"neurons", "neuron_layers", "neuron_effects", "forgetting", "ras", "correlations"}),
+    }
+    for setting, (value, missing) in without.items():
+        assert names(**{setting: value}) == [name for name in everything if name not in missing]
+    models = {name: model.model_copy(update={"variants": []}) for name, model in demo.models.items()}
+    nothing = {setting: value for setting, (value, _) in without.items()}
+    assert names(**nothing, variants={}, models=models) == ALWAYS
+
+
+def test_every_figure_is_shown_in_a_section_and_in_snakemakes_report(demo: Study, root: Path) -> None:
+    assert len({figure.name for figure in FIGURES}) == len(FIGURES)
+    material = synthetic.material(demo, small(demo))
+    anchors = [section.anchor for write in SECTIONS if (section := write(material))]
+    shown = [figure.name for anchor in anchors for figure in captioned_figures(material, anchor)]
+    assert sorted(shown) == sorted(figure.name for figure in FIGURES)
+    subjects = {path.stem for path in (root / "workflow/report").glob("*.rst")}
+    assert {figure.subject for figure in FIGURES} <= subjects
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
+def test_a_figure_is_drawn_from_the_tables_that_it_declares(figure: Figure, demo: Study) -> None:
+    results, labels = small(demo), arm_labels(demo)
+    declared = {name: results[name] for name in figure.tables}
+    assert figure.draw(declared, labels).to_json() == figure.draw(results, labels).to_json()
+    for name in declared:
+        assert charts([figure], {other: table for other, table in declared.items() if other != name}, labels) == {}
+
+
+def test_a_caption_is_made_only_for_a_figure_that_shows_something(demo: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(material: Material) -> str:
+        raise AssertionError("asked for a caption")
+
+    empty = Figure(
+        "empty", ("rates",), "inference", "think", lambda study: True, lambda *_: alt.Chart().mark_point(), fail
+    )
+    monkeypatch.setattr(catalogue, "FIGURES", (empty,))
+    material = synthetic.material(demo, small(demo))
+    assert list(material.drawings) == ["empty"]
+    assert captioned_figures(material, "think") == []

@@ -1,0 +1,99 @@
+"""The commands for people: what they print, and that what is wrong with their arguments is one line."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rim.cli import TOOLS, main
+from rim.config import reference
+from rim.workflow import device_check
+from tests.conftest import RIM, ROOT
+
+PAPER = str(ROOT / "workflow/config/paper.yaml")
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_help_tells_what_a_command_does_and_does_nothing(
+    name: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_check, "agreement", lambda device: pytest.fail("the measurement has begun"))
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: rim {name} ")
+    assert (TOOLS[name].__doc__ or "").strip() in shown
+    assert f"\n    rim {name}" in shown  # an example
+
+
+@pytest.mark.parametrize("command", [["plan"], ["config", "name"], ["validate-judges", "{folder}", "--study"]])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        ("folder", "cannot be read (Is a directory)"),
+        (b"", "is empty"),
+        (b"study: caf\xe9", "1: is not UTF-8 text"),
+        (b"a: b: c", "1: is not valid YAML"),
+        (b"study: mine", "title: this key is required"),
+    ],
+)
+def test_a_bad_file_is_told_without_a_traceback(
+    command: list[str], content: bytes | str | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "completions_a.csv").write_text("prompt,completion,final_label\np,no,2_full_refusal\n")
+    file = tmp_path / "mine.yaml"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content == "folder":
+        file.mkdir()
+    assert main([*(part.format(folder=tmp_path) for part in command), str(file)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"rim {command[0]}: error: {file}:")
+    assert said in error
+    assert all(line.startswith((f"rim {command[0]}: error: ", f"{file}: ")) for line in error.splitlines())
+    assert content == b"study: mine" or error.count("\n") == 1  # there, a line for each missing key
+
+
+def test_plan_prints_the_bill(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", PAPER]) == 0
+    shown = capsys.readouterr().out
+    assert "qwen3_30b_a3b" in shown
+    assert "No job of these models has finished yet" in shown
+
+
+def test_config_prints_reference_and_name(capsys: pytest.CaptureFixture) -> None:
+    assert main(["config", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == reference.schema()
+    assert main(["config", "markdown"]) == 0
+    assert capsys.readouterr().out == reference.markdown()
+    assert main(["config", "name", PAPER]) == 0
+    assert capsys.readouterr().out == "paper\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "options", "said"),
+    [
+        ("absent", [], "is no folder with completions_*.csv"),
+        ("file", [], "is no folder with completions_*.csv"),
+        ("absent", ["--judge", "x"], "--judge: names a judge of a study; give the study's file with --study"),
+    ],
+)
+def test_judges_need_a_folder_and_a_study(
+    folder: str, options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["validate-judges", str(tmp_path / folder), *options]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    done = subprocess.run(
+        f"{RIM} config schema | head -1", shell=True, executable="/bin/bash", capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("{\n", "")
