@@ -130,8 +130,8 @@ def study(folder: Path) -> str:
 
 def test_a_study_has_all_that_the_examples_add(extended: Path) -> None:
     tokens = f"data/tokens/{RUN}.parquet"
-    targets = ["results/extended/report.html", tokens]
-    done = snakemake(extended, "--configfile", study(extended), *targets, repository=extended)
+    targets = ("results/extended/report.html", tokens)
+    done = snakemake(extended, *targets, "--configfile", study(extended), repository=extended)
     assert done.returncode == 0, done.stdout + done.stderr
 
     def table(place: str) -> pl.DataFrame:
