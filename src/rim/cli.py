@@ -120,6 +120,8 @@ def run_tool(name: str, arguments: list[str]) -> int:
 def run_step(name: str, arguments: list[str]) -> int:
     """Read the job of a step and run it."""
     limit_threads(arguments)
+    from rim.workflow.jobs import read_job
+
     step = importlib.import_module(f"rim.steps.{name}")
     parser = argparse.ArgumentParser(prog=f"rim {name}", description=inspect.getdoc(step))
     parser.add_argument("job", type=Path, help="file with all that the step is told, as the workflow writes it")
@@ -132,7 +134,7 @@ def run_step(name: str, arguments: list[str]) -> int:
     if options.gpus is not None:
         gpus.claim(options.gpus)
     warnings.simplefilter("ignore", FutureWarning)  # libraries talking to each other, not to the user
-    step.run(step.Job.read(options.job))
+    step.run(read_job(options.job, step.Job))
     return 0
 
 

@@ -6,13 +6,11 @@ line, so that a job can have any number of inputs and be run again by hand: `rim
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from rim.core.errors import UserError
 from rim.settings.instruments import Endpoint
 
 Run = tuple[str, str, int]  # model, variant, seed
@@ -45,37 +43,3 @@ class NamedEndpoint(JobPart):
 
 class Job(JobPart):
     """Base of the jobs of all steps."""
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """The job in a file.
-
-        Raises:
-            UserError: it cannot be read, or a field is missing, unknown or of another type. A setting left out would
-                silently take its default, so the file must hold what is read from it, field by field.
-        """
-        try:
-            text = path.read_bytes()
-            job = cls.model_validate_json(text)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); run the workflow again") from None
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            place = ".".join(map(str, problem["loc"])) or "the whole"
-            raise UserError(f"{path}: {place}: {problem['msg'].lower()}; run the workflow again") from None
-        if missing := next(_missing(job.model_dump(mode="json"), json.loads(text)), None):
-            raise UserError(f"{path}: {missing}: field required; run the workflow again")
-        return job
-
-
-def _missing(whole: Any, given: Any, path: str = "") -> Any:
-    """The paths of the fields of a dumped job that were not given."""
-    if isinstance(whole, dict) and isinstance(given, dict):
-        for name, value in whole.items():
-            if name not in given:
-                yield f"{path}{name}"
-            else:
-                yield from _missing(value, given[name], f"{path}{name}.")
-    elif isinstance(whole, list) and isinstance(given, list):
-        for number, (value, known) in enumerate(zip(whole, given, strict=True)):
-            yield from _missing(value, known, f"{path}{number}.")

@@ -1,4 +1,4 @@
-"""Job files: what a rule tells its step, as JSON under a name made of its content.
+"""Job files: what a rule tells its step, as JSON under a name made of its content, and reading them again.
 
 The name is a param of the rule, so a job runs again exactly when something that it is told changes. Nothing of the machine
 is told: no threads, memory, temporary folder or profile.
@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from rim.core.errors import UserError
 from rim.core.files import write_text
+from rim.settings.jobs import Job
+
+AnyJob = TypeVar("AnyJob", bound=Job)
 
 FOLDER = Path(".snakemake/jobs")
 
@@ -42,3 +47,40 @@ def named(files: Any) -> dict[str, str | list[str]]:
         for name, value in files.items()
         if not name.endswith("receipt")
     }
+
+
+def read_job(path: Path, kind: type[AnyJob]) -> AnyJob:
+    """The job in a file.
+
+    Args:
+        kind: the `Job` of its step.
+
+    Raises:
+        UserError: it cannot be read, or a field is missing, unknown or of another type. A setting left out would silently
+            take its default, so the file must hold what is read from it, field by field.
+    """
+    try:
+        text = path.read_bytes()
+        job = kind.model_validate_json(text)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); run the workflow again") from None
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        place = ".".join(map(str, problem["loc"])) or "the whole"
+        raise UserError(f"{path}: {place}: {problem['msg'].lower()}; run the workflow again") from None
+    if missing := next(_missing(job.model_dump(mode="json"), json.loads(text)), None):
+        raise UserError(f"{path}: {missing}: field required; run the workflow again")
+    return job
+
+
+def _missing(whole: Any, given: Any, path: str = "") -> Iterator[str]:
+    """The paths of the fields of a dumped job that were not given."""
+    if isinstance(whole, dict) and isinstance(given, dict):
+        for name, value in whole.items():
+            if name not in given:
+                yield f"{path}{name}"
+            else:
+                yield from _missing(value, given[name], f"{path}{name}.")
+    elif isinstance(whole, list) and isinstance(given, list):
+        for number, (value, known) in enumerate(zip(whole, given, strict=True)):
+            yield from _missing(value, known, f"{path}{number}.")
