@@ -1,7 +1,5 @@
 """What jobs are given: receipts of the artifacts that they load, and the parts of their settings that several share."""
 
-UNTITLED = STUDY.model_copy(update={"title": ""})  # what tables of results are made with; only the report shows the title
-
 
 def receipt(artifact):
     """A heavy artifact is handed on by its receipt, which changes when the content does; the step checks and loads it."""
