@@ -88,6 +88,9 @@ def settings_of(section, *keys):
     return {key: getattr(section, key) for key in keys}
 
 
+SUMMARIZED = STUDY.model_copy(update={"title": ""})  # for the tables of results; the report alone shows the title
+
+
 def final_targets():
     """What `snakemake` makes when it is given no target.
 

@@ -80,6 +80,6 @@ rule summarize_forgetting:
         CORE_ENV
     params:
         code=code("summarize_forgetting", CORE_ENV),
-        job=job("summarize_forgetting", {"study": STUDY, "bases": BASES, "runs": FOLLOWED, "folder": TABLE_FOLDER}),
+        job=job("summarize_forgetting", {"study": SUMMARIZED, "bases": BASES, "runs": FOLLOWED, "folder": TABLE_FOLDER}),
     shell:
         STEP

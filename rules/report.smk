@@ -23,7 +23,7 @@ rule summarize_replies:
         CORE_ENV
     params:
         code=code("summarize_replies", CORE_ENV),
-        job=job("summarize_replies", {"study": STUDY, "runs": ALL_RUNS, "folder": TABLE_FOLDER}),
+        job=job("summarize_replies", {"study": SUMMARIZED, "runs": ALL_RUNS, "folder": TABLE_FOLDER}),
     shell:
         STEP
 

@@ -81,7 +81,7 @@ def ratio(times: dict[str, tuple[float, float]], name: str, to: str) -> str:
 def reading(shape: str, count: int) -> None:
     """Ratios of caching to a bare forward pass over the same batches."""
     model, ids = build(shape), prompts(count)
-    anatomy = ModelView(model)
+    view = ModelView(model)
     rows = [
         Row(str(i), row, {name: (len(row) - 8 + j, len(row) - 7 + j) for j, name in enumerate(POSITIONS)}, (0, len(row)), len(row) - 1)
         for i, row in enumerate(ids)
@@ -94,7 +94,7 @@ def reading(shape: str, count: int) -> None:
             model.model(input_ids=part["input_ids"], use_cache=False)
 
     def ours() -> None:
-        records = capture(anatomy, rows, POSITIONS, BATCH)
+        records = capture(view, rows, POSITIONS, BATCH)
         kept["rim"] = sum(value.nbytes for value in records.values())
 
     def hugging_face() -> None:
@@ -179,28 +179,28 @@ def lens(shape: str) -> Any:
 def sweeping(shape: str) -> None:
     """Ratios of the exact head sweep to one full forward pass per head."""
     model = build(shape)
-    anatomy = ModelView(model)
+    view = ModelView(model)
     ids = [row[:64] for row in prompts(BATCH)]
     batch, heads = (
         torch.tensor(ids),
-        [(layer, head) for layer in range(len(anatomy.blocks)) for head in range(anatomy.heads)],
+        [(layer, head) for layer in range(len(view.blocks)) for head in range(view.heads)],
     )
 
     def each() -> None:
         for head in heads:
-            with ablated_heads(anatomy, [head]):
+            with ablated_heads(view, [head]):
                 model(input_ids=batch, use_cache=False, logits_to_keep=1)
 
     ways: dict[str, Callable[[], Any]] = {
         "one forward pass per head": each,
-        "rim": lambda: head_effects(anatomy, ids, (5, 9), BATCH, "sweep"),
+        "rim": lambda: head_effects(view, ids, (5, 9), BATCH, "sweep"),
     }
     try:
         bridge = lens(shape)
 
         def looped() -> None:
             for layer, head in heads:
-                columns = anatomy.columns(head)
+                columns = view.columns(head)
 
                 def zero(values: torch.Tensor, hook: Any, columns: slice = columns) -> torch.Tensor:
                     flat = values.flatten(2) if values.ndim == 4 else values
@@ -224,13 +224,13 @@ def memory(count: int) -> None:
 
     from rim.analysis.cache import write_cache
 
-    anatomy = ModelView(build("tiny"))
+    view = ModelView(build("tiny"))
     rows = [
         Row(str(i), ids, {"last": (len(ids) - 1, len(ids))}, (0, len(ids)), len(ids) - 1)
         for i, ids in enumerate(prompts(count))
     ]
     with tempfile.TemporaryDirectory() as folder:
-        write_cache(anatomy, rows, ["last"], BATCH, {}, Path(folder, "cache"), f"cache {count}")
+        write_cache(view, rows, ["last"], BATCH, {}, Path(folder, "cache"), f"cache {count}")
     status = Path("/proc/self/status").read_text()  # not getrusage, whose peak begins with that of the parent process
     print(f"| {count} | {int(status.split('VmHWM:')[1].split()[0]) / 1024:.0f} |", flush=True)
 

@@ -95,7 +95,7 @@ def main() -> None:
         unablated = replies(editable, prompts[::4])
 
         def ablated() -> int:
-            with ablation.ablated_heads(editable.anatomy, HEADS):
+            with ablation.ablated_heads(editable.view, HEADS):
                 return unablated()
 
         spent = rounds({"ablated": ablated, "as it is": unablated}, ABLATED_ROUNDS)

@@ -3,7 +3,7 @@
 The edited model is an ordinary model, so it runs at full speed on every backend that generates from these weights, and
 no hook is needed. Edits are taken back bitwise. Replacing a head by its mean output adds W_h mean_h, a constant, to the
 projection's bias. Edit merged weights only: with an adapter attached, zeroing columns of the base weight
-leaves the adapter's part of the head in place (`Anatomy.heads_output` refuses that).
+leaves the adapter's part of the head in place (`ModelView.heads_output` refuses that).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def added_bias(module: nn.Linear, constant: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def ablated_heads(anatomy: Editable, heads: Iterable[Head], means: Mapping[int, Any] | None = None) -> Iterator[None]:
+def ablated_heads(view: Editable, heads: Iterable[Head], means: Mapping[int, Any] | None = None) -> Iterator[None]:
     """Ablate heads while open.
 
     Args:
@@ -70,7 +70,7 @@ def ablated_heads(anatomy: Editable, heads: Iterable[Head], means: Mapping[int, 
 
     with ExitStack() as stack:
         for layer, head in sorted(set(heads)):
-            module, columns = anatomy.heads_output(layer), anatomy.columns(head)
+            module, columns = view.heads_output(layer), view.columns(head)
             if means is not None:
                 mean = torch.as_tensor(means[layer])[columns].to(module.weight.device, torch.float32)
                 stack.enter_context(added_bias(module, module.weight[:, columns].detach().float() @ mean))
@@ -79,27 +79,27 @@ def ablated_heads(anatomy: Editable, heads: Iterable[Head], means: Mapping[int, 
 
 
 @contextmanager
-def ablated_neurons(anatomy: Editable, neurons: Iterable[Neuron]) -> Iterator[None]:
+def ablated_neurons(view: Editable, neurons: Iterable[Neuron]) -> Iterator[None]:
     """Zero neurons while open: the columns of the down projection, or of that expert's, which they feed."""
     places: dict[tuple[int, int], list[int]] = {}
     for layer, expert, neuron in sorted(set(neurons)):
         places.setdefault((layer, expert), []).append(neuron)
     with ExitStack() as stack:
         for (layer, expert), columns in places.items():
-            stack.enter_context(zeroed_columns(anatomy.down_projection(layer, expert), columns))
+            stack.enter_context(zeroed_columns(view.down_projection(layer, expert), columns))
         yield
 
 
 @contextmanager
-def ablated_outputs(anatomy: Editable, dimensions: Iterable[Neuron]) -> Iterator[None]:
+def ablated_outputs(view: Editable, dimensions: Iterable[Neuron]) -> Iterator[None]:
     """Zero dimensions of what MLPs add to the residual stream while open: rows of the down projection, of every expert's."""
     places: dict[int, list[int]] = {}
     for layer, _, dimension in sorted(set(dimensions)):
         places.setdefault(layer, []).append(dimension)
     with ExitStack() as stack:
         for layer, rows in places.items():
-            for expert in range(anatomy.expert_count(layer)):
-                stack.enter_context(zeroed_columns(anatomy.down_projection(layer, expert).transpose(0, 1), rows))
+            for expert in range(view.expert_count(layer)):
+                stack.enter_context(zeroed_columns(view.down_projection(layer, expert).transpose(0, 1), rows))
         yield
 
 
@@ -144,7 +144,7 @@ def mean_inputs(cache: Cache, groups: pl.DataFrame) -> dict[int, Any]:
 
 
 def probe_scores(
-    anatomy: ModelView,
+    view: ModelView,
     condition: Condition,
     rows: list[Row],
     groups: pl.DataFrame,
@@ -161,9 +161,9 @@ def probe_scores(
 
     known = {name: (think, group) for name, think, group in groups.select("key", "think", "group").iter_rows()}
     positions = [name for name in PLACES if any(name in row.spans for row in rows)]
-    records = capture(anatomy, rows, positions, batch_size, neurons=False)
+    records = capture(view, rows, positions, batch_size, neurons=False)
     scored = []
-    for layer in range(len(anatomy.blocks)):
+    for layer in range(len(view.blocks)):
         residual = records[f"residual.{layer}"].float().numpy()
         for place, position in enumerate(positions):
             cell = {"think": known[rows[0].id][0], "position": position, "layer": layer}

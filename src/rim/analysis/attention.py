@@ -48,7 +48,7 @@ def attention_row(query: Tensor, key: Tensor, mask: Tensor | None, at: Tensor, s
 
 
 @contextmanager
-def attending_through(anatomy: ModelView, function: Callable[..., Any]) -> Iterator[None]:
+def attending_through(view: ModelView, function: Callable[..., Any]) -> Iterator[None]:
     """While open, every attention layer calls `function(module, query, key, value, mask, **options)` in place of its kernel.
 
     Raises:
@@ -59,10 +59,10 @@ def attending_through(anatomy: ModelView, function: Callable[..., Any]) -> Itera
 
     AttentionInterface.register(NAME, function)
     AttentionMaskInterface.register(NAME, sdpa_mask)
-    config = anatomy.model.config
+    config = view.model.config
     before = config._attn_implementation
     with suppress(ValueError, KeyError):  # told below, as when the model keeps its own without a word
-        anatomy.model.set_attn_implementation(NAME)
+        view.model.set_attn_implementation(NAME)
     if config._attn_implementation != NAME:
         raise UserError(
             f"model '{config.name_or_path}': its attention implementation '{before}' cannot be replaced and gives no "
@@ -71,7 +71,7 @@ def attending_through(anatomy: ModelView, function: Callable[..., Any]) -> Itera
     try:
         yield
     finally:
-        anatomy.model.set_attn_implementation(before)
+        view.model.set_attn_implementation(before)
 
 
 def reading_rows(at: Callable[[], Tensor], give: Callable[[int, Tensor], None]) -> Callable[..., Any]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Values = NDArray[np.floating[Any]]
 
 
-def reply_states(anatomy: ModelView, rows: list[Row], batch_size: int) -> list[Tensor]:
+def reply_states(view: ModelView, rows: list[Row], batch_size: int) -> list[Tensor]:
     """Final hidden states from which each reply is predicted, [its tokens, hidden] on the CPU; `query` is its first token."""
     import torch
 
@@ -51,16 +51,16 @@ def reply_states(anatomy: ModelView, rows: list[Row], batch_size: int) -> list[T
             index = order[first : first + batch_size]
             length = len(rows[index[-1]].ids)
             ids = [rows[i].ids + [0] * (length - len(rows[i].ids)) for i in index]  # causal: the padding is not seen
-            batch = torch.tensor(ids, device=anatomy.model.device)
-            hidden = anatomy.body(input_ids=batch, use_cache=False).last_hidden_state
+            batch = torch.tensor(ids, device=view.model.device)
+            hidden = view.backbone(input_ids=batch, use_cache=False).last_hidden_state
             for i, values in zip(index, hidden, strict=True):
                 states[i] = values[rows[i].query - 1 : len(rows[i].ids) - 1].to("cpu", copy=True)
     return states
 
 
-def unembedding(anatomy: ModelView) -> nn.Module:
+def unembedding(view: ModelView) -> nn.Module:
     """A copy of what turns final hidden states into logits, in float32 on the CPU, which may outlive its model."""
-    head: nn.Module = copy.deepcopy(anatomy.model.get_output_embeddings()).float().cpu()
+    head: nn.Module = copy.deepcopy(view.model.get_output_embeddings()).float().cpu()
     return head
 
 
@@ -140,7 +140,7 @@ def activation_angles(pairs: Sequence[tuple[Values, Values]]) -> Values:
 Text = tuple[list[int], int]  # token ids, and which is the first that counts
 
 
-def neuron_gradients(anatomy: ModelView, texts: list[Text], batch_size: int) -> Iterator[Tensor]:
+def neuron_gradients(view: ModelView, texts: list[Text], batch_size: int) -> Iterator[Tensor]:
     """Per layer the gradient of the mean loss over the texts, [neurons, weights into and out of one], on the CPU.
 
     Experts lie side by side, as in `rim.analysis.checkpoints.pooled`. Texts are cut at TOKENS, and no more of these are read at once.
@@ -148,9 +148,9 @@ def neuron_gradients(anatomy: ModelView, texts: list[Text], batch_size: int) -> 
     import torch
     from torch.nn.functional import cross_entropy
 
-    model = anatomy.model
+    model = view.model
     model.requires_grad_(False)
-    wanted = [_weights(anatomy, layer) for layer in range(len(anatomy.blocks))]
+    wanted = [_weights(view, layer) for layer in range(len(view.blocks))]
     for weight in (each for part in wanted for each in part):
         weight.requires_grad_(True)
     texts = [(ids[:TOKENS], start) for ids, start in texts if start < TOKENS]
@@ -181,13 +181,13 @@ def _batches(texts: list[Text], batch_size: int) -> Iterator[list[Text]]:
         yield batch
 
 
-def _weights(anatomy: ModelView, layer: int) -> list[Any]:
+def _weights(view: ModelView, layer: int) -> list[Any]:
     """The weights out of a layer's neurons, and those into them."""
-    experts = anatomy.experts(layer)
+    experts = view.experts(layer)
     if experts is not None:
         return [experts.down_proj, experts.gate_up_proj]
-    out = anatomy.neurons_output(layer)
-    return [out.weight, *(module.weight for module in anatomy.neurons_inputs(layer))]
+    out = view.neurons_output(layer)
+    return [out.weight, *(module.weight for module in view.neurons_inputs(layer))]
 
 
 def _by_neuron(weights: list[Any]) -> Tensor:

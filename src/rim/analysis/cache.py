@@ -58,7 +58,7 @@ def identity(checkpoint: str, tokenizer: PreTrainedTokenizerBase) -> dict[str, s
 
 
 def write_cache(
-    anatomy: ModelView,
+    view: ModelView,
     rows: list[Row],
     positions: list[str],
     batch_size: int,
@@ -78,14 +78,14 @@ def write_cache(
     for number, part in enumerate(parts):
         path = working / f"shard{number:05d}.safetensors"
         if not path.exists():
-            records = capture(anatomy, part, positions, batch_size, neurons)
+            records = capture(view, part, positions, batch_size, neurons)
             with replacing(path) as temporary:
                 save_file({**records, "spans": _spans(part, positions)}, temporary)
         report(min((number + 1) * shard, len(rows)))
     index = {
         "identity": bound_to,
-        "dtype": str(anatomy.model.dtype).removeprefix("torch."),
-        "layers": len(anatomy.blocks),
+        "dtype": str(view.model.dtype).removeprefix("torch."),
+        "layers": len(view.blocks),
         "positions": positions,
         "rows": [row.id for row in rows],
         "shards": [len(part) for part in parts],

@@ -50,15 +50,15 @@ class Row:
 class Reader:
     """Collects the records of a shard while its batches run."""
 
-    def __init__(self, anatomy: ModelView, positions: Sequence[str], count: int) -> None:
-        self.anatomy, self.positions, self.count = anatomy, list(positions), count
+    def __init__(self, view: ModelView, positions: Sequence[str], count: int) -> None:
+        self.view, self.positions, self.count = view, list(positions), count
         self.records: Records = {}
 
     def start(self, index: list[int], rows: list[Row], length: int) -> None:
         """Prepare for a batch: which rows of the shard it holds, and where to look."""
         import torch
 
-        device, dtype = self.anatomy.model.device, self.anatomy.model.dtype
+        device, dtype = self.view.model.device, self.view.model.dtype
         self.index, self.batch, self.length = torch.tensor(index), rows, length
         self.query = torch.tensor([row.query for row in rows], device=device)
         self.pools = [slice(*row.pool) for row in rows]
@@ -78,7 +78,7 @@ class Reader:
 
         name = f"{record}.{layer}"
         if name not in self.records:
-            kind = values.dtype if not values.is_floating_point() else self.anatomy.model.dtype
+            kind = values.dtype if not values.is_floating_point() else self.view.model.dtype
             self.records[name] = torch.zeros(self.count, *values.shape[1:], dtype=kind)
         self.records[name][self.index] = values.to(device="cpu", dtype=self.records[name].dtype)
 
@@ -141,10 +141,10 @@ class Reader:
 
 
 @contextmanager
-def _reading(anatomy: ModelView, reader: Reader, neurons: bool, outputs: bool) -> Iterator[None]:
+def _reading(view: ModelView, reader: Reader, neurons: bool, outputs: bool) -> Iterator[None]:
     """Attach the reader to every place it reads, and take all of it off again."""
     with ExitStack() as stack:
-        for layer, block in enumerate(anatomy.blocks):
+        for layer, block in enumerate(view.blocks):
 
             def block_hook(module: Any, inputs: Any, output: Any, layer: int = layer) -> None:
                 reader.residual(layer, output[0] if isinstance(output, tuple) else output)
@@ -156,28 +156,28 @@ def _reading(anatomy: ModelView, reader: Reader, neurons: bool, outputs: bool) -
                 reader.neurons(layer, inputs[0])
 
             handles = [block.register_forward_hook(block_hook)]
-            handles.append(anatomy.heads_output(layer).register_forward_pre_hook(heads_hook))
-            if neurons and anatomy.experts(layer) is None:
-                handles.append(anatomy.neurons_output(layer).register_forward_pre_hook(neurons_hook))
+            handles.append(view.heads_output(layer).register_forward_pre_hook(heads_hook))
+            if neurons and view.experts(layer) is None:
+                handles.append(view.neurons_output(layer).register_forward_pre_hook(neurons_hook))
             if outputs:
 
                 def outputs_hook(module: Any, inputs: Any, output: Any, layer: int = layer) -> None:
                     reader.outputs(layer, output[0] if isinstance(output, tuple) else output)
 
-                handles.append(anatomy.mlp(layer).register_forward_hook(outputs_hook))
+                handles.append(view.mlp(layer).register_forward_hook(outputs_hook))
             for handle in handles:
                 stack.callback(handle.remove)
-        stack.enter_context(attending_through(anatomy, reading_rows(lambda: reader.query, reader.attention)))
+        stack.enter_context(attending_through(view, reading_rows(lambda: reader.query, reader.attention)))
         if neurons:
-            stack.enter_context(_reading_experts(anatomy, reader))
+            stack.enter_context(_reading_experts(view, reader))
         yield
 
 
 @contextmanager
-def _reading_experts(anatomy: ModelView, reader: Reader) -> Iterator[None]:
+def _reading_experts(view: ModelView, reader: Reader) -> Iterator[None]:
     """Fused experts are no modules, so their neurons are read by running them one after the other, through the same
     registry by which transformers chooses between its own implementations."""
-    layers = {id(anatomy.experts(layer)): layer for layer in range(len(anatomy.blocks)) if anatomy.experts(layer)}
+    layers = {id(view.experts(layer)): layer for layer in range(len(view.blocks)) if view.experts(layer)}
     if not layers:
         yield
         return
@@ -196,16 +196,16 @@ def _reading_experts(anatomy: ModelView, reader: Reader) -> Iterator[None]:
         return output
 
     ALL_EXPERTS_FUNCTIONS.register("rim_pooled", run_experts)
-    before = anatomy.model.config._experts_implementation
-    anatomy.model.set_experts_implementation("rim_pooled")
+    before = view.model.config._experts_implementation
+    view.model.set_experts_implementation("rim_pooled")
     try:
         yield
     finally:
-        anatomy.model.set_experts_implementation(before)
+        view.model.set_experts_implementation(before)
 
 
 def capture(
-    anatomy: ModelView,
+    view: ModelView,
     rows: list[Row],
     positions: Sequence[str],
     batch_size: int,
@@ -223,17 +223,17 @@ def capture(
     """
     import torch
 
-    reader = Reader(anatomy, positions, len(rows))
+    reader = Reader(view, positions, len(rows))
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
-    with torch.inference_mode(), _reading(anatomy, reader, neurons, outputs):
+    with torch.inference_mode(), _reading(view, reader, neurons, outputs):
         for first in range(0, len(order), batch_size):
             index = order[first : first + batch_size]
             batch = [rows[i] for i in index]
             length = len(batch[-1].ids)
-            ids = torch.tensor([row.ids + [0] * (length - len(row.ids)) for row in batch], device=anatomy.model.device)
+            ids = torch.tensor([row.ids + [0] * (length - len(row.ids)) for row in batch], device=view.model.device)
             reader.start(index, batch, length)
-            anatomy.body(input_ids=ids, use_cache=False)
-    _check(reader.records, rows, len(anatomy.blocks))
+            view.backbone(input_ids=ids, use_cache=False)
+    _check(reader.records, rows, len(view.blocks))
     return reader.records
 
 

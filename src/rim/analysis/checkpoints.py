@@ -24,17 +24,17 @@ DRAWS = 200  # bootstrap resamples of the texts
 Measured = dict[str, Any]
 
 
-def read(anatomy: ModelView, rows: list[Row], neuron_type: str, batch_size: int, unknown: float = 0.0) -> list[Values]:
+def read(view: ModelView, rows: list[Row], neuron_type: str, batch_size: int, unknown: float = 0.0) -> list[Values]:
     """Max-pooled activations per layer, [texts, neurons], experts side by side; `unknown` where an expert had no tokens.
 
     Args:
         neuron_type: what counts as a neuron, "neurons" or "mlp_out".
     """
-    layers = len(anatomy.blocks)
+    layers = len(view.blocks)
     if neuron_type == "mlp_out":
-        records = capture(anatomy, rows, [], batch_size, neurons=False, outputs=True)
+        records = capture(view, rows, [], batch_size, neurons=False, outputs=True)
         return [records[f"outputs_max.{layer}"].float().numpy() for layer in range(layers)]
-    return pooled(capture(anatomy, rows, [], batch_size), layers, unknown)
+    return pooled(capture(view, rows, [], batch_size), layers, unknown)
 
 
 def pooled(records: Records, layers: int, unknown: float = 0.0) -> list[Values]:
@@ -49,14 +49,14 @@ def pooled(records: Records, layers: int, unknown: float = 0.0) -> list[Values]:
     return made
 
 
-def expert_widths(anatomy: ModelView, neuron_type: str) -> list[int]:
+def expert_widths(view: ModelView, neuron_type: str) -> list[int]:
     """Per layer the neurons of one expert, or of the layer where it has none."""
-    layers = range(len(anatomy.blocks))
+    layers = range(len(view.blocks))
     if neuron_type == "mlp_out":
-        return [anatomy.hidden for _ in layers]
-    experts = [anatomy.experts(layer) for layer in layers]
+        return [view.hidden for _ in layers]
+    experts = [view.experts(layer) for layer in layers]
     return [
-        int(each.down_proj.shape[-1]) if each is not None else int(anatomy.neurons_output(layer).in_features)
+        int(each.down_proj.shape[-1]) if each is not None else int(view.neurons_output(layer).in_features)
         for layer, each in zip(layers, experts, strict=True)
     ]
 
@@ -115,7 +115,7 @@ def baseline_rows(
 
 
 def gradient_rows(
-    anatomy: ModelView,
+    view: ModelView,
     safety: list[baselines.Text],
     task: list[baselines.Text],
     sets: Mapping[str, Sequence[Columns]],
@@ -128,8 +128,8 @@ def gradient_rows(
     if not safety:
         return
     # kept in the model's own type: they are as large as its MLPs
-    refusing = list(baselines.neuron_gradients(anatomy, safety, batch_size))
-    learning = baselines.neuron_gradients(anatomy, task, batch_size)
+    refusing = list(baselines.neuron_gradients(view, safety, batch_size))
+    learning = baselines.neuron_gradients(view, task, batch_size)
     products = [_products(kept.float(), own.float()) for kept, own in zip(refusing, learning, strict=True)]
     for kind, several in sets.items():
         sums = [_gradient_sums(products, columns) for columns in several]

@@ -80,9 +80,9 @@ def _attention_is(module: Any, forward: Any) -> Iterator[None]:
 class Replay:
     """The kept parts of one full pass over a batch of equally long texts."""
 
-    def __init__(self, anatomy: ModelView, ids: Tensor) -> None:
+    def __init__(self, view: ModelView, ids: Tensor) -> None:
         """Run the model on ids [texts, tokens] and keep what replaying needs."""
-        self.anatomy, self.last = anatomy, len(anatomy.blocks) - 1
+        self.view, self.last = view, len(view.blocks) - 1
         self.inputs: list[Any] = []  # of each block: [texts, tokens, hidden]
         self.options: list[dict[str, Any]] = []  # masks and rotations, as the model hands them to its blocks
         self.heads: list[Any] = []  # of each layer: [texts, tokens, heads * head_dim]
@@ -96,45 +96,45 @@ class Replay:
             self.heads.append(inputs[0])
             self.outputs.append(output)
 
-        handles = [block.register_forward_pre_hook(keep_block, with_kwargs=True) for block in anatomy.blocks]
-        handles += [anatomy.heads_output(i).register_forward_hook(keep_heads) for i in range(len(anatomy.blocks))]
+        handles = [block.register_forward_pre_hook(keep_block, with_kwargs=True) for block in view.blocks]
+        handles += [view.heads_output(i).register_forward_hook(keep_heads) for i in range(len(view.blocks))]
         try:
-            self.final = anatomy.body(input_ids=ids, use_cache=False).last_hidden_state[:, -1]
+            self.final = view.backbone(input_ids=ids, use_cache=False).last_hidden_state[:, -1]
         finally:
             for handle in handles:
                 handle.remove()
 
     def logits(self, final: Tensor) -> Tensor:
-        return self.anatomy.model.get_output_embeddings()(final)  # type: ignore[no-any-return]
+        return self.view.model.get_output_embeddings()(final)  # type: ignore[no-any-return]
 
     def without(self, layer: int, head: int) -> Tensor:
         """The normalized state of the last token [texts, hidden] after zeroing one head at every token."""
-        projection, columns = self.anatomy.heads_output(layer), self.anatomy.columns(head)
+        projection, columns = self.view.heads_output(layer), self.view.columns(head)
         tokens = slice(-1, None) if layer == self.last else slice(None)
         part = self.heads[layer][:, tokens, columns] @ projection.weight[:, columns].T
         hidden = self._rest(layer, self.inputs[layer][:, tokens], self.outputs[layer][:, tokens] - part)
         for above in range(layer + 1, self.last):
-            hidden = self.anatomy.blocks[above](hidden, **self.options[above])
+            hidden = self.view.blocks[above](hidden, **self.options[above])
         if layer < self.last:
             hidden = self._rest(self.last, hidden[:, -1:], self._last_attention(hidden))
-        return self.anatomy.body.norm(hidden[:, -1])  # type: ignore[no-any-return]
+        return self.view.backbone.norm(hidden[:, -1])  # type: ignore[no-any-return]
 
     def _rest(self, layer: int, hidden: Tensor, attended: Tensor) -> Tensor:
         """A block from its attention's output on."""
-        with _attention_is(self.anatomy.attention(layer), lambda *args, **options: (attended, None)):
-            return self.anatomy.blocks[layer](hidden, **self.options[layer])  # type: ignore[no-any-return]
+        with _attention_is(self.view.attention(layer), lambda *args, **options: (attended, None)):
+            return self.view.blocks[layer](hidden, **self.options[layer])  # type: ignore[no-any-return]
 
     def _last_attention(self, hidden: Tensor) -> Tensor:
         """The last block's attention output at the last token, [texts, 1, hidden]."""
         try:
-            self.anatomy.blocks[self.last](hidden, **self.options[self.last], ask_last=True)
+            self.view.blocks[self.last](hidden, **self.options[self.last], ask_last=True)
         except _StopAtLastAttention as answer:
-            return self.anatomy.heads_output(self.last)(answer.heads)  # type: ignore[no-any-return]
+            return self.view.heads_output(self.last)(answer.heads)  # type: ignore[no-any-return]
         raise AssertionError("the last block ran without attention")
 
 
 def head_effects(
-    anatomy: ModelView, prompts: list[list[int]], tokens: tuple[int, int], batch_size: int, label: str
+    view: ModelView, prompts: list[list[int]], tokens: tuple[int, int], batch_size: int, label: str
 ) -> NDArray[np.float64]:
     """How much zeroing each head lowers logit(refusal) - logit(other) after each prompt: [prompts, layers, heads].
 
@@ -142,7 +142,7 @@ def head_effects(
     """
     import torch
 
-    shape = (len(prompts), len(anatomy.blocks), anatomy.heads)
+    shape = (len(prompts), len(view.blocks), view.heads)
     effects = np.zeros(shape)
     lengths: dict[int, list[int]] = {}
     for i, ids in enumerate(prompts):
@@ -154,9 +154,9 @@ def head_effects(
         logits = replay.logits(final).double()
         return np.asarray((logits[:, tokens[0]] - logits[:, tokens[1]]).cpu().numpy())
 
-    with torch.inference_mode(), attending_through(anatomy, _attend):
+    with torch.inference_mode(), attending_through(view, _attend):
         for done, batch in enumerate(batches, 1):
-            replay = Replay(anatomy, torch.tensor([prompts[i] for i in batch], device=anatomy.model.device))
+            replay = Replay(view, torch.tensor([prompts[i] for i in batch], device=view.model.device))
             whole = difference(replay, replay.final)
             for layer in range(shape[1]):
                 for head in range(shape[2]):
@@ -166,7 +166,7 @@ def head_effects(
 
 
 def effects_table(
-    anatomy: ModelView,
+    view: ModelView,
     tokenizer: PreTrainedTokenizerBase,
     responses: pl.DataFrame,
     groups: pl.DataFrame,
@@ -194,7 +194,7 @@ def effects_table(
         if tokens is None or not texts:
             continue
         ids = [list(row) for row in tokenizer(texts, add_special_tokens=False).input_ids]
-        effects = head_effects(anatomy, ids, tokens, batch_size, f"{label} {kind}")
+        effects = head_effects(view, ids, tokens, batch_size, f"{label} {kind}")
         for layer, head in np.ndindex(effects.shape[1:]):
             value, low, high, _ = statistics.mean_interval(effects[:, layer, head])
             keys = {"layer": layer, "head": head, "group": kind, "n": len(ids)}

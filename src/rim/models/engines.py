@@ -54,7 +54,7 @@ def iter_checkpoint_backends(
     for number, folder in enumerate(folders, start=1):
         adapter = lora.read_adapter(str(folder))
         if served is not None and served.adapter is not None and adapter is not None:
-            served.wear(adapter, number)
+            served.activate_adapter(adapter, number)
         else:
             if served is not None:
                 served.close()
@@ -62,13 +62,13 @@ def iter_checkpoint_backends(
         yield folder.name, served
 
 
-def move_off_gpu(anatomy: ModelView) -> None:
+def move_off_gpu(view: ModelView) -> None:
     """Move a model off the GPUs, for what comes next."""
     import torch
     from accelerate.hooks import remove_hook_from_submodules
 
-    remove_hook_from_submodules(anatomy.model)  # which would bring inputs to the GPUs
-    anatomy.model.to("cpu")
+    remove_hook_from_submodules(view.model)  # which would bring inputs to the GPUs
+    view.model.to("cpu")
     torch.cuda.empty_cache()
 
 
@@ -88,6 +88,8 @@ def _serve(
         with nullcontext(location) if adapter is None else loading.merged(location, dtype) as folder:
             return VllmBackend(folder, revision, dtype, tokenizer, inference.vllm, editable=editable)
     adapter.check_servable()
-    base = VllmBackend(adapter.base, adapter.config.get("revision"), dtype, tokenizer, inference.vllm, adapter.room)
-    base.wear(adapter, 1)
+    base = VllmBackend(
+        adapter.base, adapter.config.get("revision"), dtype, tokenizer, inference.vllm, adapter.max_lora_rank
+    )
+    base.activate_adapter(adapter, 1)
     return base

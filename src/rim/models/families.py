@@ -83,8 +83,8 @@ class ModelView:
             )
         self.family = FAMILIES[config.model_type]
         self.model: Any = model
-        self.body: Any = self.model.base_model  # without the unembedding
-        self.blocks: Any = self.body.layers
+        self.backbone: Any = self.model.base_model  # without the unembedding
+        self.blocks: Any = self.backbone.layers
         self.heads: int = config.num_attention_heads
         self.hidden: int = config.hidden_size
         self.head_dim: int = getattr(config, "head_dim", None) or self.hidden // self.heads

@@ -38,7 +38,7 @@ class Backend(ABC):
 
     @property
     @abstractmethod
-    def anatomy(self) -> Editable:
+    def view(self) -> Editable:
         """The weights that ablations edit."""
 
     @abstractmethod
@@ -76,7 +76,7 @@ class TransformersBackend(Backend):
         self.batch_size = batch_size
 
     @property
-    def anatomy(self) -> Editable:
+    def view(self) -> Editable:
         from rim.models.families import ModelView
 
         return ModelView(self.model)

@@ -57,7 +57,7 @@ class Adapter:
         return max(ranks)
 
     @property
-    def room(self) -> int:
+    def max_lora_rank(self) -> int:
         """The smallest rank that vLLM can make room for and that it fits into."""
         return next(rank for rank in UNMERGED_RANKS if rank >= self.rank)
 

@@ -79,11 +79,11 @@ class VllmBackend(Backend):
         self.llm = _start(location, revision, dtype, settings, rank, editable)
 
     @property
-    def anatomy(self) -> VllmModelView:
+    def view(self) -> VllmModelView:
         model = self.llm.apply_model(lambda model: model)[0]
         return VllmModelView(model, self.llm.model_config.hf_text_config, self.name)
 
-    def wear(self, adapter: lora.Adapter, number: int) -> None:
+    def activate_adapter(self, adapter: lora.Adapter, number: int) -> None:
         """Answer with an adapter from now on; each has a number of its own, from 1."""
         from vllm.lora.request import LoRARequest
 

@@ -62,7 +62,7 @@ def run(job: Job) -> None:
     replies = [pl.DataFrame(schema=dict(contracts.RESPONSE))]
     for condition, ablated in plan:
         label = f"ablate_heads {job.model.label} {condition}"
-        with ablation.ablated_heads(backend.anatomy, ablated, means if condition.intervention == "mean" else None):
+        with ablation.ablated_heads(backend.view, ablated, means if condition.intervention == "mean" else None):
             replies.append(answer(backend, tokenizer, job.model, questions, job.inference, label, condition))
         log(f"{label}: done")
     tables.write(pl.concat(replies), contracts.RESPONSE, job.replies)

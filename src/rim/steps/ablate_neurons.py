@@ -40,7 +40,7 @@ def run(job: Job) -> None:
     for (kind, draw), members in neurons.group_by("kind", "draw", maintain_order=True):
         condition = Condition("zero", "safety_neurons", str(kind), int(draw))  # type: ignore[call-overload]
         label = f"ablate_neurons {job.model.label} {condition}"
-        with ablated(backend.anatomy, members.select("layer", "expert", "neuron").rows()):
+        with ablated(backend.view, members.select("layer", "expert", "neuron").rows()):
             replies.append(answer(backend, tokenizer, job.model, questions, inference, label, condition))
         log(f"{label}: done")
     tables.write(pl.concat(replies), contracts.RESPONSE, job.replies)

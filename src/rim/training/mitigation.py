@@ -83,7 +83,7 @@ class FrozenEntries:
             values[index] = kept
 
 
-def freeze_neurons(anatomy: ModelView, neurons: Iterable[Neuron]) -> FrozenEntries:
+def freeze_neurons(view: ModelView, neurons: Iterable[Neuron]) -> FrozenEntries:
     """Hold the weights into and out of neurons, of a model that is trained whole or through peft's LoRA.
 
     With LoRA the change of a weight is B A: rows of B are what changes the weights into a neuron, columns of A those out
@@ -91,10 +91,10 @@ def freeze_neurons(anatomy: ModelView, neurons: Iterable[Neuron]) -> FrozenEntri
     """
     held = FrozenEntries()
     for layer, expert, neuron in neurons:
-        fused = anatomy.experts(layer)
-        into, out_of = _fused_weights(fused, expert) if fused is not None else _dense_weights(anatomy, layer)
+        fused = view.experts(layer)
+        into, out_of = _fused_weights(fused, expert) if fused is not None else _dense_weights(view, layer)
         for values, adapter in into:
-            width = _width(anatomy, layer, fused)
+            width = _width(view, layer, fused)
             for row in range(neuron, values.shape[0], width):  # gate and up may lie one after the other
                 held.add(values, row, adapter)
         for values, adapter in out_of:
@@ -105,10 +105,10 @@ def freeze_neurons(anatomy: ModelView, neurons: Iterable[Neuron]) -> FrozenEntri
 Weights = list[tuple["Tensor", bool]]  # views of what is trained, and whether it is an adapter's
 
 
-def _width(anatomy: ModelView, layer: int, fused: Any) -> int:
+def _width(view: ModelView, layer: int, fused: Any) -> int:
     if fused is not None:
         return int(_base_layer(fused).down_proj.shape[-1])
-    return int(_base_layer(anatomy.neurons_output(layer)).in_features)
+    return int(_base_layer(view.neurons_output(layer)).in_features)
 
 
 def _base_layer(module: Any) -> Any:
@@ -118,14 +118,14 @@ def _base_layer(module: Any) -> Any:
     return module
 
 
-def _dense_weights(anatomy: ModelView, layer: int) -> tuple[Weights, Weights]:
+def _dense_weights(view: ModelView, layer: int) -> tuple[Weights, Weights]:
     """Into and out of the neurons of a dense MLP: rows of the former and columns of the latter belong to one neuron."""
-    out = anatomy.neurons_output(layer)
+    out = view.neurons_output(layer)
     into = [
         (module.lora_B["default"].weight.detach(), True)
         if hasattr(module, "lora_B")
         else (module.weight.detach(), False)
-        for module in anatomy.neurons_inputs(layer)
+        for module in view.neurons_inputs(layer)
     ]
     own = (out.lora_A["default"].weight.detach(), True) if hasattr(out, "lora_A") else (out.weight.detach(), False)
     return into, [own]

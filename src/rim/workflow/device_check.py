@@ -98,11 +98,11 @@ def agreement(device: str) -> list[Check]:
     )
     expected = capture(reference, rows, POSITIONS, 16)
     checks = []
-    for name, anatomy, bound in (("float32", single, FLOAT32), ("bfloat16", half, BFLOAT16)):
-        records = capture(anatomy, rows, POSITIONS, 16)
+    for name, view, bound in (("float32", single, FLOAT32), ("bfloat16", half, BFLOAT16)):
+        records = capture(view, rows, POSITIONS, 16)
         error = max(apart(records[key], expected[key]) for key in records if records[key].is_floating_point())
         checks.append(Check(f"activations, {name}", error, bound))
-    replies = [_greedy(anatomy.model, [row.ids[:32] for row in rows], 16) for anatomy in (reference, single)]
+    replies = [_greedy(view.model, [row.ids[:32] for row in rows], 16) for view in (reference, single)]
     differ = float((replies[0] != replies[1]).any(1).float().mean())
     checks.append(Check("replies that differ, greedy, float32", differ, 0))
     heads = [(layer, 1) for layer in range(SMALL["num_hidden_layers"])]
@@ -121,7 +121,7 @@ def agreement(device: str) -> list[Check]:
 
 
 @contextmanager
-def _hooked(anatomy: ModelView, heads: list[tuple[int, int]]) -> Iterator[None]:
+def _hooked(view: ModelView, heads: list[tuple[int, int]]) -> Iterator[None]:
     """Zero heads by hooks: what weight edits must come to."""
 
     def zero(columns: slice) -> Callable[..., Any]:
@@ -132,9 +132,7 @@ def _hooked(anatomy: ModelView, heads: list[tuple[int, int]]) -> Iterator[None]:
 
         return hook
 
-    handles = [
-        anatomy.heads_output(layer).register_forward_pre_hook(zero(anatomy.columns(head))) for layer, head in heads
-    ]
+    handles = [view.heads_output(layer).register_forward_pre_hook(zero(view.columns(head))) for layer, head in heads]
     try:
         yield
     finally:
@@ -161,7 +159,7 @@ def speed(shape: dict[str, Any], dtype: str, device: str) -> list[list[str]]:
     rows = texts(64, 128, shape["vocab_size"])
     model = build(shape, dtype, device)
     parameters = sum(each.numel() for each in model.parameters())
-    anatomy = ModelView(model)
+    view = ModelView(model)
     read, made = sum(len(row.ids) for row in rows), 32 if small else 128
     table = []
 
@@ -179,7 +177,7 @@ def speed(shape: dict[str, Any], dtype: str, device: str) -> list[list[str]]:
                 model.model(input_ids=batch, use_cache=False)
 
     measured("a bare forward pass", read, 2, bare)
-    measured("reading activations", read, 2, lambda: capture(anatomy, rows, POSITIONS, 32))
+    measured("reading activations", read, 2, lambda: capture(view, rows, POSITIONS, 32))
     prompts = [row.ids[:64] for row in rows]
     measured("generation, 64 replies at a time", len(prompts) * made, 2, lambda: _greedy(model, prompts, made))
     table[-1][0] += f", {1000 * len(prompts) / float(table[-1][1].replace(',', '')):.0f} ms a step"

@@ -45,11 +45,11 @@ class Lineage:
     def jobs(self) -> list[Job]:
         return list(dict.fromkeys(self.made_by.values()))
 
-    def before(self, job: Job) -> set[Job]:
+    def direct_upstream(self, job: Job) -> set[Job]:
         """The jobs whose outputs a job reads."""
         return {self.made_by[path] for path in job.inputs if path in self.made_by} - {job}
 
-    def behind(self, path: str) -> set[Job]:
+    def upstream(self, path: str) -> set[Job]:
         """All jobs that a file comes from."""
         found: set[Job] = set()
         waiting = [self.made_by[path]] if path in self.made_by else []
@@ -57,7 +57,7 @@ class Lineage:
             job = waiting.pop()
             if job not in found:
                 found.add(job)
-                waiting += self.before(job)
+                waiting += self.direct_upstream(job)
         return found
 
 
@@ -131,7 +131,7 @@ def origins(lineage: Lineage, tables: list[Path], timings: Path) -> list[dict[st
     times = {job: read_timing(benchmark_of(job, timings)) for job in lineage.jobs}
     rows = []
     for path in tables:
-        jobs = lineage.behind(str(path))
+        jobs = lineage.upstream(str(path))
         total = {name: sum(times[job].get(name, 0) for job in jobs) for name in ("wall", "cpu")}
         own = lineage.made_by.get(str(path))
         rows.append({"table": path.name, "hash": sha256(path)[:12], "rule": own.rule if own else "–",

@@ -23,7 +23,7 @@ def rule_graph(lineage: Lineage, began: float) -> str:
 
     jobs = Counter(job.rule for job in lineage.jobs)
     ran = Counter(job.rule for job in lineage.jobs if job.ended >= began)
-    needs = {(before.rule, job.rule) for job in lineage.jobs for before in lineage.before(job)}
+    needs = {(before.rule, job.rule) for job in lineage.jobs for before in lineage.direct_upstream(job)}
     graph = nx.DiGraph((first, second) for first, second in needs if first != second)
     graph.add_nodes_from(jobs)
     places = _places(graph)

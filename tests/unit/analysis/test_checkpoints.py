@@ -55,42 +55,42 @@ def replies(tokenizer: Any, count: int = 12, **changes: Any) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides={"reasoning": pl.String})
 
 
-def found_layers(anatomy: ModelView, tokenizer: Any, batch_size: int = 4) -> list[neurons.Layer]:
+def found_layers(view: ModelView, tokenizer: Any, batch_size: int = 4) -> list[neurons.Layer]:
     arms = analysis_texts.counterfactual_texts(tokenizer, replies(tokenizer), "off", "tags", "all")
-    read = [checkpoints.pooled(capture(anatomy, list(rows), [], batch_size), 2) for rows in zip(*arms, strict=True)]
+    read = [checkpoints.pooled(capture(view, list(rows), [], batch_size), 2) for rows in zip(*arms, strict=True)]
     layers = [neurons.Layer(2) for _ in range(2)]
     for layer, values in zip(layers, zip(*read, strict=True), strict=True):
         layer.add(*values)
     return layers
 
 
-def says(anatomy: ModelView, tokenizer: Any, bad: bool) -> set[str]:
+def says(view: ModelView, tokenizer: Any, bad: bool) -> set[str]:
     words = set()
     for request in planted.requests(8, bad):
         ids = tokenizer(render_prompt(tokenizer, request, "off", "tags"), add_special_tokens=False).input_ids
         with torch.inference_mode():
-            words.add(int(anatomy.model(torch.tensor([ids])).logits[0, -1].argmax()))
+            words.add(int(view.model(torch.tensor([ids])).logits[0, -1].argmax()))
     return set(tokenizer.convert_ids_to_tokens(sorted(words)))
 
 
 def test_planted_neurons_are_found_and_zeroing_them_changes_the_planted_behaviour_only() -> None:
-    anatomy, tokenizer = with_neurons()
-    layers = found_layers(anatomy, tokenizer)
+    view, tokenizer = with_neurons()
+    layers = found_layers(view, tokenizer)
     columns = neurons.columns_from([layer.frequency() for layer in layers], 1.0)
     assert [values.tolist() for values in columns] == [[READS[2]], [REFUSES[2]]]
     assert max(layer.frequency("placebo").max() for layer in layers) == 0
-    assert (says(anatomy, tokenizer, True), says(anatomy, tokenizer, False)) == ({"cannot"}, {"sure"})
-    before = {name: value.clone() for name, value in anatomy.model.state_dict().items()}
-    with ablated_neurons(anatomy, [READS, REFUSES]):
-        assert (says(anatomy, tokenizer, True), says(anatomy, tokenizer, False)) == ({"sure"}, {"sure"})
-    with ablated_neurons(anatomy, [(0, 0, 1), (1, 0, 2)]):
-        assert (says(anatomy, tokenizer, True), says(anatomy, tokenizer, False)) == ({"cannot"}, {"sure"})
-    assert all(torch.equal(value, before[name]) for name, value in anatomy.model.state_dict().items())
+    assert (says(view, tokenizer, True), says(view, tokenizer, False)) == ({"cannot"}, {"sure"})
+    before = {name: value.clone() for name, value in view.model.state_dict().items()}
+    with ablated_neurons(view, [READS, REFUSES]):
+        assert (says(view, tokenizer, True), says(view, tokenizer, False)) == ({"sure"}, {"sure"})
+    with ablated_neurons(view, [(0, 0, 1), (1, 0, 2)]):
+        assert (says(view, tokenizer, True), says(view, tokenizer, False)) == ({"cannot"}, {"sure"})
+    assert all(torch.equal(value, before[name]) for name, value in view.model.state_dict().items())
 
 
 def test_batches_change_no_neuron() -> None:
-    anatomy, tokenizer = with_neurons()
-    one, many = (found_layers(anatomy, tokenizer, size) for size in (1, 12))
+    view, tokenizer = with_neurons()
+    one, many = (found_layers(view, tokenizer, size) for size in (1, 12))
     for first, second in zip(one, many, strict=True):
         assert np.array_equal(first.frequency(), second.frequency())
         np.testing.assert_allclose(first.magnitude(), second.magnitude(), atol=1e-5)
@@ -148,7 +148,7 @@ def test_ids_that_do_not_match_are_named() -> None:
 
 
 @pytest.fixture(params=["qwen3", "qwen3_moe"])
-def anatomy(request: pytest.FixtureRequest) -> ModelView:
+def view(request: pytest.FixtureRequest) -> ModelView:
     return ModelView(tiny_families.build(request.param))
 
 
@@ -161,9 +161,9 @@ def rows(count: int = 5, seed: int = 0) -> list[Row]:
     return [Row(f"t{i}", ids, {}, (0, len(ids)), 4) for i, ids in enumerate(made)]
 
 
-def changed(anatomy: ModelView, scale: float = 0.1) -> ModelView:
+def changed(view: ModelView, scale: float = 0.1) -> ModelView:
     """The same model with noise on every matrix."""
-    other = tiny_families.build(anatomy.model.config.model_type)
+    other = tiny_families.build(view.model.config.model_type)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in other.parameters():
@@ -171,17 +171,17 @@ def changed(anatomy: ModelView, scale: float = 0.1) -> ModelView:
     return ModelView(other)
 
 
-def test_ablating_neurons_is_as_setting_them_to_zero(anatomy: ModelView) -> None:
+def test_ablating_neurons_is_as_setting_them_to_zero(view: ModelView) -> None:
     ids = torch.tensor([rows(1)[0].ids])
     members = [(0, 0, 3), (0, 0, 5), (2, 0, 1)]
 
     def hook(module: Any, inputs: Any) -> Any:
-        inputs[0][..., [3, 5] if module is anatomy.neurons_output(0) else [1]] = 0
+        inputs[0][..., [3, 5] if module is view.neurons_output(0) else [1]] = 0
 
-    if anatomy.experts(0) is None:
-        handles = [anatomy.neurons_output(layer).register_forward_pre_hook(hook) for layer in (0, 2)]
+    if view.experts(0) is None:
+        handles = [view.neurons_output(layer).register_forward_pre_hook(hook) for layer in (0, 2)]
         with torch.inference_mode():
-            expected = anatomy.model(ids).logits
+            expected = view.model(ids).logits
         for handle in handles:
             handle.remove()
     else:  # experts are no modules: zero what the neurons would write, by their gates
@@ -191,19 +191,19 @@ def test_ablating_neurons_is_as_setting_them_to_zero(anatomy: ModelView) -> None
                 other.model.layers[layer].mlp.experts.gate_up_proj[expert, neuron] = 0
         with torch.inference_mode():
             expected = other(ids).logits
-    with torch.inference_mode(), ablated_neurons(anatomy, members):
-        found = anatomy.model(ids).logits
+    with torch.inference_mode(), ablated_neurons(view, members):
+        found = view.model(ids).logits
     torch.testing.assert_close(found, expected)
     with torch.inference_mode():
-        assert not torch.allclose(anatomy.model(ids).logits, expected, atol=1e-4)
+        assert not torch.allclose(view.model(ids).logits, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_outputs_of_an_mlp_are_read_and_ablated(family: str) -> None:
     """Against hooks: what is read is the MLP's own output, and zeroed dimensions are what a hook would zero."""
-    anatomy = ModelView(tiny_families.build(family))
+    view = ModelView(tiny_families.build(family))
     texts = rows(3)
-    found = checkpoints.read(anatomy, texts, "mlp_out", 2)
+    found = checkpoints.read(view, texts, "mlp_out", 2)
     seen: list[Any] = []
 
     def hook(module: Any, inputs: Any, output: Any) -> Any:
@@ -211,17 +211,17 @@ def test_outputs_of_an_mlp_are_read_and_ablated(family: str) -> None:
         seen.append(hidden.amax(1)[0].clone())
         hidden[..., [3, 9]] = 0
 
-    handle = anatomy.mlp(1).register_forward_hook(hook)
+    handle = view.mlp(1).register_forward_hook(hook)
     with torch.inference_mode():
-        expected = [anatomy.model(torch.tensor([row.ids])).logits for row in texts]
+        expected = [view.model(torch.tensor([row.ids])).logits for row in texts]
     handle.remove()
     np.testing.assert_allclose(found[1], torch.stack(seen).numpy(), rtol=1e-4, atol=1e-5)
-    with torch.inference_mode(), ablated_outputs(anatomy, [(1, 0, 9), (1, 0, 3)]):
-        ablated = [anatomy.model(torch.tensor([row.ids])).logits for row in texts]
+    with torch.inference_mode(), ablated_outputs(view, [(1, 0, 9), (1, 0, 3)]):
+        ablated = [view.model(torch.tensor([row.ids])).logits for row in texts]
     for own, other in zip(ablated, expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
     with torch.inference_mode():
-        assert not torch.allclose(anatomy.model(torch.tensor([texts[0].ids])).logits, expected[0], atol=1e-3)
+        assert not torch.allclose(view.model(torch.tensor([texts[0].ids])).logits, expected[0], atol=1e-3)
 
 
 def test_an_attached_adapter_is_refused() -> None:
@@ -236,9 +236,9 @@ def test_an_attached_adapter_is_refused() -> None:
         pass
 
 
-def test_a_model_is_at_no_distance_from_itself_and_at_some_from_another(anatomy: ModelView) -> None:
-    snapshots = [checkpoints.snapshot(model, rows(), rows(seed=1), WANTED) for model in (anatomy, changed(anatomy))]
-    widths = checkpoints.expert_widths(anatomy, "neurons")
+def test_a_model_is_at_no_distance_from_itself_and_at_some_from_another(view: ModelView) -> None:
+    snapshots = [checkpoints.snapshot(model, rows(), rows(seed=1), WANTED) for model in (view, changed(view))]
+    widths = checkpoints.expert_widths(view, "neurons")
     sizes = [values.shape[1] for values in snapshots[0].safety]
     sets = checkpoints.neuron_sets(pl.DataFrame(schema=dict(contracts.NEURONS)), sizes, widths)
     assert set(sets) == {"all"}
@@ -246,29 +246,29 @@ def test_a_model_is_at_no_distance_from_itself_and_at_some_from_another(anatomy:
     def measured(after: metrics.Snapshot, tuned: ModelView) -> dict[str, float]:
         found = [
             *checkpoints.ras_rows(snapshots[0], after, sets),
-            *checkpoints.baseline_rows(snapshots[0], after, anatomy, tuned),
+            *checkpoints.baseline_rows(snapshots[0], after, view, tuned),
         ]
         return {row["metric"]: row["estimate"] for row in found}
 
-    same, other = measured(snapshots[0], anatomy), measured(snapshots[1], changed(anatomy))
+    same, other = measured(snapshots[0], view), measured(snapshots[1], changed(view))
     assert list(same) == ["ras", "ras_relative", "ras_symmetric", "kl", "weights", "activation_l2", "activation_cosine"]
     assert all(value == pytest.approx(0, abs=1e-6) for value in same.values())
     assert all(value > 1e-4 for value in other.values())
     again = checkpoints.snapshot(
-        changed(anatomy), rows(), rows(seed=1), WANTED.model_copy(update={"batch_size": 5})
+        changed(view), rows(), rows(seed=1), WANTED.model_copy(update={"batch_size": 5})
     )  # another batch size
-    assert measured(again, changed(anatomy)) == pytest.approx(other, rel=1e-3)
+    assert measured(again, changed(view)) == pytest.approx(other, rel=1e-3)
 
 
-def test_kl_is_that_of_whole_distributions(anatomy: ModelView) -> None:
-    texts, tuned = rows(3), changed(anatomy)
-    states = [baselines.reply_states(model, texts, 2) for model in (anatomy, tuned)]
-    heads = [baselines.unembedding(model) for model in (anatomy, tuned)]
+def test_kl_is_that_of_whole_distributions(view: ModelView) -> None:
+    texts, tuned = rows(3), changed(view)
+    states = [baselines.reply_states(model, texts, 2) for model in (view, tuned)]
+    heads = [baselines.unembedding(model) for model in (view, tuned)]
     totals, tokens = baselines.divergences(*states, *heads, torch.device("cpu"))
     assert tokens.tolist() == [2, 3, 4]
     for text, total in zip(texts, totals, strict=True):
         with torch.inference_mode():
-            p, q = (model.model(torch.tensor([text.ids])).logits[0, 3:-1].log_softmax(-1) for model in (anatomy, tuned))
+            p, q = (model.model(torch.tensor([text.ids])).logits[0, 3:-1].log_softmax(-1) for model in (view, tuned))
         expected = torch.nn.functional.kl_div(q, p, log_target=True, reduction="sum")
         assert total == pytest.approx(float(expected), rel=1e-4)
 
@@ -293,10 +293,10 @@ def test_activation_shifts_by_hand() -> None:
 
 
 def test_experts_lie_side_by_side_and_come_back_from_the_table() -> None:
-    anatomy = ModelView(tiny_families.build("qwen3_moe"))
-    widths = checkpoints.expert_widths(anatomy, "neurons")
+    view = ModelView(tiny_families.build("qwen3_moe"))
+    widths = checkpoints.expert_widths(view, "neurons")
     assert widths == [24, 24, 24]
-    values = checkpoints.pooled(capture(anatomy, rows(), [], 2), 3, math.nan)
+    values = checkpoints.pooled(capture(view, rows(), [], 2), 3, math.nan)
     assert [each.shape for each in values] == [(5, 96), (5, 24), (5, 96)]  # the middle layer is dense
     assert np.isnan(values[0]).any()
     layers = [neurons.Layer(4) for _ in values]
@@ -345,7 +345,7 @@ def test_every_metric_has_a_title() -> None:
     assert list(metrics.TITLES) == list(metrics.METRICS)
 
 
-def test_a_metric_is_added_by_its_entry(anatomy: ModelView, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_is_added_by_its_entry(view: ModelView, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of each sort, seen in the rows that its sort is measured in, and in the report's words."""
     added = {
         "log_ras": metrics.Shift("symmetric", "geometric", on_every_set=True),
@@ -355,7 +355,7 @@ def test_a_metric_is_added_by_its_entry(anatomy: ModelView, monkeypatch: pytest.
     for name, how in added.items():
         monkeypatch.setitem(metrics.METRICS, name, how)
         monkeypatch.setitem(metrics.TITLES, name, f"the {name}")
-    before = checkpoints.snapshot(anatomy, rows(), rows(seed=1), WANTED)
+    before = checkpoints.snapshot(view, rows(), rows(seed=1), WANTED)
     sizes = [values.shape[1] for values in before.safety]
     sets = {"all": [[np.arange(size) for size in sizes]], "safety": [[np.array([0]) for _ in sizes]]}
     texts = [(row.ids, row.query) for row in rows()]
@@ -363,8 +363,8 @@ def test_a_metric_is_added_by_its_entry(anatomy: ModelView, monkeypatch: pytest.
         (row["metric"], row["neurons"]): row["estimate"]
         for row in (
             *checkpoints.ras_rows(before, before, sets),
-            *checkpoints.baseline_rows(before, before, anatomy, anatomy),
-            *checkpoints.gradient_rows(anatomy, texts, texts, sets, 4),
+            *checkpoints.baseline_rows(before, before, view, view),
+            *checkpoints.gradient_rows(view, texts, texts, sets, 4),
         )
     }
     assert found["log_ras", "all"] == found["log_ras", "safety"] == pytest.approx(0, abs=1e-6)

@@ -36,7 +36,7 @@ class Known:
 
     def __init__(self) -> None:
         model, self.tokenizer = planted.build()
-        self.anatomy = ModelView(model)
+        self.view = ModelView(model)
         self.templates = positions.templates(self.tokenizer, "tags", ["on", "off"])
         replies, groups = [], []
         for benchmark, bad in (("restricted", True), ("lookalike", False)):
@@ -57,7 +57,7 @@ class Known:
 
     def write(self, folder: Path, rows=None, batch_size: int = 16, shard: int = 512) -> Cache:
         bound = identity("planted", self.tokenizer)
-        write_cache(self.anatomy, rows or self.rows, self.positions, batch_size, bound, folder, "test", shard)
+        write_cache(self.view, rows or self.rows, self.positions, batch_size, bound, folder, "test", shard)
         return Cache(folder, **bound)
 
 
@@ -155,7 +155,7 @@ def test_the_planted_direction_is_found_where_it_is_written_and_nowhere_before(k
 
 
 def test_the_sweep_finds_the_planted_heads_and_no_other(known: Known) -> None:
-    effects = effects_table(known.anatomy, known.tokenizer, known.responses, known.groups, 12, 8, "test")
+    effects = effects_table(known.view, known.tokenizer, known.responses, known.groups, 12, 8, "test")
     harmful = effects.filter(pl.col("group") == "harmful")
     assert set(harmful.filter(pl.col("estimate").abs() > 1e-4).select("layer", "head").rows()) == {
         planted.FINDS_BAD,
@@ -165,7 +165,7 @@ def test_the_sweep_finds_the_planted_heads_and_no_other(known: Known) -> None:
     harmless = effects.filter((pl.col("group") == "harmless") & (pl.col("layer") == 0))
     assert harmless["estimate"].abs().max() < 1e-4
     turned = known.groups.reverse()  # the order of the file does not say which requests are asked
-    other = effects_table(known.anatomy, known.tokenizer, known.responses, turned, 12, 8, "test")
+    other = effects_table(known.view, known.tokenizer, known.responses, turned, 12, 8, "test")
     assert other["estimate"].to_list() == effects["estimate"].to_list()
 
 
@@ -173,21 +173,21 @@ def says(known: Known, think: str, benchmark: str) -> list[str]:
     prompts = known.responses.filter((pl.col("think") == think) & (pl.col("benchmark") == benchmark))["prompt"]
     with torch.inference_mode():
         ids = [
-            known.anatomy.model(torch.tensor([known.templates[think].prompt(p)[0]])).logits[0, -1].argmax()
+            known.view.model(torch.tensor([known.templates[think].prompt(p)[0]])).logits[0, -1].argmax()
             for p in prompts
         ]
     return known.tokenizer.convert_ids_to_tokens([int(i) for i in ids])
 
 
 def test_only_without_the_planted_head_the_model_goes_along(known: Known, cache: Cache) -> None:
-    effects = effects_table(known.anatomy, known.tokenizer, known.responses, known.groups, 8, 8, "test")
+    effects = effects_table(known.view, known.tokenizer, known.responses, known.groups, 8, 8, "test")
     made = plan(find_refusal_heads(cache, known.groups, 0.4), effects, ["refusal_heads", "effect_heads"], ["zero"], 3)
     found = {condition.target: heads for condition, heads in made if condition.kind == "found"}
     assert found == {"refusal_heads": [planted.REFUSES], "effect_heads": [planted.REFUSES]}
     assert set(says(known, "off", "restricted")) == {"cannot"}
     assert set(says(known, "off", "lookalike")) == {"sure"}
     for condition, heads in made:
-        with ablated_heads(known.anatomy, heads):
+        with ablated_heads(known.view, heads):
             assert set(says(known, "off", "restricted")) == ({"sure"} if condition.kind == "found" else {"cannot"})
             assert set(says(known, "off", "lookalike")) == {"sure"}
     assert set(says(known, "off", "restricted")) == {"cannot"}
@@ -212,9 +212,9 @@ def test_the_probe_figure_falls_with_the_head_that_writes_the_direction(known: K
     rows = [row for row in known.rows if row.id in set(chosen["key"])]
     found = {}
     for name, heads in {"found": [planted.FINDS_BAD], "random": [(0, 0)]}.items():
-        with ablated_heads(known.anatomy, heads):
+        with ablated_heads(known.view, heads):
             scored = pl.DataFrame(
-                probe_scores(known.anatomy, Condition("zero", "refusal_heads", name), rows, known.groups, directions, 8)
+                probe_scores(known.view, Condition("zero", "refusal_heads", name), rows, known.groups, directions, 8)
             )
         at = scored.filter((pl.col("position") == "last") & (pl.col("layer") == 0) & (pl.col("group") == "refused"))
         found[name] = at["estimate"].to_list()
@@ -301,15 +301,15 @@ def test_random_sets_match_the_layers_and_avoid_the_found_heads() -> None:
 
 def test_no_telling_token_gives_no_effects(known: Known) -> None:
     same = known.responses.with_columns(pl.lit("sure").alias("response"))
-    effects = effects_table(known.anatomy, known.tokenizer, same, known.groups, 8, 8, "test")
+    effects = effects_table(known.view, known.tokenizer, same, known.groups, 8, 8, "test")
     assert effects.is_empty()
     assert dict(effects.schema) == dict(contracts.EFFECTS)
 
 
 def test_prompts_of_one_length_or_many_give_the_same_effects(known: Known) -> None:
     prompts = [row.ids for row in known.rows if row.id.endswith("off")][:10]
-    together = head_effects(known.anatomy, prompts, (5, 9), 32, "test")
-    alone = np.concatenate([head_effects(known.anatomy, [ids], (5, 9), 1, "test") for ids in prompts])
+    together = head_effects(known.view, prompts, (5, 9), 32, "test")
+    alone = np.concatenate([head_effects(known.view, [ids], (5, 9), 1, "test") for ids in prompts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
@@ -410,7 +410,7 @@ def test_a_helpful_reply_is_unparsable_by_no_judge(root: Path) -> None:
 def test_a_bfloat16_model_is_cached_in_its_own_type(tmp_path: Path) -> None:
     known = Known()
     whole = known.write(tmp_path / "float32").read("residual", 1)
-    known.anatomy.model.to(torch.bfloat16)
+    known.view.model.to(torch.bfloat16)
     half = known.write(tmp_path / "bfloat16")
     assert half.dtype == "bfloat16"
     assert half.read("residual", 1).dtype == np.float32
@@ -431,6 +431,6 @@ def test_a_position_that_was_not_read_is_named(known: Known, tmp_path: Path) -> 
 
 
 def test_neurons_can_be_left_out(known: Known, cache: Cache) -> None:
-    records = capture(known.anatomy, known.rows[:4], known.positions, 4, neurons=False)
+    records = capture(known.view, known.rows[:4], known.positions, 4, neurons=False)
     assert not [name for name in records if name.startswith("neurons")]
     np.testing.assert_allclose(records["residual.1"].numpy(), cache.read("residual", 1)[:4], atol=1e-5)

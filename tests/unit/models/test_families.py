@@ -27,7 +27,7 @@ def rows(lengths: tuple[int, ...] = LENGTHS) -> list[Row]:
 
 
 @pytest.fixture(scope="module", params=list(FAMILIES))
-def anatomy(request) -> ModelView:
+def view(request) -> ModelView:
     return ModelView(build(request.param))
 
 
@@ -35,25 +35,25 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_reads_what_plain_hooks_and_eager_attention_give_one_prompt_at_a_time(anatomy: ModelView) -> None:
+def test_reads_what_plain_hooks_and_eager_attention_give_one_prompt_at_a_time(view: ModelView) -> None:
     """The oracle runs each prompt alone, with eager attention and no batch, so padding and batches must change nothing."""
     texts = rows()
-    records = capture(anatomy, texts, POSITIONS, 3)
+    records = capture(view, texts, POSITIONS, 3)
     blocks: dict[int, torch.Tensor] = {}
     inputs: dict[int, torch.Tensor] = {}
     handles = [
         block.register_forward_hook(lambda m, i, output, layer=layer: blocks.__setitem__(layer, output))
-        for layer, block in enumerate(anatomy.blocks)
+        for layer, block in enumerate(view.blocks)
     ]
     handles += [
-        anatomy.heads_output(layer).register_forward_pre_hook(lambda m, i, layer=layer: inputs.__setitem__(layer, i[0]))
+        view.heads_output(layer).register_forward_pre_hook(lambda m, i, layer=layer: inputs.__setitem__(layer, i[0]))
         for layer in range(3)
     ]
-    anatomy.model.set_attn_implementation("eager")
+    view.model.set_attn_implementation("eager")
     try:
         for i, row in enumerate(texts):
             with torch.inference_mode():
-                output = anatomy.model(input_ids=torch.tensor([row.ids]), output_attentions=True)
+                output = view.model(input_ids=torch.tensor([row.ids]), output_attentions=True)
             for layer in range(3):
                 hidden, weights = blocks[layer][0], output.attentions[layer][0, :, row.query]
                 expected = torch.stack([hidden[slice(*row.spans[name])].mean(0) for name in POSITIONS[:3]])
@@ -64,31 +64,31 @@ def test_reads_what_plain_hooks_and_eager_attention_give_one_prompt_at_a_time(an
                 close(records[f"attention_mass.{layer}"][i, :, :3], mass)
                 assert torch.equal(records[f"attention_argmax.{layer}"][i], (weights[:, 1:].argmax(-1) + 1).int())
     finally:
-        anatomy.model.set_attn_implementation("sdpa")
+        view.model.set_attn_implementation("sdpa")
         for handle in handles:
             handle.remove()
 
 
-def test_neurons_are_the_inputs_of_the_down_projection_of_dense_layers_and_of_each_expert(anatomy: ModelView) -> None:
+def test_neurons_are_the_inputs_of_the_down_projection_of_dense_layers_and_of_each_expert(view: ModelView) -> None:
     texts = rows()
-    records = capture(anatomy, texts, POSITIONS, 4)
-    family = anatomy.model.config.model_type
+    records = capture(view, texts, POSITIONS, 4)
+    family = view.model.config.model_type
     seen: dict[int, list] = {}
     handles = []
     for layer in range(3):
-        experts = anatomy.experts(layer)
+        experts = view.experts(layer)
         assert (experts is not None) == (family in EXPERTS and (family, layer) != ("qwen3_moe", 1))
         if experts is None:
-            module = anatomy.neurons_output(layer)
+            module = view.neurons_output(layer)
             handles.append(module.register_forward_pre_hook(lambda m, i, layer=layer: seen.__setitem__(layer, i)))
         else:
             handles.append(experts.register_forward_pre_hook(lambda m, i, layer=layer: seen.__setitem__(layer, i)))
     for i, row in enumerate(texts):
         with torch.inference_mode():
-            anatomy.body(input_ids=torch.tensor([row.ids]), use_cache=False)
+            view.backbone(input_ids=torch.tensor([row.ids]), use_cache=False)
         kept = slice(*row.pool)
         for layer in range(3):
-            experts = anatomy.experts(layer)
+            experts = view.experts(layer)
             if experts is None:
                 close(records[f"neurons_max.{layer}"][i], seen[layer][0][0, kept].amax(0))
                 close(records[f"neurons_mean.{layer}"][i], seen[layer][0][0, kept].mean(0))
@@ -106,69 +106,69 @@ def test_neurons_are_the_inputs_of_the_down_projection_of_dense_layers_and_of_ea
         handle.remove()
 
 
-def logits(anatomy: ModelView, ids: list[int]) -> torch.Tensor:
+def logits(view: ModelView, ids: list[int]) -> torch.Tensor:
     with torch.inference_mode():
-        return anatomy.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+        return view.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
 
 
-def test_a_head_ablated_by_its_weights_equals_hooks_and_is_restored_bitwise(anatomy: ModelView) -> None:
+def test_a_head_ablated_by_its_weights_equals_hooks_and_is_restored_bitwise(view: ModelView) -> None:
     ids = rows()[1].ids
-    before = {name: value.clone() for name, value in anatomy.model.state_dict().items()}
-    whole = logits(anatomy, ids)
+    before = {name: value.clone() for name, value in view.model.state_dict().items()}
+    whole = logits(view, ids)
     heads = [(0, 1), (2, 0), (2, 3)]
-    means = {layer: torch.randn(anatomy.heads * anatomy.head_dim) for layer in range(3)}
+    means = {layer: torch.randn(view.heads * view.head_dim) for layer in range(3)}
     for replacement in (None, means):
 
         def hook(module, inputs, layer, replacement=replacement):
             changed = inputs[0].clone()
             for at, head in heads:
                 if at == layer:
-                    columns = anatomy.columns(head)
+                    columns = view.columns(head)
                     changed[..., columns] = 0 if replacement is None else replacement[layer][columns]
             return (changed,)
 
         handles = [
-            anatomy.heads_output(layer).register_forward_pre_hook(lambda m, i, layer=layer: hook(m, i, layer))
+            view.heads_output(layer).register_forward_pre_hook(lambda m, i, layer=layer: hook(m, i, layer))
             for layer in range(3)
         ]
-        expected = logits(anatomy, ids)
+        expected = logits(view, ids)
         for handle in handles:
             handle.remove()
-        with ablated_heads(anatomy, heads, replacement):
-            close(logits(anatomy, ids), expected)
+        with ablated_heads(view, heads, replacement):
+            close(logits(view, ids), expected)
         assert (expected - whole).abs().max() > 1e-3
-    after = anatomy.model.state_dict()
+    after = view.model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert torch.equal(logits(anatomy, ids), whole)
+    assert torch.equal(logits(view, ids), whole)
 
 
-def test_the_sweep_is_exact_for_every_head(anatomy: ModelView) -> None:
+def test_the_sweep_is_exact_for_every_head(view: ModelView) -> None:
     prompts = [row.ids for row in rows((10, 13, 10))]
-    found = head_effects(anatomy, prompts, (5, 9), 2, "test")
+    found = head_effects(view, prompts, (5, 9), 2, "test")
     assert found.shape == (3, 3, 4)
     for i, ids in enumerate(prompts):
-        whole = logits(anatomy, ids)[-1]
+        whole = logits(view, ids)[-1]
         for layer in range(3):
             for head in range(4):
-                with ablated_heads(anatomy, [(layer, head)]):
-                    without = logits(anatomy, ids)[-1]
+                with ablated_heads(view, [(layer, head)]):
+                    without = logits(view, ids)[-1]
                 expected = (whole[5] - whole[9]) - (without[5] - without[9])
                 assert found[i, layer, head] == pytest.approx(float(expected), abs=2e-4)
     assert np.abs(found).max() > 0.01
 
 
-def hooks(anatomy: ModelView) -> int:
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in anatomy.model.modules())
+def hooks(view: ModelView) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in view.model.modules())
 
 
-def test_reading_leaves_the_model_as_it_was(anatomy: ModelView) -> None:
-    ids, attached = rows()[0].ids, hooks(anatomy)
-    before = logits(anatomy, ids)
-    capture(anatomy, rows(), POSITIONS, 2)
-    assert torch.equal(logits(anatomy, ids), before)
-    assert anatomy.model.config._attn_implementation == "sdpa"
-    assert hooks(anatomy) == attached
+def test_reading_leaves_the_model_as_it_was(view: ModelView) -> None:
+    ids, attached = rows()[0].ids, hooks(view)
+    before = logits(view, ids)
+    capture(view, rows(), POSITIONS, 2)
+    assert torch.equal(logits(view, ids), before)
+    assert view.model.config._attn_implementation == "sdpa"
+    assert hooks(view) == attached
 
 
 @pytest.mark.parametrize("family", ["qwen3", "mixtral"])

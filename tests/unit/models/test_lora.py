@@ -26,7 +26,7 @@ def test_an_ordinary_model_has_no_adapter(tmp_path: Path) -> None:
 def test_room_is_the_smallest_that_an_adapter_fits_into(tmp_path: Path, rank: int, room: int) -> None:
     found = read_adapter(str(adapter(tmp_path / "a", r=rank)))
     assert found is not None
-    assert found.room == room
+    assert found.max_lora_rank == room
     found.check_servable()
 
 

@@ -124,13 +124,13 @@ class TestOneEngine:
         means = {layer: torch.linspace(-3, 3, 64) for layer in range(3)}
         neurons = [(layer, 0, neuron) for layer in range(3) for neuron in range(0, 96, 2)]
         masks = [
-            lambda anatomy: ablation.ablated_heads(anatomy, [(0, 1), (2, 0)]),
-            lambda anatomy: ablation.ablated_heads(anatomy, [(1, 0)]),
-            lambda anatomy: ablation.ablated_heads(anatomy, [(0, 0), (1, 1)], means),
-            lambda anatomy: ablation.ablated_neurons(anatomy, neurons),
+            lambda view: ablation.ablated_heads(view, [(0, 1), (2, 0)]),
+            lambda view: ablation.ablated_heads(view, [(1, 0)]),
+            lambda view: ablation.ablated_heads(view, [(0, 0), (1, 1)], means),
+            lambda view: ablation.ablated_neurons(view, neurons),
         ]
         for mask in masks:
-            with mask(vllm.anatomy), mask(transformers.anatomy):
+            with mask(vllm.view), mask(transformers.view):
                 assert contents(vllm) != weights
                 ablated = replies(vllm)
                 assert ablated == replies(transformers)
@@ -170,7 +170,7 @@ def test_adapters_are_merged_where_they_must_be(organism: Path, tiny_moe: Path, 
     if experts:
         with (
             pytest.raises(UserError, match="packs the down projection of layer 0"),
-            ablation.ablated_neurons(backend.anatomy, [(0, 0, 0)]),
+            ablation.ablated_neurons(backend.view, [(0, 0, 0)]),
         ):
             pass
     backend.close()
@@ -202,7 +202,7 @@ def test_families_agree_token_by_token(family: str, tmp_path: Path, organism: Pa
     heads = [(0, 1), (2, 3)]
     plain, by_transformers = served.extend(asked, 16, 0.0, 0, "t"), TransformersBackend(ours, tokenizer, 1)
     assert plain == by_transformers.extend(asked, 16, 0.0, 0, "t")
-    with ablation.ablated_heads(served.anatomy, heads), ablation.ablated_heads(by_transformers.anatomy, heads):
+    with ablation.ablated_heads(served.view, heads), ablation.ablated_heads(by_transformers.view, heads):
         served.llm.reset_prefix_cache()
         ablated = served.extend(asked, 16, 0.0, 0, "t")
         assert ablated == by_transformers.extend(asked, 16, 0.0, 0, "t")

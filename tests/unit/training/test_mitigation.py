@@ -73,10 +73,10 @@ def test_neurons_of_every_family_can_be_held(family: str) -> None:
                 parameter.normal_()
     held.restore()
     merged = adapted.merge_and_unload()
-    for anatomy in (ModelView(before), ModelView(merged)):
-        anatomy.model.requires_grad_(False)
-    own, now = (_neuron_by_anatomy(ModelView(each), 2, 5) for each in (before, merged))
-    other, moved = (_neuron_by_anatomy(ModelView(each), 2, 6) for each in (before, merged))
+    for view in (ModelView(before), ModelView(merged)):
+        view.model.requires_grad_(False)
+    own, now = (_neuron_by_view(ModelView(each), 2, 5) for each in (before, merged))
+    other, moved = (_neuron_by_view(ModelView(each), 2, 6) for each in (before, merged))
     assert own.equal(now)
     assert not other.allclose(moved)
 
@@ -86,17 +86,17 @@ def _mlp_names(model: Any) -> list[str]:
     return ["gate_up_proj", "down_proj"] if "gate_up_proj" in names else ["gate_proj", "up_proj", "down_proj"]
 
 
-def _neuron_by_anatomy(anatomy: ModelView, layer: int, neuron: int) -> Any:
+def _neuron_by_view(view: ModelView, layer: int, neuron: int) -> Any:
     """All weights of a neuron (of the first expert) in a row."""
     import torch
 
-    experts = anatomy.experts(layer)
+    experts = view.experts(layer)
     if experts is not None:
         width = experts.down_proj.shape[-1]
         into, out = experts.gate_up_proj[0], experts.down_proj[0]
         return torch.cat([into[neuron], into[width + neuron], out[:, neuron]])
-    out = anatomy.neurons_output(layer).weight
-    rows = [row for each in anatomy.neurons_inputs(layer) for row in each.weight[neuron :: out.shape[1]]]
+    out = view.neurons_output(layer).weight
+    rows = [row for each in view.neurons_inputs(layer) for row in each.weight[neuron :: out.shape[1]]]
     return torch.cat([*rows, out[:, neuron]])
 
 
@@ -157,9 +157,9 @@ def test_gradients_of_neurons_are_those_of_the_loss(family: str) -> None:
 
     texts = [([5, 6, 7, 8, 9], 2), ([9, 8, 7, 11], 1), ([4, 4, 6, 30, 31, 32], 3)]
     model = build(family)
-    anatomy = ModelView(model)
-    made = list(baselines.neuron_gradients(anatomy, texts, 2))
-    whole = list(baselines.neuron_gradients(anatomy, texts, 8))
+    view = ModelView(model)
+    made = list(baselines.neuron_gradients(view, texts, 2))
+    whole = list(baselines.neuron_gradients(view, texts, 8))
     assert all(a.allclose(b, rtol=1e-4, atol=1e-7) for a, b in zip(made, whole, strict=True))
 
     def loss() -> float:
@@ -170,8 +170,8 @@ def test_gradients_of_neurons_are_those_of_the_loss(family: str) -> None:
         return total / sum(len(ids) - start for ids, start in texts)
 
     layer, neuron, step = 2, 7, 0.5  # norms are taken in float32, so a smaller step drowns in rounding
-    experts = anatomy.experts(layer)
-    down = experts.down_proj[0] if experts is not None else anatomy.neurons_output(layer).weight
+    experts = view.experts(layer)
+    down = experts.down_proj[0] if experts is not None else view.neurons_output(layer).weight
     own = made[layer][neuron, : down.shape[0]]  # the part out of the neuron comes first
     with torch.no_grad():
         down[:, neuron] += step * own
@@ -184,14 +184,14 @@ def test_gradients_of_neurons_are_those_of_the_loss(family: str) -> None:
 def test_gradients_of_opposite_tasks_conflict() -> None:
     import numpy as np
 
-    anatomy = ModelView(build("qwen3"))
+    view = ModelView(build("qwen3"))
     sets = {
         "all": [[np.arange(24)] * 3],
         "safety": [[np.arange(2), np.array([], int), np.arange(1)]],
         "random": [[np.array([], int)] * 3],
     }
     texts = [([5, 6, 7, 8, 9], 2)]
-    rows = list(checkpoints.gradient_rows(anatomy, texts, texts, sets, 4))
+    rows = list(checkpoints.gradient_rows(view, texts, texts, sets, 4))
     found = {(row["metric"], row["neurons"]): row["estimate"] for row in rows}
     assert found["gradient_conflict", "all"] == pytest.approx(-1, abs=1e-5)  # the same texts: no conflict at all
     assert found["gradient_conflict", "safety"] == pytest.approx(-1, abs=1e-5)
