@@ -65,11 +65,15 @@ def code(step, environment):
 
 
 def job(step, settings):
-    """A param that names the file with all that the step is told: settings, and the named inputs and outputs."""
+    """A param that names the file with all that the step is told: settings, and the named inputs and outputs.
 
-    def path(wildcards, input, output):
+    Snakemake runs nothing again for a param whose function has a parameter called input or output, so these two are taken
+    from its keywords.
+    """
+
+    def path(wildcards, **files):
         told = settings(wildcards) if callable(settings) else settings
-        return job_file(step, {**told, **named(input), **named(output)})
+        return job_file(step, {**told, **named(files["input"]), **named(files["output"])})
 
     return path
 
