@@ -31,8 +31,8 @@ TRAINING = (
 IMPORTS = {
     "prepare_dataset": "import rim.steps.prepare_dataset",
     "train_organism": "import rim.steps.train_organism; " + TRAINING,
-    "finetune": "import rim.steps.finetune; from transformers import Trainer; " + TRAINING,
-    "infer": "import rim.steps.infer; " + TRAINING,
+    "finetune_model": "import rim.steps.finetune_model; from transformers import Trainer; " + TRAINING,
+    "generate_replies": "import rim.steps.generate_replies; " + TRAINING,
     "judge_responses": "import rim.steps.judge_responses",
     "inject_patterns": "import rim.steps.inject_patterns; " + TRAINING,
     "annotate_patterns": "import rim.steps.annotate_patterns",
@@ -42,16 +42,16 @@ IMPORTS = {
     "cache_activations": "import rim.steps.cache_activations; " + TRAINING,
     "fit_probes": "import rim.steps.fit_probes, safetensors.numpy",
     "find_refusal_heads": "import rim.steps.find_refusal_heads",
-    "sweep_heads": "import rim.steps.sweep_heads; " + TRAINING,
-    "ablate": "import rim.steps.ablate; " + TRAINING,
+    "measure_head_effects": "import rim.steps.measure_head_effects; " + TRAINING,
+    "ablate_heads": "import rim.steps.ablate_heads; " + TRAINING,
     "find_safety_neurons": "import rim.steps.find_safety_neurons; " + TRAINING,
     "ablate_neurons": "import rim.steps.ablate_neurons; " + TRAINING,
-    "compute_ras": "import rim.steps.compute_ras; " + TRAINING,
+    "measure_checkpoints": "import rim.steps.measure_checkpoints; " + TRAINING,
     "summarize_forgetting": "import rim.steps.summarize_forgetting, statsmodels.stats.multitest",
     "summarize_mechanism": "import rim.steps.summarize_mechanism, statsmodels.stats.multitest",
-    "summarize": "import rim.steps.summarize, statsmodels.stats.multitest",
+    "summarize_replies": "import rim.steps.summarize_replies, statsmodels.stats.multitest",
     "draw_figures": "import rim.steps.draw_figures, altair, vl_convert",
-    "report": "import rim.steps.report, jinja2",
+    "write_report": "import rim.steps.write_report, jinja2",
 }
 
 
