@@ -96,7 +96,9 @@ def moved(file: str, function: str, needs: str, to: str) -> Change:
         old, new = (".".join(Path(each).with_suffix("").parts[1:]) for each in (file, to))
         head = f"from __future__ import annotations\n\nfrom {old} import {needs}\n\n\n"
         (copy / to).write_text(head + body.group())
-        rest = text.replace(body.group(), "").replace("\nfrom rim.", f"\nfrom {new} import {function}\nfrom rim.", 1)
+        rest = (
+            text.replace(body.group(), "") + f"\n\nfrom {new} import {function}\n"
+        )  # at the end, for the circle's sake
         (copy / file).write_text(rest)
 
     return change
