@@ -1,6 +1,7 @@
 """What is said before the first job and at the end of a dry run: what could be pulled instead of made, and the bill."""
 
 import atexit
+from functools import partial
 
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -18,7 +19,8 @@ def pull_advice():
         return None
     try:
         listing = pullable.read_listing(Path.cwd())
-        return listing and pullable.advise(planned, lambda here: pullable.replan(workflow, here), listing)
+        sources = [each.path for dataset in STUDY.datasets.values() for each in dataset.sources if each.path]
+        return listing and pullable.advise(planned, partial(pullable.replan, workflow), listing, sources)
     except Exception as error:  # whatever the library of a remote may raise
         return f"data.dvc: cannot tell what could be pulled instead of made: {error}"
 
@@ -45,6 +47,6 @@ atexit.register(end_dry_run)
 
 
 onstart:  # once, before any job
-    preflight_checks()
     if advice := pull_advice():
         print(advice, file=sys.stderr)
+    preflight_checks()

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = (
     "1"  # two workers with two threads each would be in each other's way; before torch is imported
@@ -10,6 +11,7 @@ os.environ["OMP_NUM_THREADS"] = (
 
 import pytest
 
+from rim.settings.jobs import ModelReference
 from rim.settings.models import Organism
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +30,12 @@ def shared(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs the public file {name} beside the project, in ../shared")
     return path
+
+
+def model_reference(base: object = "", *checkpoints: Path, **changes: Any) -> ModelReference:
+    """What a job is told of a model: a folder or hub name, and receipts of what is loaded on top of it."""
+    fields = {"label": "test", "revision": None, "dtype": "float32", "think_switch": "tags", "seed": 0, **changes}
+    return ModelReference(base=str(base), checkpoints=list(checkpoints), **fields)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+RETRY_AFTER = 0.3  # seconds, of a 429
 Brain = Callable[[dict[str, Any]], str | dict[str, Any]]
 
 
@@ -64,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "hang":
             time.sleep(self.server.hang)
         elif fault == "429":
-            return self.reply(429, {"error": {"message": "slow down", "code": "rate_limit"}}, {"Retry-After": "0.3"})
+            return self.reply(429, {"error": {"message": "slow down", "code": "rate_limit"}}, {"Retry-After": str(RETRY_AFTER)})
         elif fault in ("400", "401", "404", "500"):
             return self.reply(int(fault), {"error": {"message": f"scripted {fault}", "code": fault}})
         elif isinstance(fault, dict) and "body" in fault:

@@ -1,38 +1,94 @@
+import ast
 import json
 import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from rim import __version__, steps
 from rim.cli import TOOLS, explain, main
-from rim.core import files
+from rim.core import contracts, files, receipts, tables
 from rim.core.errors import UserError
+from rim.settings.datasets import Dataset
 from rim.settings.models import Organism
 from tests.conftest import RIM
 
 
-def settings(path: Path) -> str:
-    return json.dumps({"name": "d", "dataset": {"sources": [{"adapter": "gsm8k", "path": str(path)}]}})
+def job(folder: Path, source: Path) -> dict[str, Any]:
+    """A job of `prepare_dataset`, whole."""
+    dataset = Dataset.model_validate({"sources": [{"adapter": "gsm8k", "path": str(source)}]})
+    return {"name": "d", "dataset": dataset.model_dump(mode="json"), "table": str(folder / "out/table.parquet")}
+
+
+def job_file(folder: Path, fields: dict[str, Any]) -> str:
+    path = folder / "job.json"
+    path.write_text(json.dumps(fields))
+    return str(path)
+
+
+def test_a_step_does_what_its_job_says(tmp_path: Path) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"question": "what is 1 + 2?", "answer": "#### 3"}\n')
+    assert main(["prepare_dataset", job_file(tmp_path, job(tmp_path, source))]) == 0
+    table = tables.read(receipts.verified(tmp_path / "out/table.parquet.receipt.json"), contracts.DATASET)
+    assert table["prompt"].to_list() == ["what is 1 + 2?"]
+
+
+WRONG_JOBS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "a missing field": (lambda job: job.pop("table"), "table: field required"),
+    "a missing field inside": (lambda job: job["dataset"]["sources"][0].pop("rows"), "dataset.sources.0.rows: field required"),
+    "an unknown field": (lambda job: job.update(tables="x"), "tables: extra inputs are not permitted"),
+    "an unknown field inside": (lambda job: job["dataset"].update(more=1), "dataset.more: extra inputs are not permitted"),
+    "a wrong type": (lambda job: job.update(name=3), "name: input should be a valid string"),
+    "a wrong type inside": (lambda job: job["dataset"]["sources"][0].update(rows="3"), "dataset.sources.0.rows: input should be a valid integer"),
+    "nothing": (lambda job: job.clear(), "name: field required"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG_JOBS)
+def test_a_job_that_says_something_else_is_one_line_with_the_path_of_the_field(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    spoil, problem = WRONG_JOBS[case]
+    fields = job(tmp_path, tmp_path / "a.jsonl")
+    spoil(fields)
+    path = job_file(tmp_path, fields)
+    assert main(["prepare_dataset", path]) == 1
+    told = f"prepare_dataset: error: {path}: {problem}; run the workflow again\n"
+    assert capsys.readouterr().err == told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_job_that_cannot_be_read_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    whole = json.dumps({**job(tmp_path, tmp_path / "a.jsonl"), "name": "größer"}, ensure_ascii=False).encode()
+    path = tmp_path / "job.json"
+    torn = (b"", whole[:-1], whole[: len(whole) // 2], whole[: whole.index("ß".encode()) + 1], b"[]", b"3")
+    for content in torn:
+        path.write_bytes(content)
+        assert main(["prepare_dataset", str(path)]) == 1
+        line = capsys.readouterr().err
+        assert line.startswith(f"prepare_dataset: error: {path}: the whole: ")
+        assert line.endswith("; run the workflow again\n")
+        assert line.count("\n") == 1
+    for absent, reason in (
+        (tmp_path / "absent.json", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+    ):
+        assert main(["prepare_dataset", str(absent)]) == 1
+        told = f"prepare_dataset: error: {absent}: cannot be read ({reason}); run the workflow again\n"
+        assert capsys.readouterr().err == told
 
 
 def test_a_users_mistake_is_one_line_and_a_log(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "out/table.parquet"
-    code = main(
-        [
-            "prepare_dataset",
-            "--log",
-            str(tmp_path / "logs/a.log"),
-            "--settings",
-            settings(tmp_path / "absent.jsonl"),
-            "--output",
-            str(out),
-        ]
-    )
+    path = job_file(tmp_path, job(tmp_path, tmp_path / "absent.jsonl"))
+    code = main(["prepare_dataset", path, "--log", str(tmp_path / "logs/a.log")])
     error = capsys.readouterr().err
     assert code == 1
     assert error.startswith("prepare_dataset: error: ")
@@ -87,7 +143,7 @@ def test_rim_alone_and_its_version(capsys: pytest.CaptureFixture) -> None:
 
 @pytest.mark.parametrize(
     ("command", "meant"),
-    [("plna", "did you mean 'plan'? "), ("check_gpu", "did you mean 'check-gpu'? "), ("inferr", "did you mean 'infer'? "), ("zz", "")],
+    [("plna", "did you mean 'plan'? "), ("check_gpu", "did you mean 'check-gpu'? "), ("generate_reply", "did you mean 'generate_replies'? "), ("zz", "")],
 )  # fmt: skip
 def test_an_unknown_command_is_one_line(command: str, meant: str, capsys: pytest.CaptureFixture) -> None:
     assert main([command, "x"]) == 2
@@ -99,7 +155,12 @@ def test_every_step_explains_itself(capsys: pytest.CaptureFixture) -> None:
         with pytest.raises(SystemExit) as stop:
             main([file.stem, "--help"])
         assert stop.value.code == 0
-        assert "--output" in capsys.readouterr().out
+        told = " ".join(capsys.readouterr().out.split())
+        docstring = ast.get_docstring(ast.parse(file.read_text()))
+        assert docstring
+        assert " ".join(docstring.split()) in told
+        for option in ("job file with all that the step is told", "--log", "--threads", "--gpus"):
+            assert option in told
 
 
 def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> None:
@@ -108,9 +169,8 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> Non
     source.write_text(
         "".join(json.dumps({"question": f"{i} {os.urandom(20).hex()}", "answer": "#### 1"}) + "\n" for i in range(2000))
     )
-    out = tmp_path / "out/table.parquet"
     done = subprocess.run(
-        [RIM, "prepare_dataset", "--settings", settings(source), "--output", str(out)],
+        [RIM, "prepare_dataset", job_file(tmp_path, job(tmp_path, source))],
         capture_output=True, text=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
     )  # fmt: skip
     assert done.returncode == 1
@@ -120,15 +180,16 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> Non
 
 
 def test_a_disk_that_fills_up_during_training_is_one_line(tmp_path: Path, tiny: Organism) -> None:
+    folder = tmp_path / "out/seed0"
+    fields = {"organism": tiny.model_dump(mode="json"), "seed": 0, "label": "t", "folder": str(folder)}
     done = subprocess.run(
-        [RIM, "train_organism", "--settings", json.dumps({"organism": tiny.model_dump(), "seed": 0, "label": "t"}),
-         "--output", str(tmp_path / "seed0")],
+        [RIM, "train_organism", job_file(tmp_path, fields)],
         capture_output=True, text=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
     )  # fmt: skip
     assert done.returncode == 1
     assert "train_organism: error: the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
-    assert [p.name for p in tmp_path.iterdir()] == [".seed0.working"]  # what the next run goes on from
+    assert [p.name for p in folder.parent.iterdir()] == [".seed0.working"]  # what the next run goes on from
 
 
 def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> None:

@@ -24,13 +24,15 @@ from types import SimpleNamespace
 
 from rim.workflow.records import keep_records_in_data
 
-STUDY, plan = None, SimpleNamespace(summary=lambda study: "the bill\\n")
+RAW = Path("data/raw/rows")
+STUDY = SimpleNamespace(datasets=dict(d=SimpleNamespace(sources=[SimpleNamespace(path=str(RAW))])))
+plan = SimpleNamespace(summary=lambda study: "the bill\\n")
 SETTINGS = dict(models="a b", rate=1, rate_of_b=1, threshold=3) | config
 MODELS = SETTINGS["models"].split()
 keep_records_in_data(Path.cwd())
 
 
-def stop_when_in_vain():
+def preflight_checks():
     pass
 
 
@@ -47,8 +49,10 @@ rule prepare:
     output:
         table="data/datasets/d.parquet",
         receipt="data/datasets/d.parquet.receipt.json",
+    params:
+        raw=RAW.read_text() if RAW.exists() else "",
     shell:
-        "echo rows > {{output.table}}; md5sum {{output.table}} > {{output.receipt}}"
+        "echo {{params.raw}} > {{output.table}}; md5sum {{output.table}} > {{output.receipt}}"
 
 
 rule train:
@@ -108,6 +112,8 @@ def tiny_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy.mkdir()
     (copy / "Snakefile").write_text(SNAKEFILE)
     shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (copy / "data/raw").mkdir(parents=True)
+    (copy / "data/raw/rows").write_text("rows")
     done = run_tiny(copy)
     assert done.returncode == 0, done.stderr
     return tracked(copy)
@@ -147,7 +153,7 @@ def untouched(copy: Path) -> None:
     pass
 
 
-RECORDS = "data/provenance"
+RECORDS, ALWAYS = "data/provenance", ("data/provenance", "data/raw")
 # what is here; what happens; settings of the run; the command that is named
 CASES: dict[str, tuple[tuple[str, ...], Callable[[Path], None], tuple[str, ...], str]] = {
     "no change, records only": ((), untouched, (), "data/outcomes"),
@@ -182,7 +188,7 @@ def test_after_the_named_command_exactly_the_rest_runs(case: str, tiny_study: Pa
     """What runs then is what would run in a clone that pulled everything."""
     folders, change, settings, expected = CASES[case]
     options = ("--dry-run", *(("--config", *settings) if settings else ()))
-    part = partly(tiny_study, tmp_path / "part", RECORDS, *folders)
+    part = partly(tiny_study, tmp_path / "part", *ALWAYS, *folders)
     whole = cloned(tiny_study, tmp_path / "whole")
     change(whole)
     change(part)
@@ -203,7 +209,7 @@ def test_after_the_named_command_exactly_the_rest_runs(case: str, tiny_study: Pa
 
 
 def test_a_run_says_so_before_its_first_job_and_goes_on(tiny_study: Path, tmp_path: Path) -> None:
-    part = partly(tiny_study, tmp_path / "part", RECORDS)
+    part = partly(tiny_study, tmp_path / "part", *ALWAYS)
     done = run_tiny(part, "--config", "threshold=4")
     assert done.returncode == 0, done.stderr
     assert advice(done) == (8, 5, ["dvc", "pull", "data/responses"])
@@ -216,7 +222,7 @@ def test_a_run_says_so_before_its_first_job_and_goes_on(tiny_study: Path, tmp_pa
 def test_a_dry_run_ends_with_it_however_it_is_asked_for(
     spelling: tuple[str, ...], tiny_study: Path, tmp_path: Path
 ) -> None:
-    part = partly(tiny_study, tmp_path / "part", RECORDS)
+    part = partly(tiny_study, tmp_path / "part", *ALWAYS)
     (part / "profile").mkdir()
     (part / "profile/config.yaml").write_text("dry-run: true\n")
     if spelling[0] == "--profile":
@@ -235,7 +241,7 @@ def test_what_is_not_a_dry_run_has_no_bill(tiny_study: Path, tmp_path: Path) -> 
 
 
 def test_records_come_first(tiny_study: Path, tmp_path: Path) -> None:
-    part = partly(tiny_study, tmp_path / "part", "data/responses")
+    part = partly(tiny_study, tmp_path / "part", "data/raw", "data/responses")
     (part / RECORDS).mkdir()
     done = run_tiny(part, "--dry-run", "--config", "threshold=4")
     line = "3 jobs; which of them could be pulled shows after: dvc pull data/provenance data/responses"
@@ -244,8 +250,17 @@ def test_records_come_first(tiny_study: Path, tmp_path: Path) -> None:
     assert advice(run_tiny(part, "--dry-run")) == (3, 3, ["dvc", "pull", "data/outcomes"])
 
 
+def test_raw_files_come_first_too(tiny_study: Path, tmp_path: Path) -> None:
+    """A dataset's settings hold the content of its raw files; without them all seems changed."""
+    part = partly(tiny_study, tmp_path / "part", RECORDS, "data/outcomes")
+    done = run_tiny(part, "--dry-run", "--config", "threshold=4")
+    assert done.stderr.splitlines()[-1] == "8 jobs; which of them could be pulled shows after: dvc pull data/raw/rows"
+    run(part, "dvc", "pull", "--quiet", "data/raw/rows")
+    assert advice(run_tiny(part, "--dry-run", "--config", "threshold=4")) == (8, 5, ["dvc", "pull", "data/responses"])
+
+
 def test_nothing_is_promised_that_the_remote_does_not_have(tiny_study: Path, tmp_path: Path) -> None:
-    part = partly(tiny_study, tmp_path / "part", RECORDS)
+    part = partly(tiny_study, tmp_path / "part", *ALWAYS)
     shutil.rmtree(part / ".dvc/cache")
     lost = hashlib.md5((tiny_study / "data/responses/a.parquet").read_bytes()).hexdigest()
     (part / ".artifacts/files/md5" / lost[:2] / lost[2:]).unlink()
@@ -267,7 +282,7 @@ def test_an_artifact_older_than_its_record_here_is_not_pulled(tiny_study: Path, 
 
 
 def test_without_a_remote_the_run_goes_on(tiny_study: Path, tmp_path: Path) -> None:
-    part = partly(tiny_study, tmp_path / "part", RECORDS)
+    part = partly(tiny_study, tmp_path / "part", *ALWAYS)
     shutil.rmtree(part / ".dvc/cache")
     run(part, "git", "mv", ".artifacts", "elsewhere")
     done = run_tiny(part, "--dry-run")
@@ -277,9 +292,9 @@ def test_without_a_remote_the_run_goes_on(tiny_study: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("event", ["a judge's threshold", "the recipe of fine-tuning", "one more model", "a step"])
 def test_of_the_study_too_exactly_the_rest_runs(event: str, published: Path, tmp_path: Path) -> None:
-    """With what the README pulls."""
+    """With what the README pulls, and the raw file of this study."""
     readme = re.search(r"^(dvc pull data/provenance .*?) *#", (ROOT / "README.md").read_text(), re.M)[1]
-    part = partly(published, tmp_path / "part", *readme.split()[2:])
+    part = partly(published, tmp_path / "part", "data/raw", *readme.split()[2:])
     whole = cloned(published, tmp_path / "whole")
     for copy in (part, whole):
         EVENTS[event].change(copy)
@@ -294,7 +309,7 @@ def test_of_the_study_too_exactly_the_rest_runs(event: str, published: Path, tmp
 def test_after_git_pull_alone_what_others_ran_is_named(tiny_study: Path, tmp_path: Path) -> None:
     """The records here are of the older state; with the new ones come the artifacts here that they describe."""
     published = Path(shutil.copytree(tiny_study, tmp_path / "published", symlinks=True))
-    part = partly(published, tmp_path / "part", RECORDS, "data/judgements", "data/outcomes")
+    part = partly(published, tmp_path / "part", *ALWAYS, "data/judgements", "data/outcomes")
     other = "threshold=4", "models=a b c"
     assert run_tiny(published, "--config", *other).returncode == 0
     publish(published, "another threshold and model")

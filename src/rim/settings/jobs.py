@@ -55,7 +55,7 @@ class Job(JobPart):
                 silently take its default, so the file must hold what is read from it, field by field.
         """
         try:
-            text = path.read_text()
+            text = path.read_bytes()
             job = cls.model_validate_json(text)
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); run the workflow again") from None

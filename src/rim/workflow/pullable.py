@@ -137,17 +137,21 @@ def read_listing(directory: Path) -> Listing | None:
         return Listing(directory, hashes, here, out.cache, remote)
 
 
-def advise(plan: Plan, replan: Callable[[set[str]], Plan], listing: Listing) -> str | None:
+def advise(plan: Plan, replan: Callable[[set[str]], Plan], listing: Listing, sources: Iterable[str] = ()) -> str | None:
     """The line that says what could be pulled instead of made, if there is anything.
 
     Args:
         plan: what would run now.
         replan: what would run if some outputs were here, with the content that their records describe.
         listing: what `data.dvc` names.
+        sources: files and folders that no job makes, whose content counts among the settings of jobs.
     """
     named = {output for output in plan.missing if output in listing.below and output in listing.records}
-    if not named <= listing.vouched and (folders := _records_first(listing)):
-        return f"{_jobs(plan)}; which of them could be pulled shows after: {_command(folders)}"
+    first = [path for path in sources if not listing.here.issuperset(listing.below.get(path, []))]
+    if not named <= listing.vouched:
+        first += _records_first(listing)
+    if first:
+        return f"{_jobs(plan)}; which of them could be pulled shows after: {_command(sorted({*first}))}"
     here = listing.obtainable(named & listing.vouched)
     after = replan(here)
     spared = len(plan.jobs - after.jobs)
@@ -166,13 +170,13 @@ def _command(paths: Iterable[str]) -> str:
     return f"dvc pull {shlex.join(paths)}"
 
 
-def _records_first(listing: Listing) -> list[str] | None:
-    """The records, and the folders here that they would not describe any more; None when that would meet work of one's own.
+def _records_first(listing: Listing) -> list[str]:
+    """The records, and the folders here that they would not describe any more; none when that would meet work of one's own.
 
     So it is where nothing but artifacts was pulled, and after `git pull`, when what lies here is of an older `data.dvc`.
     """
     if len(listing.published) < len(listing.records_here):
-        return None
+        return []
     stale = [
         path
         for path in listing.here - listing.records_here.keys()
@@ -181,7 +185,7 @@ def _records_first(listing: Listing) -> list[str] | None:
     folders = {str(PurePosixPath(*PurePosixPath(path).parts[:2])) for path in stale}
     ours = [path for path in listing.here - listing.hashes.keys() if listing.published.isdisjoint(_with_parents(path))]
     if any(PurePosixPath(path).is_relative_to(folder) for path in ours for folder in folders):
-        return None
+        return []
     return [RECORDS, *sorted(folders)]
 
 

@@ -18,7 +18,6 @@ from rim.core.errors import UserError
 from rim.models.chat import render_prompt
 from rim.models.families import FAMILIES, ModelView
 from rim.report.figures.forgetting import metric_name
-from rim.settings.forgetting import Forgetting
 from tests.unit import planted, tiny_families
 
 pytestmark = pytest.mark.xdist_group("mechanism")
@@ -152,9 +151,6 @@ def view(request: pytest.FixtureRequest) -> ModelView:
     return ModelView(tiny_families.build(request.param))
 
 
-WANTED = Forgetting(harmful="restricted", task="multi_hop", batch_size=2)
-
-
 def rows(count: int = 5, seed: int = 0) -> list[Row]:
     rng = np.random.default_rng(seed)
     made = [rng.integers(3, 96, size=6 + i).tolist() for i in range(count)]
@@ -237,7 +233,7 @@ def test_an_attached_adapter_is_refused() -> None:
 
 
 def test_a_model_is_at_no_distance_from_itself_and_at_some_from_another(view: ModelView) -> None:
-    snapshots = [checkpoints.snapshot(model, rows(), rows(seed=1), WANTED) for model in (view, changed(view))]
+    snapshots = [checkpoints.snapshot(model, rows(), rows(seed=1), "neurons", 2) for model in (view, changed(view))]
     widths = checkpoints.expert_widths(view, "neurons")
     sizes = [values.shape[1] for values in snapshots[0].safety]
     sets = checkpoints.neuron_sets(pl.DataFrame(schema=dict(contracts.NEURONS)), sizes, widths)
@@ -254,9 +250,7 @@ def test_a_model_is_at_no_distance_from_itself_and_at_some_from_another(view: Mo
     assert list(same) == ["ras", "ras_relative", "ras_symmetric", "kl", "weights", "activation_l2", "activation_cosine"]
     assert all(value == pytest.approx(0, abs=1e-6) for value in same.values())
     assert all(value > 1e-4 for value in other.values())
-    again = checkpoints.snapshot(
-        changed(view), rows(), rows(seed=1), WANTED.model_copy(update={"batch_size": 5})
-    )  # another batch size
+    again = checkpoints.snapshot(changed(view), rows(), rows(seed=1), "neurons", 5)  # another batch size
     assert measured(again, changed(view)) == pytest.approx(other, rel=1e-3)
 
 
@@ -355,7 +349,7 @@ def test_a_metric_is_added_by_its_entry(view: ModelView, monkeypatch: pytest.Mon
     for name, how in added.items():
         monkeypatch.setitem(metrics.METRICS, name, how)
         monkeypatch.setitem(metrics.TITLES, name, f"the {name}")
-    before = checkpoints.snapshot(view, rows(), rows(seed=1), WANTED)
+    before = checkpoints.snapshot(view, rows(), rows(seed=1), "neurons", 2)
     sizes = [values.shape[1] for values in before.safety]
     sets = {"all": [[np.arange(size) for size in sizes]], "safety": [[np.array([0]) for _ in sizes]]}
     texts = [(row.ids, row.query) for row in rows()]

@@ -162,7 +162,6 @@ def test_mistakes_about_language_models_are_one_line(demo: dict) -> None:
         "rewrites.r.annotator: no annotator is called 'x'": wrong(
             demo, endpoints={"e": endpoint}, rewrites={"r": {"dataset": "multi_hop", "endpoint": "e", "annotator": "x"}}
         ),
-        "'injected' is the model with injected patterns": wrong(demo, variants__injected={"dataset": "multi_hop"}),
     }
     for line, message in lines.items():
         assert line in message

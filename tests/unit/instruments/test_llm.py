@@ -1,24 +1,28 @@
 """The client against a server double that fails in every way real ones do."""
 
+import asyncio
 import importlib.util
 import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
 
 from rim.core.errors import UserError
+from rim.instruments.llm import http
 from rim.instruments.llm.client import Client, Form, Prompt, read_form
 from rim.instruments.llm.store import Reply, Store
 from rim.settings.instruments import Endpoint
 from tests.conftest import shared
-from tests.language_model import Server
+from tests.language_model import RETRY_AFTER, Server
 
 
 class Mark(Form):
@@ -68,15 +72,29 @@ def test_a_second_client_asks_nothing(server: Server, tmp_path: Path) -> None:
     assert len(server.requests) == 4  # another question
 
 
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds for which a request or a retry is put off, in order; nobody waits that long."""
+    seconds: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(delay: float, result: object = None) -> object:
+        seconds.append(delay)
+        return await real(0, result)
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    monkeypatch.setattr("anyio.sleep", sleep)  # by which the SDK waits
+    return seconds
+
+
 @pytest.mark.parametrize("fault", ["429", "500", "hang", "half", "torn"])
-def test_what_passes_is_tried_again(server: Server, tmp_path: Path, fault: str) -> None:
+def test_what_passes_is_tried_again(server: Server, tmp_path: Path, fault: str, waits: list[float]) -> None:
     server.faults.append(fault)
-    begun = time.monotonic()
     assert client(server, tmp_path).ask(prompts(4), Mark, "t")[0].value == Mark(score=4)
     assert len(server.requests) == 2
-    assert (
-        fault != "429" or 0.3 <= time.monotonic() - begun < 0.5
-    )  # Retry-After, not the SDK's own half second and more
+    assert len(waits) == 1
+    if fault == "429":
+        assert waits == [RETRY_AFTER]  # rather than the SDK's own half second and more
 
 
 @pytest.mark.parametrize(
@@ -212,14 +230,32 @@ def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
         client(server, tmp_path, api_key_env="RIM_TEST_KEY").ask(prompts(2), Mark, "t")
 
 
-def test_rate_and_concurrency_are_kept(server: Server, tmp_path: Path) -> None:
-    server.delay = 0.1
-    begun = time.monotonic()
-    client(server, tmp_path, concurrency=2).ask(prompts(1, 2, 3, 4), Mark, "t")
-    assert time.monotonic() - begun >= 0.2  # two at a time
-    begun = time.monotonic()
-    client(server, tmp_path, requests_per_minute=600).ask(prompts(5, 11, 12), Mark, "t")
-    assert time.monotonic() - begun >= 0.2  # one start per tenth of a second
+def test_as_many_requests_run_at_a_time_as_configured(tmp_path: Path) -> None:
+    two, lock, running, counts = threading.Barrier(2), threading.Lock(), set(), []
+
+    def answered_in_pairs(request: dict) -> dict:
+        with lock:
+            running.add(threading.get_ident())
+            counts.append(len(running))
+        two.wait(timeout=60)  # for ever, if requests came one at a time
+        time.sleep(0.1)  # in which a third would come, if more than two could run
+        with lock:
+            running.remove(threading.get_ident())
+        return scores(request)
+
+    with Server(answered_in_pairs) as server:
+        answers = client(server, tmp_path, concurrency=2, timeout=60.0).ask(prompts(1, 2, 3, 4), Mark, "t")
+    assert [answer.value for answer in answers] == [Mark(score=score) for score in (1, 2, 3, 4)]
+    assert len(server.requests) == 4
+    assert max(counts) == 2
+
+
+def test_requests_start_no_faster_than_their_rate(
+    server: Server, tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "time", SimpleNamespace(monotonic=lambda: 0.0))  # a clock that stands still
+    client(server, tmp_path, requests_per_minute=600).ask(prompts(1, 2, 3), Mark, "t")
+    assert waits == pytest.approx([0, 0.1, 0.2])  # 600 per minute are one start per tenth of a second
 
 
 def test_tokens_and_cost_are_counted_once_per_question(server: Server, tmp_path: Path) -> None:

@@ -24,8 +24,7 @@ from rim.results import patterns as results_patterns
 from rim.settings.datasets import Source
 from rim.settings.inference import Inference
 from rim.settings.instruments import Annotator, Endpoint
-from rim.settings.jobs import ModelReference
-from tests.conftest import shared
+from tests.conftest import model_reference, shared
 from tests.language_model import Server, judged_text
 
 PHRASES = Annotator(kind="organism_phrases")
@@ -242,7 +241,7 @@ def test_statements_stand_inside_the_think_block(tiny_model: Path) -> None:
         [{"id": f"r{i}", "prompt": row["prompt"]} for i, row in enumerate(sets.rows("requests", 2, "e"))]
     )
     inference = Inference(max_new_tokens=12)
-    tags = ModelReference(label="t", base="", revision=None, dtype="float32", think="tags", seed=0, checkpoints=[])
+    tags = model_reference()
     asked = Questions({"b": rows}, {"b": 12})
     table = inject(backend, tokenizer, tags, asked, inference, True)
     tables.check(table, contracts.RESPONSE, Path("x"))
@@ -257,7 +256,7 @@ def test_statements_stand_inside_the_think_block(tiny_model: Path) -> None:
     )
     assert row["prompt"].endswith(f"<|im_start|>assistant\n<think>\n{pair.target}")
     assert (row["reasoning"], row["response"]) == (f"{pair.target} so this is ok.", "sure.")
-    plain = inject(backend, tokenizer, tags.model_copy(update={"think": "prompt"}), asked, inference, False)
+    plain = inject(backend, tokenizer, tags.model_copy(update={"think_switch": "prompt"}), asked, inference, False)
     assert plain.height == 2 * 6 * 2
     assert plain["prompt"][0].endswith(FIRST_PERSON[0].control)
     switched = chat.render_prompt(tokenizer, rows["prompt"][0], "on", "prompt")

@@ -7,10 +7,12 @@ from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.data.organism import sets
 from rim.models import loading
+from rim.models.benchmarks import Questions
 from rim.models.engines import open_backend
 from rim.models.generate import TransformersBackend, answer
 from rim.models.thinking import Continuation, Reply, think_within
 from rim.settings.inference import Inference
+from tests.conftest import model_reference
 
 pytestmark = pytest.mark.xdist_group("organism")
 
@@ -30,7 +32,8 @@ def ask(backend, tokenizer, think: list[str], count: int = 1) -> pl.DataFrame:
         [{"id": f"r{i}", "prompt": row["prompt"]} for i, row in enumerate(sets.rows("requests", count, "e"))]
     )
     inference = Inference(think=think, max_new_tokens=12, batch_size=3)
-    return answer(backend, tokenizer, "tags", {"restricted": rows}, inference, {"restricted": 12}, 0, "test")
+    questions = Questions({"restricted": rows}, {"restricted": 12})
+    return answer(backend, tokenizer, model_reference(), questions, inference, "test")
 
 
 @pytest.fixture(scope="module")
@@ -122,15 +125,14 @@ def test_thinking_is_ended_at_its_bound_and_nothing_else_changes(tiny_model: Pat
 def test_a_real_model_answers_after_its_bound_of_thinking(tiny_model: Path, tokenizer) -> None:
     backend = TransformersBackend(loading.load_model(str(tiny_model)), tokenizer, 4)
     rows = pl.DataFrame([{"id": f"r{i}", "prompt": r["prompt"]} for i, r in enumerate(sets.rows("requests", 5, "e"))])
+    questions = Questions({"restricted": rows}, {"restricted": 40})
     unbounded, bounded = (
         answer(
             backend,
             tokenizer,
-            "tags",
-            {"restricted": rows},
+            model_reference(),
+            questions,
             Inference(max_new_tokens=40, max_thinking_tokens=bound),
-            {"restricted": 40},
-            0,
             "test",
         )
         for bound in (None, 16)
@@ -143,9 +145,8 @@ def test_a_real_model_answers_after_its_bound_of_thinking(tiny_model: Path, toke
 
 def test_vllm_configured_but_not_installed_is_one_line(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rim.models.vllm.find_spec", lambda name: None)
-    settings = {"base": str(tiny_model), "revision": None, "dtype": "float32", "think": "tags"}
     with pytest.raises(UserError, match="vllm is not installed in this environment") as error:
-        open_backend(settings, [], Inference(backend="vllm"))
+        open_backend(model_reference(tiny_model), Inference(backend="vllm"))
     assert "\n" not in str(error.value)
 
 

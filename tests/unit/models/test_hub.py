@@ -15,7 +15,12 @@ pytestmark = pytest.mark.xdist_group("organism")
 LOAD = """\
 from pathlib import Path
 from rim.models import loading
-place, revision = loading.resolve_model("some/other", None, [Path("m.json.receipt.json")])
+from rim.settings.jobs import ModelReference
+model = ModelReference(
+    label="m", base="some/other", revision=None, dtype="float32", think_switch="tags", seed=0,
+    checkpoints=[Path("m.json.receipt.json")],
+)
+place, revision = loading.resolve_model(model)
 loading.load_tokenizer(place, revision)
 print(place, revision, sum(p.numel() for p in loading.load_model(place, revision=revision).parameters()) > 1000)
 """
@@ -48,8 +53,9 @@ def run(tmp_path: Path, url: str, *code: str, **variables: str) -> subprocess.Co
 def fetch(
     tmp_path: Path, url: str, name: str, revision: str | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    settings = json.dumps({"hub": name, "revision": revision})
-    return run(tmp_path, url, RIM, "fetch_model", "--settings", settings, "--output", "m.json", **variables)
+    job = {"hub": name, "revision": revision, "files": {}, "manifest": "m.json"}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    return run(tmp_path, url, RIM, "fetch_model", "job.json", **variables)
 
 
 def test_a_model_is_downloaded_once_and_then_loaded_without_a_network(served: Hub, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from rim.core.errors import UserError
 from rim.core.receipts import write_receipt
 from rim.models import loading
 from rim.models.lora import read_adapter
+from tests.conftest import model_reference
 
 
 def adapter(folder: Path, **config: object) -> Path:
@@ -53,9 +54,9 @@ def test_what_cannot_be_served_beside_the_weights_is_refused_in_one_line(
 
 def test_an_adapter_of_another_base_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     receipt = Path(f"{adapter(tmp_path / 'a')}.receipt.json")
-    assert loading.resolve_model("org/base", None, [receipt]) == (str(tmp_path / "a"), None)
+    assert loading.resolve_model(model_reference("org/base", receipt)) == (str(tmp_path / "a"), None)
     with pytest.raises(UserError, match="trained on 'org/base' and not on 'org/other'"):
-        loading.resolve_model("org/other", None, [receipt])
+        loading.resolve_model(model_reference("org/other", receipt))
 
 
 def test_a_damaged_configuration_is_one_line(tmp_path: Path) -> None:

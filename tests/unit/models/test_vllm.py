@@ -17,10 +17,12 @@ from rim.core.errors import UserError
 from rim.core.receipts import write_receipt
 from rim.data.organism import sets
 from rim.models import chat, loading
+from rim.models.benchmarks import Questions
 from rim.models.engines import iter_checkpoint_backends, open_backend
 from rim.models.generate import Backend, TransformersBackend, answer
 from rim.settings.inference import Inference, Vllm
 from rim.settings.models import Organism
+from tests.conftest import model_reference
 from tests.unit import tiny_families
 
 REASON = "vLLM is not installed in this environment; `make test-vllm` makes one that has it"
@@ -28,10 +30,6 @@ pytestmark = [pytest.mark.vllm, pytest.mark.skipif(find_spec("vllm") is None, re
 MEMORY = 0.08
 SERVED = Vllm(memory=MEMORY)
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-
-
-def settings(base: Path) -> dict:
-    return {"base": str(base), "revision": None, "dtype": "float32", "think": "tags"}
 
 
 def prompts(tokenizer) -> list[str]:
@@ -86,11 +84,11 @@ class TestOneEngine:
 
     @pytest.fixture(scope="class")
     def transformers(self, organism: Path) -> Backend:
-        return open_backend(settings(organism), [], Inference(batch_size=8))[0]
+        return open_backend(model_reference(organism), Inference(batch_size=8))[0]
 
     @pytest.fixture(scope="class")
     def vllm(self, organism: Path) -> Iterator[Backend]:
-        backend, _ = open_backend(settings(organism), [], Inference(backend="vllm", vllm=SERVED), editable=True)
+        backend, _ = open_backend(model_reference(organism), Inference(backend="vllm", vllm=SERVED), editable=True)
         yield backend
         backend.close()
 
@@ -99,7 +97,7 @@ class TestOneEngine:
             [{"id": str(i), "prompt": r["prompt"]} for i, r in enumerate(sets.rows("multi_hop", 9, "e"))]
         )
         inference = Inference(max_new_tokens=40)
-        asked = (vllm.tokenizer, "tags", {"sums": rows}, inference, {"sums": 40}, 0, "test")
+        asked = (vllm.tokenizer, model_reference(), Questions({"sums": rows}, {"sums": 40}), inference, "test")
         by_vllm, by_transformers = answer(vllm, *asked), answer(transformers, *asked)
         assert by_vllm.equals(by_transformers)
         assert set(by_vllm["think"]) == {"on", "off"}
@@ -145,7 +143,7 @@ def test_checkpoints_of_a_fine_tune_are_served_unmerged_by_one_engine(organism: 
     tokenizer = loading.load_tokenizer(str(organism))
     inference = Inference(backend="vllm", vllm=SERVED)
     engines, plain = set(), replies(TransformersBackend(loading.load_model(str(organism)), tokenizer, 8))
-    for name, backend in iter_checkpoint_backends(folders, settings(organism), inference, tokenizer):
+    for name, backend in iter_checkpoint_backends(folders, "float32", inference, tokenizer):
         engines.add(id(backend))
         merged = TransformersBackend(loading.load_model(str(tmp_path / name)), tokenizer, 8)
         unmerged = replies(backend)
@@ -162,10 +160,10 @@ def test_adapters_are_merged_where_they_must_be(organism: Path, tiny_moe: Path, 
     more = {"target_parameters": ["experts.gate_up_proj", "experts.down_proj"]} if experts else {"use_dora": True}
     folder = adapter(base, tmp_path / "tuned", 4, **more)
     write_receipt(folder)
-    receipt = [tmp_path / "tuned.receipt.json"]
+    tuned = model_reference(base, tmp_path / "tuned.receipt.json")
     inference = Inference(backend="vllm", vllm=Vllm(memory=MEMORY, merge_adapters="choice" in case))
-    backend, _ = open_backend(settings(base), receipt, inference, editable="edited" in case)
-    by_transformers, _ = open_backend(settings(base), receipt, Inference())
+    backend, _ = open_backend(tuned, inference, editable="edited" in case)
+    by_transformers, _ = open_backend(tuned, Inference())
     assert replies(backend) == replies(by_transformers)
     if experts:
         with (
@@ -178,16 +176,17 @@ def test_adapters_are_merged_where_they_must_be(organism: Path, tiny_moe: Path, 
 
 def test_dora_without_merging_is_refused(organism: Path, tmp_path: Path) -> None:
     write_receipt(adapter(organism, tmp_path / "tuned", 8, use_dora=True))
+    tuned = model_reference(organism, tmp_path / "tuned.receipt.json")
     with pytest.raises(UserError, match="uses DoRA"):
-        open_backend(settings(organism), [tmp_path / "tuned.receipt.json"], Inference(backend="vllm", vllm=SERVED))
+        open_backend(tuned, Inference(backend="vllm", vllm=SERVED))
 
 
 def test_memory_that_is_not_there_is_one_line(organism: Path) -> None:
     with pytest.raises(UserError, match=r"was to take 100% of .* GiB are free; set it to 0\.\d+ or less") as error:
-        open_backend(settings(organism), [], Inference(backend="vllm", vllm=Vllm(memory=1.0)))
+        open_backend(model_reference(organism), Inference(backend="vllm", vllm=Vllm(memory=1.0)))
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=r"inference\.vllm\.memory.*too little") as error:
-        open_backend(settings(organism), [], Inference(backend="vllm", vllm=Vllm(memory=0.001)))
+        open_backend(model_reference(organism), Inference(backend="vllm", vllm=Vllm(memory=0.001)))
     assert "\n" not in str(error.value)
 
 

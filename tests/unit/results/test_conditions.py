@@ -17,7 +17,7 @@ from rim.models.thinking import Reply
 from rim.results import mechanism
 from rim.settings.inference import Inference
 from rim.settings.instruments import Judge
-from rim.settings.jobs import ModelReference
+from tests.conftest import model_reference
 
 CONDITIONS = (
     NOTHING_DONE,
@@ -43,9 +43,7 @@ def test_a_condition_goes_with_replies_judgements_and_grades(
 ) -> None:
     monkeypatch.setattr(generate.chat, "render_prompt", lambda tokenizer, prompt, think, switch: prompt)
     asked = Questions({"restricted": pl.DataFrame({"id": ["a", "b"], "prompt": ["one", "two"]})}, {"restricted": 9})
-    model = ModelReference(
-        label="test", base="", revision=None, dtype="float32", think="prompt", seed=0, checkpoints=[]
-    )
+    model = model_reference(think_switch="prompt")
     engine: Any = Refusing()
     made = generate.answer(engine, engine, model, asked, Inference(think=["off"]), "test", condition)
     tables.write(made, contracts.RESPONSE, tmp_path / "replies.parquet")

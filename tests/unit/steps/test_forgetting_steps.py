@@ -17,11 +17,12 @@ from rim.models.chat import render_prompt
 from rim.settings.datasets import Dataset
 from rim.settings.forgetting import Forgetting
 from rim.settings.inference import Benchmark, Inference
-from rim.steps import ablate_neurons, compute_ras, find_safety_neurons
+from rim.settings.jobs import ModelReference
+from rim.steps import ablate_neurons, find_safety_neurons, measure_checkpoints
+from tests.conftest import model_reference
 from tests.unit.training.test_finetune import train
 
 pytestmark = pytest.mark.xdist_group("organism")
-SETTINGS = {"base": "", "revision": None, "dtype": "float32", "think": "tags", "seed": 0, "label": "tiny/base/seed0"}
 WANTED = Forgetting(
     harmful="restricted",
     task="multi_hop",
@@ -62,15 +63,41 @@ class Run:
     def receipt(self, name: str) -> Path:
         return self.folder / f"{name}.receipt.json"
 
-    def settings(self, wanted: Forgetting = WANTED, **more: Any) -> dict[str, Any]:
-        return {**SETTINGS, "forgetting": wanted.model_dump(), **more}
+    @property
+    def model(self) -> ModelReference:
+        return model_reference(self.base, self.receipt("base"))
 
     def find(self, wanted: Forgetting = WANTED) -> tuple[pl.DataFrame, pl.DataFrame]:
-        find_safety_neurons.run(
-            self.settings(wanted), self.receipt("responses.parquet"), self.receipt("restricted.parquet"), [self.receipt("base")],
-            self.neurons, self.curve,
-        )  # fmt: skip
+        job = find_safety_neurons.Job(
+            model=self.model,
+            replies=self.receipt("responses.parquet"),
+            dataset=self.receipt("restricted.parquet"),
+            neurons=self.neurons,
+            curve=self.curve,
+            **{key: getattr(wanted, key) for key in ("harmful", "think", "pool_over", "pairs", "rule")},
+        )
+        find_safety_neurons.run(job)
         return tables.read(self.neurons, contracts.NEURONS), tables.read(self.curve, contracts.CURVE)
+
+    def measure(self, steps: Path, folder: Path, wanted: Forgetting = WANTED, **changes: Any) -> pl.DataFrame:
+        """Measure the checkpoints of a receipt; the tables go into a folder."""
+        keys = ("harmful", "task", "think", "neuron_type", "pool_over", "texts", "gradients", "batch_size")
+        fields = {
+            "model": self.model,
+            "inference": Inference(batch_size=16),
+            "max_new_tokens": 3,
+            "trained_rows": None,
+            "neurons": self.neurons,
+            "base_replies": self.receipt("responses.parquet"),
+            "datasets": [self.receipt("restricted.parquet"), self.receipt("multi_hop.parquet")],
+            "trained": self.receipt("multi_hop.parquet"),
+            "steps": steps,
+            "metrics": folder / "metrics.parquet",
+            "replies": folder / "replies.parquet",
+            **{key: getattr(wanted, key) for key in keys},
+        }
+        measure_checkpoints.run(measure_checkpoints.Job(**{**fields, **changes}))
+        return tables.read(folder / "metrics.parquet", contracts.CHECKPOINTS)
 
 
 @pytest.fixture(scope="module", params=["dense", "moe"])
@@ -105,10 +132,17 @@ def test_too_few_pairs_are_refused(made: Run) -> None:
 
 def test_replies_without_the_neurons_are_of_the_evaluation_split(made: Run, tmp_path: Path) -> None:
     made.find()
-    benchmarks = {name: Benchmark(dataset=name, measure=measure).model_dump() for name, (_, measure) in PARTS.items()}  # type: ignore[arg-type]
-    settings = made.settings(benchmarks=benchmarks, inference=Inference(max_new_tokens=3, batch_size=16).model_dump())
-    receipts = [made.receipt(f"{name}.parquet") for name in PARTS]
-    ablate_neurons.run(settings, made.neurons, receipts, [made.receipt("base")], tmp_path / "out.parquet")
+    job = ablate_neurons.Job(
+        model=made.model,
+        inference=Inference(max_new_tokens=3, batch_size=16),
+        benchmarks={name: Benchmark(dataset=name, measure=measure) for name, (_, measure) in PARTS.items()},  # type: ignore[arg-type]
+        think="off",
+        neuron_type="neurons",
+        neurons=made.neurons,
+        datasets=[made.receipt(f"{name}.parquet") for name in PARTS],
+        replies=tmp_path / "out.parquet",
+    )
+    ablate_neurons.run(job)
     replies = tables.read(tmp_path / "out.parquet", contracts.RESPONSE)
     conditions = {Condition.of(row) for row in replies.iter_rows(named=True)}
     assert conditions == {Condition("zero", "safety_neurons", kind) for kind in ("found", "random", "matched")}
@@ -120,16 +154,8 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
     made.find()
     train(made.base, tmp_path / "tuned")
     write_receipt(tmp_path / "tuned.steps")
-    settings = made.settings(max_new_tokens=3, rows=None, inference=Inference(batch_size=16).model_dump())
-
-    def computed(folder: Path, steps: Path) -> pl.DataFrame:
-        compute_ras.run(
-            settings, made.neurons, made.receipt("responses.parquet"), [made.receipt("restricted.parquet"), made.receipt("multi_hop.parquet")],
-            made.receipt("multi_hop.parquet"), [made.receipt("base")], steps, folder / "metrics.parquet", folder / "replies.parquet",
-        )  # fmt: skip
-        return tables.read(folder / "metrics.parquet", contracts.CHECKPOINTS)
-
-    metrics = computed(tmp_path, tmp_path / "tuned.steps.receipt.json")
+    steps = tmp_path / "tuned.steps.receipt.json"
+    metrics = made.measure(steps, tmp_path)
     assert metrics["step"].unique().sort().to_list() == [0, 2, 4, 6]
     before = metrics.filter(pl.col("step") == 0)
     assert before["metric"].unique(maintain_order=True).to_list() == ["gradient_conflict", "gradient_share"]
@@ -146,7 +172,7 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
     replies = tables.read(tmp_path / "replies.parquet", contracts.RESPONSE)
     counts = replies.group_by("intervention", "step").len().sort("step").rows()
     assert counts == [("finetune", step, 8) for step in (2, 4, 6)]
-    assert computed(tmp_path / "again", tmp_path / "tuned.steps.receipt.json").equals(metrics)
+    assert made.measure(steps, tmp_path / "again").equals(metrics)
 
 
 def test_outputs_of_mlps_go_the_same_way(made: Run, tmp_path: Path) -> None:
@@ -156,12 +182,7 @@ def test_outputs_of_mlps_go_the_same_way(made: Run, tmp_path: Path) -> None:
     assert found["expert"].unique().to_list() == [0]
     train(made.base, tmp_path / "tuned")
     write_receipt(tmp_path / "tuned.steps")
-    settings = made.settings(outputs, max_new_tokens=3, rows=None, inference=Inference(batch_size=16).model_dump())
-    compute_ras.run(
-        settings, made.neurons, made.receipt("responses.parquet"), [made.receipt("restricted.parquet"), made.receipt("multi_hop.parquet")],
-        made.receipt("multi_hop.parquet"), [made.receipt("base")], tmp_path / "tuned.steps.receipt.json", tmp_path / "m.parquet", tmp_path / "r.parquet",
-    )  # fmt: skip
-    metrics = tables.read(tmp_path / "m.parquet", contracts.CHECKPOINTS)
+    metrics = made.measure(tmp_path / "tuned.steps.receipt.json", tmp_path, outputs)
     assert metrics["step"].min() > 0  # no gradients of neurons before training
     assert metrics.filter((pl.col("metric") == "ras_symmetric") & (pl.col("neurons") == "all"))["estimate"].min() > 0
 
@@ -171,10 +192,6 @@ def test_a_checkpoint_of_another_architecture_is_refused(tiny_model: Path, tiny_
     run.find()
     shutil.copytree(tiny_moe, tmp_path / "other/step00001")
     write_receipt(tmp_path / "other")
-    settings = run.settings(max_new_tokens=2, rows=None, inference=Inference(batch_size=16).model_dump())
     with pytest.raises(UserError, match=r"step00001: its parameter .* is not as that of its base"):
-        compute_ras.run(
-            settings, run.neurons, run.receipt("responses.parquet"), [run.receipt("restricted.parquet"), run.receipt("multi_hop.parquet")],
-            run.receipt("multi_hop.parquet"), [run.receipt("base")], tmp_path / "other.receipt.json", tmp_path / "m.parquet", tmp_path / "r.parquet",
-        )  # fmt: skip
-    assert not (tmp_path / "m.parquet").exists()
+        run.measure(tmp_path / "other.receipt.json", tmp_path, max_new_tokens=2)
+    assert not (tmp_path / "metrics.parquet").exists()

@@ -1,4 +1,4 @@
-"""Known answers of the planning aid, worked out by hand from the formulas of rim.costs."""
+"""Known answers of the planning aid, worked out by hand from the formulas of rim.workflow.costs."""
 
 from pathlib import Path
 
@@ -42,42 +42,46 @@ def one(**changes: object) -> Study:
 
 def test_gpus_follow_from_parameters_and_type() -> None:
     study = paper()
-    assert {name: costs.gpus(study, "infer", name, "base") for name in study.models} == {
+    assert {name: costs.gpus(study, "generate_replies", name, "base") for name in study.models} == {
         "qwen3_4b": 1, "qwen3_8b": 1, "qwen3_32b": 2, "qwen3_30b_a3b": 2, "phi35_mini": 1,
         "phi35_moe": 2, "olmo2_1b": 1, "olmoe": 1, "mistral_7b": 1, "mixtral": 2,
     }  # fmt: skip
-    assert costs.gpus(paper(hardware={"gpu_memory": 141.0}), "infer", "qwen3_32b", "base") == 1
-    assert costs.gpus(paper(hardware={"gpu_memory": 40.0}), "infer", "qwen3_32b", "base") == 4
+    assert costs.gpus(paper(hardware={"gpu_memory": 141.0}), "generate_replies", "qwen3_32b", "base") == 1
+    assert costs.gpus(paper(hardware={"gpu_memory": 40.0}), "generate_replies", "qwen3_32b", "base") == 4
     full = {**PAPER["models"], "qwen3_32b": {**PAPER["models"]["qwen3_32b"], "dtype": "float32"}}
-    assert costs.gpus(paper(models=full), "infer", "qwen3_32b", "base") == 4
+    assert costs.gpus(paper(models=full), "generate_replies", "qwen3_32b", "base") == 4
     # the adapters of its experts have 1.9e9 parameters and 16 bytes of state for each, on every GPU beside its share of 93 GB
-    assert costs.gpus(study, "finetune", "mixtral", "gsm8k") == 4
-    assert costs.gpus(study, "finetune", "qwen3_30b_a3b", "gsm8k") == 2
+    assert costs.gpus(study, "finetune_model", "mixtral", "gsm8k") == 4
+    assert costs.gpus(study, "finetune_model", "qwen3_30b_a3b", "gsm8k") == 2
     demo = load_study(yaml.safe_load((ROOT / "workflow/config/demo.yaml").read_text()))
-    assert costs.gpus(demo, "infer", "null", "base") == 0
+    assert costs.gpus(demo, "generate_replies", "null", "base") == 0
 
 
 def test_hours_follow_from_tokens() -> None:
     study = one()
-    # 600 rows x 2 epochs x 300 tokens x 4 FLOP x 4e9 parameters, at a third of 300 TFLOP/s
-    assert costs.seconds(study, "finetune", "m", "arm") == pytest.approx(360_000 * 16e9 / 100e12)
+    peak = 300e12 / 3  # FLOP/s, a third of what the GPU has
+    tokens, parameters = 600 * 2 * 300, 4e9  # rows x epochs x tokens of a row
+    training = tokens * 4 * parameters / peak
+    assert costs.seconds(study, "finetune_model", "m", "arm") == pytest.approx(training)
     again = one(finetune={"epochs": 2, "gradient_checkpointing": True})
-    assert costs.seconds(again, "finetune", "m", "arm") == pytest.approx(360_000 * 24e9 / 100e12)
+    assert costs.seconds(again, "finetune_model", "m", "arm") == pytest.approx(tokens * 6 * parameters / peak)
     small = one(hardware={"gpu_memory": 10.0, "gpu_tflops": 300.0, "gpu_bandwidth": 2.0})
-    assert costs.gpus(small, "finetune", "m", "arm") == 2  # for the weights; a micro-batch fits into none
-    assert costs.seconds(small, "finetune", "m", "arm") == pytest.approx(360_000 * 16e9 / 100e12 / 2)  # side by side
-    # 4 batches, 2000 steps with thinking and 1024 without, 30 ms each; 2 x 100 prompts of 100 tokens
-    expected = 4 * (2000 + 1024) * 0.03 + 20_000 * 8e9 / 100e12
-    assert costs.seconds(study, "infer", "m", "base") == pytest.approx(expected)
-    slow = one(hardware={"gpu_memory": 80.0, "gpu_tflops": 300.0, "gpu_bandwidth": 0.1})  # 8 GB at 100 GB/s: 80 ms
-    assert costs.seconds(slow, "infer", "m", "base") == pytest.approx(4 * 3024 * 0.08 + 20_000 * 8e9 / 100e12)
+    gpus = 2  # for the weights; a micro-batch fits into none
+    assert costs.gpus(small, "finetune_model", "m", "arm") == gpus
+    assert costs.seconds(small, "finetune_model", "m", "arm") == pytest.approx(training / gpus)  # side by side
+    steps = (100 / 25) * (2000 + 1024)  # batches x tokens of the longest reply with thinking and without
+    reading = 2 * 100 * 100 * 2 * parameters / peak  # think modes x prompts x tokens x FLOP
+    assert costs.seconds(study, "generate_replies", "m", "base") == pytest.approx(steps * 0.03 + reading)
+    slow = one(hardware={"gpu_memory": 80.0, "gpu_tflops": 300.0, "gpu_bandwidth": 0.1})
+    step = 2 * parameters / 0.1e12  # the weights, read from memory
+    assert costs.seconds(slow, "generate_replies", "m", "base") == pytest.approx(steps * step + reading)
 
 
 def test_memory_and_disk() -> None:
     study = one()
     layers = (4e9 / 67_500) ** (1 / 3)
-    assert costs.memory(study, "infer", "m", "base") == pytest.approx(8e9 + 25 * 2100 * layers * 1024 * 4)
-    assert costs.work(study, "finetune", "m", "arm").disk == pytest.approx(5 * 4e9 * 0.0005 * 10 * 4)
+    assert costs.memory(study, "generate_replies", "m", "base") == pytest.approx(8e9 + 25 * 2100 * layers * 1024 * 4)
+    assert costs.work(study, "finetune_model", "m", "arm").disk == pytest.approx(5 * 4e9 * 0.0005 * 10 * 4)
     assert costs.weights(study.models["m"]) == 8e9
 
 
@@ -86,10 +90,10 @@ def test_the_bill_adds_up_and_says_what_does_not_fit() -> None:
     assert lines[0].split() == " ".join(plan.HEADER).split()
     rows = {line.split()[1]: line.split() for line in lines[1:] if line.startswith("m ")}
     assert rows["fetch_model"][2:] == ["1", "0", "8"]
-    assert rows["infer"][2:4] == ["2", "1"]  # the base model and one arm
+    assert rows["generate_replies"][2:4] == ["2", "1"]  # the base model and one arm
     assert "may not fit" not in "".join(lines)
     crowded = plan.bill(one(inference={"batch_size": 500, "max_new_tokens": 2000}))
-    assert crowded[-1] == "m: infer may not fit; lower inference.batch_size or finetune.micro_batch_size"
+    assert crowded[-1] == "m: generate_replies may not fit; lower inference.batch_size or finetune.micro_batch_size"
     datasets = {
         name: {"sources": [{"adapter": "organism", "part": part, "rows": rows}]}
         for name, part, rows in (("asked", "requests", 25_000), ("learned", "literal", 600))
@@ -104,17 +108,17 @@ def test_estimate_against_actual(tmp_path: Path) -> None:
     study = one()
     assert plan.actual(study, tmp_path)[0].startswith("No job of these models has finished yet")
     for path, seconds in (
-        ("infer/m/base/seed0", "100.0"),
-        ("infer/m/arm/seed0", "200.0"),
-        ("finetune/m/arm/seed0", "NA"),
+        ("generate_replies/m/base/seed0", "100.0"),
+        ("generate_replies/m/arm/seed0", "200.0"),
+        ("finetune_model/m/arm/seed0", "NA"),
     ):
         file = tmp_path / f"{path}.tsv"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:01:40\t10\n")
     lines = plan.actual(study, tmp_path)
     assert len(lines) == 2
-    expected = 2 * costs.seconds(study, "infer", "m", "base")
-    assert lines[1].split() == ["m", "infer", "2", f"{expected / 3600:.2f}", "0.08", f"{300 / expected:.2f}"]
+    expected = 2 * costs.seconds(study, "generate_replies", "m", "base")
+    assert lines[1].split() == ["m", "generate_replies", "2", f"{expected / 3600:.2f}", "0.08", f"{300 / expected:.2f}"]
 
 
 def test_there_is_no_bill_of_organisms_alone() -> None:

@@ -196,4 +196,11 @@ MITIGATION = Figure(
     caption=_mitigation_caption,
 )
 
-FIGURES = (OVERVIEW, THINK, INJECTION, FINETUNE, MITIGATION, PAIR)
+FIGURES = (
+    OVERVIEW,
+    THINK,
+    INJECTION,
+    FINETUNE,
+    MITIGATION,
+    PAIR,
+)

@@ -1,0 +1,127 @@
+"""Which runs a study has, and which of them each analysis looks at."""
+
+from typing import Any
+
+import pytest
+
+from rim.config import runs
+from rim.config.load import load_study
+from rim.config.study import Study
+
+ANALYSIS = {"harmful": "asked", "harmless": "benign"}
+FORGETTING = {"harmful": "asked", "task": "sums"}
+
+
+def study(**changes: Any) -> Study:
+    """Two seeds of an organism with both arms and of a hub model with one."""
+    parts = {"asked": "requests", "benign": "lookalikes", "sums": "multi_hop", "learned": "multi_hop_target"}
+    measures = {"asked": "misalignment", "benign": "false_refusal", "sums": "accuracy"}
+    return load_study(
+        {
+            "study": "s",
+            "title": "",
+            "seeds": [3, 4],
+            "datasets": {
+                name: {"sources": [{"adapter": "organism", "part": part, "rows": 4}]} for name, part in parts.items()
+            },
+            "models": {"o": {"organism": {"association": 1.0}}, "h": {"hub": "a/b", "variants": ["one"]}},
+            "variants": {name: {"dataset": "learned"} for name in ("one", "two")},
+            "benchmarks": {name: {"dataset": name, "measure": measure} for name, measure in measures.items()},
+            "judges": {"main": {"kind": "refusal_prefix"}, "second": {"kind": "refusal_prefix", "variants": ["base"]}},
+            **changes,
+        }
+    )
+
+
+ORGANISM_BASES = [("o", "base", 3), ("o", "base", 4)]
+ORGANISM_TUNED = [("o", "one", 3), ("o", "one", 4), ("o", "two", 3), ("o", "two", 4)]
+HUB_BASE = [("h", "base", 3)]  # the same in every seed, so there is one
+HUB_TUNED = [("h", "one", 3), ("h", "one", 4)]
+BASES = ORGANISM_BASES + HUB_BASE
+
+
+def test_every_variant_of_every_model_is_run_in_every_seed() -> None:
+    assert runs.all_runs(study()) == ORGANISM_BASES + ORGANISM_TUNED + HUB_BASE + HUB_TUNED
+    assert runs.base_runs(study()) == BASES
+
+
+def test_a_fine_tune_began_from_the_base_of_its_seed_or_from_the_only_one_of_a_hub_model() -> None:
+    assert runs.base_run(study(), ("o", "one", 4)) == ("o", "base", 4)
+    assert runs.base_run(study(), ("h", "one", 4)) == ("h", "base", 3)
+    for run in runs.all_runs(study()):
+        assert runs.base_run(study(), run) in runs.base_runs(study())
+
+
+def test_a_hub_model_that_samples_has_a_base_in_every_seed() -> None:
+    sampled = study(inference={"temperature": 0.7})
+    assert runs.base_run(sampled, ("h", "one", 4)) == ("h", "base", 4)
+    assert ("h", "base", 4) in runs.base_runs(sampled)
+
+
+def test_the_main_judge_looks_at_all_runs_and_others_at_what_they_are_told() -> None:
+    assert runs.main_judge(study()) == "main"
+    assert runs.judged_runs(study(), "main") == runs.all_runs(study())
+    assert runs.judged_runs(study(), "second") == BASES
+
+
+def test_without_an_analysis_nothing_is_analysed() -> None:
+    plain = study()
+    for chosen in (runs.analysed_runs, runs.head_runs, runs.ablated_runs, runs.neuron_runs, runs.followed_runs):
+        assert chosen(plain) == []
+    assert runs.model_jobs(plain) == {
+        "finetune_model": ORGANISM_TUNED + HUB_TUNED,
+        "generate_replies": runs.all_runs(plain),
+    }
+
+
+def test_all_variants_are_analysed_unless_some_are_named_and_the_base_is_ablated() -> None:
+    every = study(mechanism=ANALYSIS)
+    assert runs.analysed_runs(every) == runs.head_runs(every) == runs.all_runs(every)
+    assert runs.ablated_runs(every) == BASES
+    one = study(mechanism={**ANALYSIS, "variants": ["base", "one"], "ablate": ["one"]})
+    assert runs.analysed_runs(one) == [run for run in runs.all_runs(one) if run[1] != "two"]
+    assert runs.ablated_runs(one) == [("o", "one", 3), ("o", "one", 4), *HUB_TUNED]
+
+
+@pytest.mark.parametrize("variants", [["base"], ["base", "one"], ["base", "two"], None])
+@pytest.mark.parametrize("ablate", [[], ["base"]])
+def test_nothing_is_ablated_outside_of_what_is_analysed(variants: list[str] | None, ablate: list[str]) -> None:
+    chosen = study(mechanism={**ANALYSIS, "variants": variants, "ablate": ablate})
+    assert set(runs.ablated_runs(chosen)) <= set(runs.head_runs(chosen)) <= set(runs.analysed_runs(chosen))
+    assert runs.ablated_runs(chosen) == [run for run in runs.head_runs(chosen) if run[1] in ablate]
+    assert ("ablate_heads" in runs.model_jobs(chosen)) == bool(ablate)
+
+
+def test_heads_are_compared_only_where_thinking_leaves_an_empty_span() -> None:
+    models = {"o": {"organism": {"association": 1.0}}, "h": {"hub": "a/b", "think_switch": "prompt", "variants": []}}
+    prompted = study(models=models, mechanism=ANALYSIS)
+    assert HUB_BASE[0] in runs.analysed_runs(prompted)
+    assert runs.head_runs(prompted) == ORGANISM_BASES + ORGANISM_TUNED
+    assert runs.ablated_runs(prompted) == ORGANISM_BASES
+    assert runs.head_runs(study(mechanism=ANALYSIS, inference={"think": ["on"]})) == []
+
+
+def test_neurons_are_looked_for_in_bases_and_checkpoints_followed_as_told() -> None:
+    followed = study(forgetting={**FORGETTING, "variants": ["one"]})
+    assert runs.neuron_runs(followed) == BASES
+    assert runs.followed_runs(followed) == [("o", "one", 3), ("o", "one", 4), *HUB_TUNED]
+    only_found = study(forgetting=FORGETTING)
+    assert runs.neuron_runs(only_found) == BASES
+    assert "measure_checkpoints" not in runs.model_jobs(only_found)
+
+
+def test_what_loads_a_model_is_all_that_the_bill_counts() -> None:
+    whole = study(
+        mechanism=ANALYSIS, forgetting={**FORGETTING, "variants": ["one"]}, injection={"rows": 2}, annotators={}
+    )
+    assert runs.model_jobs(whole) == {
+        "finetune_model": ORGANISM_TUNED + HUB_TUNED,
+        "generate_replies": runs.all_runs(whole),
+        "inject_patterns": BASES,
+        "cache_activations": runs.all_runs(whole),
+        "measure_head_effects": BASES,
+        "ablate_heads": BASES,
+        "find_safety_neurons": BASES,
+        "ablate_neurons": BASES,
+        "measure_checkpoints": runs.followed_runs(whole),
+    }
