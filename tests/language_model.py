@@ -65,7 +65,9 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "hang":
             time.sleep(self.server.hang)
         elif fault == "429":
-            return self.reply(429, {"error": {"message": "slow down", "code": "rate_limit"}}, {"Retry-After": str(RETRY_AFTER)})
+            return self.reply(
+                429, {"error": {"message": "slow down", "code": "rate_limit"}}, {"Retry-After": str(RETRY_AFTER)}
+            )
         elif fault in ("400", "401", "404", "500"):
             return self.reply(int(fault), {"error": {"message": f"scripted {fault}", "code": fault}})
         elif isinstance(fault, dict) and "body" in fault:
