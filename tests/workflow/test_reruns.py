@@ -96,10 +96,8 @@ def moved(file: str, function: str, needs: str, to: str) -> Change:
         old, new = (".".join(Path(each).with_suffix("").parts[1:]) for each in (file, to))
         head = f"from __future__ import annotations\n\nfrom {old} import {needs}\n\n\n"
         (copy / to).write_text(head + body.group())
-        rest = (
-            text.replace(body.group(), "") + f"\n\nfrom {new} import {function}\n"
-        )  # at the end, for the circle's sake
-        (copy / file).write_text(rest)
+        handed_back = f"\n\nfrom {new} import {function}\n"  # at the end, since the new module imports the old one
+        (copy / file).write_text(text.replace(body.group(), "") + handed_back)
 
     return change
 
