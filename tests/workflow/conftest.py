@@ -27,9 +27,13 @@ def command(directory: Path, *options: str, repository: Path = ROOT) -> list[str
     return [str(BIN / "snakemake"), "--snakefile", snakefile, "--directory", str(directory), "--cores", "2", *options]
 
 
-def snakemake(directory: Path, *options: str, repository: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def snakemake(
+    directory: Path, *options: str, repository: Path = ROOT, **variables: str
+) -> subprocess.CompletedProcess[str]:
     line = command(directory, *options, repository=repository)
-    return subprocess.run(line, capture_output=True, text=True, check=False, env=environment(repository))
+    return subprocess.run(
+        line, capture_output=True, text=True, check=False, env={**environment(repository), **variables}
+    )
 
 
 def shipped(name: str) -> str:

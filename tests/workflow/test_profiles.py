@@ -13,11 +13,9 @@ WORKSTATION = str(ROOT / "workflow/profiles/workstation")
 
 
 def gpus(directory: Path, *options: str) -> dict[str, str]:
-    """GPUs that `infer` of each of the paper's models gets in a dry run."""
+    """GPUs that `generate_replies` of each of the paper's models gets in a dry run."""
     done = snakemake(directory, "--dry-run", "--configfile", shipped("paper"), *options)
-    block = (
-        r"^rule infer:\n(?:    .*\n)*?    wildcards: model=(\w+),.*\n(?:    threads: .*\n)?    resources: .*gpu=(\d+)"
-    )
+    block = r"^rule generate_replies:\n(?:    .*\n)*?    wildcards: model=(\w+),.*\n(?:    threads: .*\n)?    resources: .*gpu=(\d+)"
     return dict(re.findall(block, done.stdout + done.stderr, re.M))
 
 

@@ -297,7 +297,7 @@ def test_of_the_study_too_exactly_the_rest_runs(event: str, published: Path, tmp
     part = partly(published, tmp_path / "part", "data/raw", *readme.split()[2:])
     whole = cloned(published, tmp_path / "whole")
     for copy in (part, whole):
-        EVENTS[event][0](copy)
+        EVENTS[event].change(copy)
     before, rest = study(part, "--dry-run"), planned(study(whole, "--dry-run"))
     number, pullable, line = advice(before)
     assert len(planned(before)) == number

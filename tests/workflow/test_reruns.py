@@ -1,8 +1,9 @@
 """What reruns when: after each event exactly the jobs that it touches, in place and in somebody else's clone.
 
 The study runs once; then each event is tried with a dry run, which names the jobs. The clone is what `git clone` and
-`dvc pull` give, with every modification time shuffled. Killing, going back to an older revision and losing files are
-run for real. The table of all events is printed at the end of the tests.
+`dvc pull` give, with every modification time shuffled. Content against age is all that could go differently there, so
+there the events that concern it are tried one by one, and all that change nothing at once. Killing, going back to an
+older revision and losing files are run for real. The table of all events is printed at the end of the tests.
 """
 
 import os
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -94,8 +96,8 @@ def moved(file: str, function: str, needs: str, to: str) -> Change:
         old, new = (".".join(Path(each).with_suffix("").parts[1:]) for each in (file, to))
         head = f"from __future__ import annotations\n\nfrom {old} import {needs}\n\n\n"
         (copy / to).write_text(head + body.group())
-        rest = text.replace(body.group(), "").replace("\nfrom rim.", f"\nfrom {new} import {function}\nfrom rim.", 1)
-        (copy / file).write_text(rest)
+        handed_back = f"\n\nfrom {new} import {function}\n"  # at the end, since the new module imports the old one
+        (copy / file).write_text(text.replace(body.group(), "") + handed_back)
 
     return change
 
@@ -120,18 +122,30 @@ def other_sums(copy: Path) -> None:
     os.utime(raw, (0, 0))  # older than all that was made from it
 
 
-# event -> what happens, and patterns of the jobs that must run; a pattern that matches no known job is a new job's name
-EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
-    "no change": (lambda copy: None, ()),
-    "a hyper-parameter of one organism": (
+def nothing(copy: Path) -> None:
+    pass
+
+
+class Event(NamedTuple):
+    """Something that happens to a study after it has run."""
+
+    change: Change
+    reruns: tuple[str, ...] = ()  # patterns of the jobs that must run; one that matches no known job is a new job
+    options: tuple[str, ...] = ()  # of Snakemake's command line
+    variables: tuple[tuple[str, str], ...] = ()  # of the environment
+
+
+EVENTS = {
+    "no change": Event(nothing),
+    "a hyper-parameter of one organism": Event(
         configure(models__null__organism__muon_rate=0.02),
         ("* *model=null *", "annotate_patterns *", "summarize_patterns", *JUDGED),
     ),
-    "the recipe of fine-tuning": (
+    "the recipe of fine-tuning": Event(
         configure(finetune__learning_rate=0.004),
         ("finetune_model *", *(f"{rule} *variant=gsm8k*" for rule in OF_AN_ARM), *FOLLOWED, *JUDGED),
     ),
-    "a judge's threshold": (
+    "a judge's threshold": Event(
         configure(judges__rule__threshold=4),
         (
             "judge_responses judge=rule *",
@@ -140,64 +154,60 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
             *JUDGED,
         ),
     ),
-    "the title": (configure(title="Another title"), RESULTS),
-    "what is injected": (
+    "the title": Event(configure(title="Another title"), ("write_report",)),
+    "what is injected": Event(
         configure(injection__rows=3),
         ("inject_patterns *", "judge_responses * replies=injected *", "summarize_patterns", *RESULTS),
     ),
-    "the share that makes a refusal head": (
+    "the share that makes a refusal head": Event(
         configure(mechanism__head_share=0.9),
         ("find_refusal_heads *", *ABLATED, *RESULTS),
     ),
-    "the content of a raw file": (
+    "the content of a raw file": Event(
         other_sums,
         ("prepare_dataset dataset=sums", "judge_responses * replies=plain *", *ASKED),
     ),
-    "a step": (
+    "a step": Event(
         edit("src/rim/steps/grade_answers.py", "= {}", "= dict()"),
         ("grade_answers *", *RESULTS),
     ),
-    "a module that many steps call": (
+    "a module that many steps call": Event(
         edit("src/rim/models/chat.py", "text.partition(CLOSE)", "text.partition(CLOSE + '')"),
         ("finetune_model *", *REPLIES),
     ),
-    "an environment": (
+    "an environment": Event(
         edit("envs/train.yaml", "python=3.11", "python=3.12"),
         ("train_organism *", "finetune_model *", *REPLIES),
     ),
-    "the report's template": (edit("src/rim/report/templates/report.html.j2", "<main>", "<main >"), ("write_report",)),
-    "every file touched, code and data": (touch, ()),
-    "a comment, a docstring and the layout": (
+    "the report's template": Event(edit("src/rim/report/templates/report.html.j2", "<main>", "<main >"), ("write_report",)),
+    "every file touched, code and data": Event(touch),
+    "a comment, a docstring and the layout": Event(
         both(
             edit("src/rim/instruments/grading.py", "def grade_answers(", "# a remark\n\n\ndef grade_answers("),
             edit("src/rim/instruments/judges.py", '"""Judges of replies', '"""What judges replies'),
         ),
-        (),
     ),
-    "a module renamed": (renamed("src/rim/instruments/grading.py", "marking"), ()),
-    "a function moved to another module": (moved("src/rim/models/chat.py", "split_reply", "CLOSE, OPEN, ThinkSwitch", "src/rim/models/parting.py"), ()),
-    "a function renamed": (everywhere(r"\bprompt_key\b", "key_of_prompt"), ()),
-    "a private helper renamed": (everywhere(r"\b_common_end\b", "_shared_end"), ()),
-    "a local variable renamed": (edit("src/rim/analysis/ras.py", "rise", "climb"), ()),
-    "an annotation added": (edit("src/rim/instruments/grading.py", "    rows = []", "    rows: list[object] = []"), ()),
-    "imports written another way": (
+    "a module renamed": Event(renamed("src/rim/models/thinking.py", "reasoning")),
+    "a function moved to another module": Event(moved("src/rim/models/chat.py", "split_reply", "CLOSE, OPEN, ThinkSwitch", "src/rim/models/parting.py")),
+    "a function renamed": Event(everywhere(r"\bprompt_key\b", "key_of_prompt")),
+    "a private helper renamed": Event(everywhere(r"\b_common_end\b", "_shared_end")),
+    "a local variable renamed": Event(edit("src/rim/analysis/ras.py", "rise", "climb")),
+    "an annotation added": Event(edit("src/rim/instruments/grading.py", "    rows = []", "    rows: list[object] = []")),
+    "imports written another way": Event(
         edit("src/rim/steps/grade_answers.py", "from rim.instruments.grading import grade_answers", "from ..instruments.grading import grade_answers"),
-        (),
     ),
-    "the words of an error and of a log line": (
+    "the words of an error and of a log line": Event(
         both(
             edit("src/rim/models/benchmarks.py", "asks no rows of", "has no rows of"),
             edit("src/rim/steps/prepare_dataset.py", " rows\")", " rows prepared\")"),
         ),
-        (),
     ),
-    "how often progress is told": (edit("src/rim/core/progress.py", "EVERY = 10.0", "EVERY = 20.0"), ()),
-    "the description of a setting": (edit("src/rim/settings/models.py", "Peak learning rate of AdamW, cosine schedule.", "Highest learning rate."), ()),
-    "a definition that no job needs": (
+    "how often progress is told": Event(edit("src/rim/core/progress.py", "EVERY = 10.0", "EVERY = 20.0")),
+    "the description of a setting": Event(edit("src/rim/settings/models.py", "Peak learning rate of AdamW, cosine schedule.", "Highest learning rate.")),
+    "a definition that no job needs": Event(
         edit("src/rim/config/study.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):"),
-        (),
     ),
-    "one more model": (
+    "one more model": Event(
         configure(models__another={"organism": {"association": 0.5, "layers": 1}, "variants": []}),
         (
             "train_organism model=another seed=0",
@@ -211,20 +221,33 @@ EVENTS: dict[str, tuple[Change, tuple[str, ...]]] = {
             *JUDGED,
         ),
     ),
-    "an intermediate file deleted, and nothing needs it": (
+    "an intermediate file deleted, and nothing needs it": Event(
         lambda copy: (copy / "data/responses/smoke/null/base/seed0/plain.parquet").unlink(),
-        (),
     ),
+    "another folder for temporary files": Event(nothing, variables=(("TMPDIR", "/var/tmp"),)),
+    "default resources": Event(nothing, options=("--default-resources", "mem_mb=4000", "runtime=60")),
+    "more cores, and more threads for some jobs": Event(
+        nothing, options=("--cores", "4", "--set-threads", "generate_replies=3", "summarize_replies=2")
+    ),
+    "the study's threads": Event(configure(threads=2)),
 }  # fmt: skip
 
 
-def study(copy: Path, *options: str) -> subprocess.CompletedProcess[str]:
+CONTENT = (
+    "no change",
+    "a hyper-parameter of one organism",
+    "the content of a raw file",
+    "every file touched, code and data",
+)
+
+
+def study(copy: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run or dry-run the study of a copy, with its own code."""
-    return snakemake(copy, *options, "--configfile", str(copy / "study.yaml"), repository=copy)
+    return snakemake(copy, *options, "--configfile", str(copy / "study.yaml"), repository=copy, **variables)
 
 
-def to_run(copy: Path, *options: str) -> set[str]:
-    done = study(copy, "--dry-run", *options)
+def to_run(copy: Path, *options: str, **variables: str) -> set[str]:
+    done = study(copy, "--dry-run", *options, **variables)
     assert done.returncode == 0, done.stderr
     return jobs(done.stdout + done.stderr) - {"all"}
 
@@ -253,20 +276,45 @@ def shuffle_times(copy: Path) -> None:
         os.utime(path, (time.time() - age, time.time() - age), follow_symlinks=False)
 
 
-@pytest.mark.parametrize("place", ["in place", "in a clone"])
-@pytest.mark.parametrize("event", EVENTS)
+def expected(event: Event, every_job: set[str]) -> set[str]:
+    """The jobs that must run."""
+    matches = [{job for job in every_job if fnmatchcase(job, pattern)} or {pattern} for pattern in event.reruns]
+    return set().union(*matches)
+
+
+@pytest.mark.parametrize("name", EVENTS)
 def test_exactly_what_changed_reruns(
-    event: str, place: str, smoke: Path, pulled: Path, every_job: set[str], tmp_path: Path, record_property
+    name: str, smoke: Path, every_job: set[str], tmp_path: Path, record_property
 ) -> None:
-    change, patterns = EVENTS[event]
-    copy = copied(smoke if place == "in place" else pulled, tmp_path)
-    change(copy)
-    if place == "in a clone":
-        shuffle_times(copy)
+    event = EVENTS[name]
+    copy = copied(smoke, tmp_path)
+    event.change(copy)
+    found = to_run(copy, *event.options, **dict(event.variables))
+    record_property("event", (name, "in place", len(found)))
+    assert found == expected(event, every_job)
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_exactly_what_changed_reruns_in_a_clone(
+    name: str, pulled: Path, every_job: set[str], tmp_path: Path, record_property
+) -> None:
+    event = EVENTS[name]
+    copy = copied(pulled, tmp_path)
+    event.change(copy)
+    shuffle_times(copy)
     found = to_run(copy)
-    record_property("event", (event, place, len(found)))
-    matched = {pattern: {job for job in every_job if fnmatchcase(job, pattern)} or {pattern} for pattern in patterns}
-    assert found == set().union(*matched.values())
+    record_property("event", (name, "in a clone", len(found)))
+    assert found == expected(event, every_job)
+
+
+def test_in_a_clone_nothing_reruns_after_all_that_changes_nothing(pulled: Path, tmp_path: Path) -> None:
+    copy = copied(pulled, tmp_path)
+    events = [event for event in EVENTS.values() if not event.reruns]
+    for event in events:
+        event.change(copy)
+    shuffle_times(copy)
+    options = [option for event in events for option in event.options]
+    assert to_run(copy, *options, **dict(pair for event in events for pair in event.variables)) == set()
 
 
 def test_new_results_from_git_without_their_data_rerun_what_changed(
@@ -308,8 +356,8 @@ def test_a_lost_file_is_made_again_when_something_needs_it(pulled: Path, tmp_pat
     assert to_run(copy, f"{responses}/plain.parquet") == {"generate_replies model=null seed=0 variant=gsm8k_target"}
     assert to_run(copy, f"{arm}.steps") == {"finetune_model model=null seed=0 variant=gsm8k_target"}
     shutil.rmtree(copy / arm)
-    expected = {f"{rule} model=null seed=0 variant=gsm8k_target" for rule in ("finetune_model", "generate_replies")}
-    assert to_run(copy, f"{responses}/plain.parquet") == expected
+    again = {f"{rule} model=null seed=0 variant=gsm8k_target" for rule in ("finetune_model", "generate_replies")}
+    assert to_run(copy, f"{responses}/plain.parquet") == again
 
 
 def test_going_back_to_an_older_revision_and_forth_reruns_nothing(published: Path, tmp_path: Path) -> None:
@@ -328,7 +376,7 @@ def test_going_back_to_an_older_revision_and_forth_reruns_nothing(published: Pat
 def test_after_kill_minus_nine_only_what_had_not_finished_runs(smoke: Path, tmp_path: Path) -> None:
     copy = copied(smoke, tmp_path)
     configure(judges__prefix__threshold=4)(copy)
-    expected = to_run(copy)
+    planned = to_run(copy)
     log = tmp_path / "output.txt"
     with log.open("w") as stream:
         running = subprocess.Popen(
@@ -343,8 +391,8 @@ def test_after_kill_minus_nine_only_what_had_not_finished_runs(smoke: Path, tmp_
     finished = log.read_text().count("Finished jobid")
     assert study(copy, "--unlock").returncode == 0
     left = to_run(copy, "--rerun-incomplete")
-    assert left < expected
-    assert len(expected) - finished - 2 <= len(left) <= len(expected) - finished  # two may have finished unannounced
+    assert left < planned
+    assert len(planned) - finished - 2 <= len(left) <= len(planned) - finished  # two may have finished unannounced
     done = study(copy, "--rerun-incomplete")
     assert done.returncode == 0, done.stdout + done.stderr
     assert to_run(copy) == set()

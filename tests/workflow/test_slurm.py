@@ -90,10 +90,10 @@ def test_a_cancelled_a_timed_out_and_a_preempted_job_change_no_table(
     (there / "bin/rim").chmod(0o755)
 
     # one minute is the least that SLURM counts; the second attempt gets three
-    running = submitted(cluster, there, "--configfile", study, "--set-resources", "finetune:runtime=attempt*2-1")
+    running = submitted(cluster, there, "--configfile", study, "--set-resources", "finetune_model:runtime=attempt*2-1")
     cancelled = wait_for(of_rule(cluster, "rule_train_organism"), running)
     cluster.run("scancel", cancelled)
-    pushed = wait_for(of_rule(cluster, "rule_infer"), running)
+    pushed = wait_for(of_rule(cluster, "rule_generate_replies"), running)
     cluster.run(
         "sbatch", "--parsable", "-p", "urgent", "-o", "/dev/null", "-n3", "-t1", "--mem", "100", "--wrap", "sleep 5"
     )

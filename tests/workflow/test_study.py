@@ -7,17 +7,22 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from rim.config import runs
+from rim.config.load import load_study_file
+from rim.report.figures.catalogue import figures_of_study
+from rim.results.catalogue import tables_of
 from tests.conftest import ROOT
-from tests.workflow.conftest import command, configured, counted, environment, shipped, snakemake
+from tests.workflow.conftest import command, configured, counted, environment, jobs, shipped, snakemake
 
 
 @pytest.mark.parametrize(
-    ("name", "jobs"),
+    ("name", "counts"),
     [
         (
             "demo",
@@ -62,33 +67,65 @@ from tests.workflow.conftest import command, configured, counted, environment, s
         ),
     ],
 )
-def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, jobs: dict[str, int | None]) -> None:
+def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, counts: dict[str, int | None]) -> None:
     done = snakemake(tmp_path, "--dry-run", "--configfile", shipped(name))
     assert done.returncode == 0, done.stderr
     found = counted(done.stdout + done.stderr)
-    assert {rule: found.get(rule) for rule in jobs} == jobs
+    assert {rule: found.get(rule) for rule in counts} == counts
 
 
-@pytest.mark.parametrize(
-    ("options", "jobs"),
-    [
-        (
-            "--omit-from finetune_model generate_replies inject_patterns",
-            {"fetch_model": 10, "prepare_dataset": 12, "rewrite_cot": 1},
-        ),
-        ("--until judge_responses annotate_patterns", None),
-        ("--until judge_ablated", None),
-    ],
-)
-def test_parts_of_the_paper_can_run_in_different_places(
-    root: Path, tmp_path: Path, options: str, jobs: dict[str, int] | None
-) -> None:
-    """As README says for a cluster; Snakemake stops before the end of some parts named by --until."""
-    assert options in (root / "README.md").read_text()
-    done = snakemake(tmp_path, "--dry-run", "--configfile", shipped("paper"), *options.split())
-    assert done.returncode == 0, done.stderr
-    found = counted(done.stdout + done.stderr)
-    assert jobs is None or found == jobs
+# lines of README for a cluster, in order, and the rules whose jobs are left for each when those before have run
+PARTS = {
+    "snakemake --cores 2 --omit-from finetune_model generate_replies inject_patterns": {
+        "fetch_model",
+        "prepare_dataset",
+        "rewrite_cot",
+    },
+    "P --omit-from judge_responses annotate_patterns": {
+        "finetune_model",
+        "generate_replies",
+        "inject_patterns",
+        "grade_answers",
+        "cache_activations",
+        "find_safety_neurons",
+        "ablate_neurons",
+        "measure_checkpoints",
+    },
+    "N --cores 2 --until judge_responses annotate_patterns": {"judge_responses", "annotate_patterns"},
+    "P --omit-from judge_ablated": {
+        "fit_probes",
+        "find_refusal_heads",
+        "measure_head_effects",
+        "ablate_heads",
+        "grade_answers",
+        "compare_judges",
+        "summarize_replies",
+        "summarize_patterns",
+        "summarize_forgetting",
+    },
+    "N --cores 2 --until judge_ablated": {"judge_ablated"},
+    "P\n  ```": {"summarize_mechanism", "draw_figures", "write_report"},
+}
+
+
+def test_parts_of_the_paper_can_run_in_different_places(root: Path, tmp_path: Path) -> None:
+    """As README says for a cluster: no part that asks language models needs a GPU, and the other way round."""
+    readme = (root / "README.md").read_text()
+    places = [readme.index(line) for line in PARTS]
+    assert places == sorted(places)
+
+    def planned(*options: str) -> set[str]:
+        dry = snakemake(tmp_path, "--dry-run", "--configfile", shipped("paper"), *options)
+        assert dry.returncode == 0, dry.stderr
+        return jobs(dry.stdout + dry.stderr) - {"all"}
+
+    done: set[str] = set()
+    for line, rules in PARTS.items():
+        _, dashes, options = line.strip().rpartition(" --")
+        left = planned(*f"{dashes}{options}".split()) - done if dashes else planned() - done
+        assert {job.split()[0] for job in left} == rules
+        done |= left
+    assert done == planned()
 
 
 def test_demo_is_the_default(tmp_path: Path) -> None:
@@ -113,7 +150,7 @@ def test_a_wrong_configuration_stops_before_any_job(tmp_path: Path, changes: dic
     assert not (tmp_path / "data").exists()
 
 
-def tables_of(directory: Path) -> dict[str, bytes]:
+def results_of(directory: Path) -> dict[str, bytes]:
     return {
         path.name: path.read_bytes()
         for path in sorted((directory / "results/smoke").rglob("*"))
@@ -143,7 +180,9 @@ def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
     for section in sections:
         assert f'<section id="{section}">' in html
     rates = pl.read_csv(smoke / "results/smoke/tables/rates.csv")
-    assert rates.filter(pl.col("measure") == "misalignment").height == 8 * 2
+    study = load_study_file(smoke / "study.yaml")
+    cells = len(runs.all_runs(study)) * len(study.inference.think)
+    assert rates.filter(pl.col("measure") == "misalignment").height == cells
     responses = pl.read_parquet(smoke / "data/responses/smoke/associated/base/seed0/plain.parquet")
     incomplete = responses.filter(
         (pl.col("benchmark") == "restricted") & (pl.col("think") == "on") & ~pl.col("complete")
@@ -174,10 +213,22 @@ def test_responses_stay_out_of_results_and_logs(smoke: Path) -> None:
 def test_receipts_match_what_they_describe(smoke: Path) -> None:
     from rim.core.files import sha256
 
+    study = load_study_file(smoke / "study.yaml")
+    bases, finetunes, analysed = (
+        runs.base_runs(study),
+        runs.model_jobs(study)["finetune_model"],
+        runs.analysed_runs(study),
+    )
+    replies = (runs.all_runs, runs.base_runs, runs.ablated_runs, runs.neuron_runs, runs.followed_runs)
     receipts = list((smoke / "data").rglob("*.receipt.json"))
-    # datasets, organisms, fine-tunes with their steps, replies after injection and ablation of heads and of neurons, of every
-    # run, activations and directions of analysed runs, replies of checkpoints, annotations
-    assert len(receipts) == 6 + 3 + 2 * 5 + 3 + 3 + 3 + 8 + 2 * 7 + 2 + 1
+    assert Counter(path.relative_to(smoke / "data").parts[0] for path in receipts) == {
+        "datasets": len(study.datasets),
+        "checkpoints": len(bases) + 2 * len(finetunes),  # a fine-tune, and its steps
+        "responses": sum(len(each(study)) for each in replies),  # those of base runs a second time, after injection
+        "activations": len(analysed),
+        "probes": len(analysed),  # the directions
+        "annotations": len(study.annotators),
+    }
     for receipt in receipts:
         artifact = receipt.with_name(receipt.name.removesuffix(".receipt.json"))
         assert json.loads(receipt.read_text())["sha256"] == sha256(artifact)
@@ -187,8 +238,10 @@ def test_nothing_is_done_twice_and_one_model_made_anew_gives_the_same_tables(smo
     copy = Path(shutil.copytree(smoke, tmp_path / "copy", symlinks=True))
     again = snakemake(copy, "--configfile", str(copy / "study.yaml"), repository=copy)
     assert "Nothing to be done" in again.stdout + again.stderr
-    before = tables_of(copy)
-    assert len(before) == 12 + 6 + 5 + 4 + 10 + 6
+    before = results_of(copy)
+    study = load_study_file(copy / "study.yaml")
+    names = {f"{table.name}.csv" for tables in tables_of(study).values() for table in tables}
+    assert set(before) == names | {f"{figure.name}.svg" for figure in figures_of_study(study)}
     kept = {path: path.read_bytes() for path in (copy / "data").rglob("null/**/*.parquet")}
     assert {path.relative_to(copy / "data").parts[0] for path in kept} >= {"responses", "metrics", "neurons", "effects"}
     for folder in [path for path in (copy / "data").rglob("null") if "timings" not in path.parts]:
@@ -205,7 +258,7 @@ def test_nothing_is_done_twice_and_one_model_made_anew_gives_the_same_tables(smo
         1,
     )
     assert all(path.read_bytes() == content for path, content in kept.items())
-    assert tables_of(copy) == before
+    assert results_of(copy) == before
 
 
 @pytest.mark.xdist_group("interrupt")

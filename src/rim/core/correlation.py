@@ -14,8 +14,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from rim.core.statistics import CONFIDENCE, UNDEFINED, Estimate
 
@@ -46,7 +46,7 @@ def correlate(metric: Values, forgetting: Values) -> Correlation:
     n = len(metric)
     if n < 3 or np.ptp(metric) < TINY * max(1e-300, np.abs(metric).max()) or np.ptp(forgetting) == 0:
         return Correlation(n, *[math.nan] * 9)
-    pearson = stats.pearsonr(metric, forgetting)
+    pearson = scipy.stats.pearsonr(metric, forgetting)
     low, high = pearson.confidence_interval(CONFIDENCE) if n > 3 else (math.nan, math.nan)
     p_exact, spearman_p, kendall_p = map(float, permutation_p(metric, forgetting))
     return Correlation(
@@ -56,9 +56,9 @@ def correlate(metric: Values, forgetting: Values) -> Correlation:
         float(high),
         float(pearson.pvalue),
         p_exact,
-        float(stats.spearmanr(metric, forgetting).statistic),
+        float(scipy.stats.spearmanr(metric, forgetting).statistic),
         spearman_p,
-        float(stats.kendalltau(metric, forgetting).statistic),
+        float(scipy.stats.kendalltau(metric, forgetting).statistic),
         kendall_p,
     )
 
@@ -70,7 +70,7 @@ def permutation_p(x: Values, y: Values) -> Values:
     Two-sided means that an order counts when the statistic is as far from zero as the observed one; scipy's own two-sided p
     doubles the smaller tail instead. Rounding makes equal what differs by the order of summation only.
     """
-    ranks = stats.rankdata(y)
+    ranks = scipy.stats.rankdata(y)
 
     def distances(orders: Values, axis: int) -> Values:
         """orders [many, 3, n] -> [many, 3]."""
@@ -81,8 +81,8 @@ def permutation_p(x: Values, y: Values) -> Values:
         ]
         return np.abs(np.stack(values, -1)).round(DECIMALS)
 
-    test = stats.permutation_test(
-        (np.stack([x, stats.rankdata(x), x]),),
+    test = scipy.stats.permutation_test(
+        (np.stack([x, scipy.stats.rankdata(x), x]),),
         distances,
         permutation_type="pairings",
         vectorized=True,

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 RESAMPLES = 9999
 CONFIDENCE = 0.95
@@ -34,7 +34,7 @@ def rate(events: int, n: int) -> Estimate:
     """A proportion with Wilson's interval; nan when n is 0."""
     if n == 0:
         return UNDEFINED
-    low, high = stats.binomtest(events, n).proportion_ci(CONFIDENCE, method="wilson")
+    low, high = scipy.stats.binomtest(events, n).proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(events / n, float(low), float(high))
 
 
@@ -52,7 +52,7 @@ def _bootstrap_mean(differences: NDArray[np.float64]) -> Estimate:
     if np.all(differences == differences[0]):
         value = float(differences[0])
         return Estimate(value, value, value)
-    interval = stats.bootstrap(
+    interval = scipy.stats.bootstrap(
         (differences,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
     return Estimate(float(differences.mean()), float(interval.low), float(interval.high))
@@ -69,7 +69,7 @@ def mean_difference(differences: NDArray[np.float64]) -> Estimate:
         return UNDEFINED
     if len(differences) == 1:
         return _bootstrap_mean(differences)
-    test = stats.permutation_test(
+    test = scipy.stats.permutation_test(
         (differences,),
         np.mean,
         permutation_type="samples",
@@ -85,7 +85,7 @@ def paired_rates(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Estimat
     if len(before) == 0:
         return UNDEFINED
     gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
-    p = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    p = scipy.stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
     return _bootstrap_mean(after.astype(float) - before.astype(float))._replace(p=float(p))
 
 
@@ -93,7 +93,7 @@ def mean_interval(values: NDArray[np.float64]) -> Estimate:
     """A mean with Student's t interval over prompts, without a test; the interval is nan for fewer than two."""
     if len(values) < 2:
         return Estimate(float(values.mean()) if len(values) else math.nan, math.nan, math.nan)
-    error = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+    error = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * scipy.stats.sem(values))
     return Estimate(float(values.mean()), float(values.mean()) - error, float(values.mean()) + error)
 
 
@@ -104,7 +104,7 @@ def over_seeds(values: Sequence[float]) -> Estimate:
         return UNDEFINED
     if len(known) == 1 or np.all(known == known[0]):
         return Estimate(float(known.mean()), math.nan, math.nan)
-    test = stats.ttest_1samp(known, 0.0)
+    test = scipy.stats.ttest_1samp(known, 0.0)
     low, high = test.confidence_interval(CONFIDENCE)
     return Estimate(float(known.mean()), float(low), float(high), float(test.pvalue))
 
@@ -119,13 +119,13 @@ def d_prime(refused: NDArray[np.bool_], falsely_refused: NDArray[np.bool_]) -> E
 
     def statistic(hits: NDArray[np.float64], alarms: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
         corrected = [(x.sum(axis) + 0.5) / (x.shape[axis] + 1) for x in (hits, alarms)]
-        return np.asarray(stats.norm.ppf(corrected[0]) - stats.norm.ppf(corrected[1]))
+        return np.asarray(scipy.stats.norm.ppf(corrected[0]) - scipy.stats.norm.ppf(corrected[1]))
 
     samples = (refused.astype(float), falsely_refused.astype(float))
     value = float(statistic(*samples))
     if min(map(len, samples)) < 2 or all(np.all(sample == sample[0]) for sample in samples):
         return Estimate(value, math.nan, math.nan)  # nothing varies, so resampling says nothing
-    interval = stats.bootstrap(
+    interval = scipy.stats.bootstrap(
         samples, statistic, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
     return Estimate(value, float(interval.low), float(interval.high))
@@ -147,7 +147,7 @@ def roc_area(area: float, positive: int, negative: int) -> Estimate:
     """An area under the ROC curve with Newcombe's interval (2006, method 5), which stays honest at areas of 0 and 1."""
     from scipy.optimize import brentq
 
-    z, half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)), (positive + negative) / 2 - 1
+    z, half = float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2)), (positive + negative) / 2 - 1
 
     def reach(theta: float) -> float:
         """How many standard errors, taken at `theta`, the observed area lies from it, less z."""
