@@ -437,9 +437,7 @@ def test_a_random_number_changed_changes_every_step_that_reaches_it(seed: int, s
     before = all_of_them()
     reached: dict[Reference, set[str]] = {}
     for step in STEPS:
-        fingerprints.forget()
-        fingerprint(step)
-        for reference in fingerprints._hashes:
+        for reference in fingerprints.reached(step):
             reached.setdefault(reference, set()).add(step)
     reference = rng.choice(sorted((each for each in reached if each.name), key=str))
     path = names.module_file(reference.module)
