@@ -36,7 +36,7 @@ import hashlib
 from collections.abc import Iterable
 from functools import cache
 
-from rim.workflow import names, tokens
+from rim.workflow import names, words
 from rim.workflow.names import Reference, Scope, read_module
 from rim.workflow.tokens import Tokens, tokens_of
 
@@ -81,9 +81,9 @@ def forget() -> None:
         names.module_file,
         names.is_module,
         names.read_module,
-        tokens.is_for_people,
-        tokens.ancestors,
-        tokens.is_exception,
+        words.is_for_people,
+        words.ancestors,
+        words.is_exception,
         tokens_of,
         reached,
         fingerprint,

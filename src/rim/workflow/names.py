@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ SOURCE = Path(__file__).parents[1]
 PACKAGE = "rim"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Scoped = Function | ast.ClassDef | ast.Lambda
+IMPLICIT = {*dir(builtins), "__file__", "__name__", "__doc__", "__class__"}
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
@@ -59,6 +61,10 @@ class Module:
                     raise ValueError(f"{path}:{statement.lineno}: '{name}' stands for two things in this module")
             self.imports |= imported
             self.definitions |= {} if imported else dict.fromkeys(names, statement)
+
+    def knows(self, name: str) -> bool:
+        """Whether a name stands for something in the module as a whole."""
+        return name in self.definitions or name in self.imports or name in IMPLICIT
 
     def imported(self, statement: ast.Import | ast.ImportFrom) -> dict[str, str]:
         """The names that an import binds, each with the full name of what it stands for."""
@@ -162,3 +168,25 @@ def bound_names(body: Iterable[ast.AST], inside: Module) -> dict[str, str | int 
     if twice := (set(found) & set(imported)) - elsewhere:
         raise ValueError(f"{inside.name}: '{min(twice)}' is imported in a function, and something else in it too")
     return {name: value for name, value in found.items() if name not in elsewhere} | imported
+
+
+def resolve(node: ast.expr, scope: Scope, module: Module) -> tuple[Reference | str | None, list[str]]:
+    """What a name or a chain of attributes stands for, and the attributes left over; None for a local variable.
+
+    Raises:
+        ValueError: a name of which the text does not say what it stands for.
+    """
+    attributes: list[str] = []
+    while isinstance(node, ast.Attribute):
+        attributes.insert(0, node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return None, []
+    if (owner := scope.owner(node.id)) is not None:
+        found = owner.names[node.id]
+        return find(found, attributes) if isinstance(found, str) else (None, [])
+    if node.id in module.definitions:
+        return Reference(module.name, node.id), attributes
+    if not module.knows(node.id):
+        raise ValueError(f"{module.name}:{node.lineno}: the text does not say what '{node.id}' stands for")
+    return find(module.imports.get(node.id, node.id), attributes)

@@ -6,7 +6,6 @@ See `rim.workflow.fingerprint` for what counts and what does not.
 from __future__ import annotations
 
 import ast
-import builtins
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,33 +19,17 @@ from rim.workflow.names import (
     bound_names,
     find,
     read_module,
+    resolve,
 )
+from rim.workflow.words import SETTINGS, ancestors, is_exception, is_for_people, is_text, may_do_something
 
-REPORTING = ("rim.core.progress", "logging", "warnings.warn", "print")  # what they are told is for people
-PURE = {abs, bool, float, int, len, list, map, max, min, range, repr, round, set, sorted, str, sum, tuple, type, zip}
-SETTINGS = ("rim.settings.common.Settings", "rim.settings.jobs.JobPart")  # whose words are for people
 DESCRIPTIONS = {"description", "title", "examples"}  # keywords of a settings field that are for people
 PLAIN = {  # decorators that look at nothing but the function, so that its place and its annotations do not matter
     "property", "staticmethod", "classmethod", "functools.cache", "functools.cached_property", "functools.wraps",
     "contextlib.contextmanager", "abc.abstractmethod", "typing.overload", "typing.override",
 }  # fmt: skip
 MARKS = {"typing.ClassVar", "dataclasses.InitVar", "dataclasses.KW_ONLY"}  # annotations that make another dataclass
-IMPLICIT = {*dir(builtins), "__file__", "__name__", "__doc__", "__class__"}
 IGNORED = {"ctx", "kind", "type_comment", "type_params", "type_ignores", "returns", "annotation"}
-
-
-def _is_text(node: ast.expr) -> bool:
-    """Whether an expression is words: a string, one with values in it, or several put together."""
-    match node:
-        case ast.Constant(value=str()) | ast.JoinedStr():
-            return True
-        case ast.BinOp(left=left, right=right, op=ast.Add() | ast.Mod()):
-            return _is_text(left) or _is_text(right)
-        case ast.IfExp(body=body, orelse=orelse):
-            return _is_text(body) and _is_text(orelse)
-        case ast.Call(func=ast.Attribute(value=value, attr="join" | "format")):
-            return _is_text(value)
-    return False
 
 
 @dataclass
@@ -59,29 +42,6 @@ class Tokens:
 
     def put(self, *tokens: str | Reference) -> None:
         self.tokens += tokens
-
-    def resolve(self, node: ast.expr, scope: Scope) -> tuple[Reference | str | None, list[str]]:
-        """What a name or a chain of attributes stands for, and the attributes left over; None for a local variable."""
-        attributes: list[str] = []
-        while isinstance(node, ast.Attribute):
-            attributes.insert(0, node.attr)
-            node = node.value
-        if not isinstance(node, ast.Name):
-            return None, []
-        if (owner := scope.owner(node.id)) is not None:
-            found = owner.names[node.id]
-            return find(found, attributes) if isinstance(found, str) else (None, [])
-        if node.id in self.module.definitions:
-            return Reference(self.module.name, node.id), attributes
-        if not self.knows(node.id):
-            raise ValueError(
-                f"{self.module.name}:{node.lineno}: what '{node.id}' stands for cannot be told from the text"
-            )
-        return find(self.module.imports.get(node.id, node.id), attributes)
-
-    def knows(self, name: str) -> bool:
-        """Whether a name stands for something in the module as a whole."""
-        return name in self.module.definitions or name in self.module.imports or name in IMPLICIT
 
     def variable(self, name: str, scope: Scope) -> str:
         """The token of a name that a scope binds."""
@@ -159,7 +119,7 @@ class Tokens:
         self.add_fields(node, inner, without={"generators"})
 
     def add_name(self, node: ast.Name | ast.Attribute, scope: Scope) -> None:
-        found, attributes = self.resolve(node, scope)
+        found, attributes = resolve(node, scope, self.module)
         if found is None:
             if isinstance(node, ast.Name):
                 self.put(self.variable(node.id, scope))
@@ -181,30 +141,30 @@ class Tokens:
         owner = scope.owner(node.id)
         if owner is None or not owner.is_class or owner.outer is None or isinstance(node.ctx, ast.Store):
             return None
-        return owner.outer if owner.outer.owner(node.id) or self.knows(node.id) else None
+        return owner.outer if owner.outer.owner(node.id) or self.module.knows(node.id) else None
 
     def add_call(self, node: ast.Call, scope: Scope) -> None:
         """Add a call; words for people and descriptions are left out, and a cast is what it is given."""
-        found, _ = self.resolve(node.func, scope)
+        found, _ = resolve(node.func, scope, self.module)
         if found == "typing.cast":
             return self.add(node.args[1], scope)
         words = self.only_tells(node, scope) or (is_exception(found) and not scope.shown)
         described = DESCRIPTIONS if found == "pydantic.Field" and scope.is_class and not scope.shown else set()
         self.put("(Call")
         self.add(node.func, scope)
-        self.add([each for each in node.args if not (words and _is_text(each))], scope)
+        self.add([each for each in node.args if not (words and is_text(each))], scope)
         for each in node.keywords:
-            if not (words and _is_text(each.value)) and each.arg not in described:
+            if not (words and is_text(each.value)) and each.arg not in described:
                 self.put(f"{each.arg}=")
                 self.add(each.value, scope)
         self.put(")")
 
     def only_tells(self, call: ast.Call, scope: Scope) -> bool:
         """Whether a call tells people something, and neither writes a file nor does anything else on the way."""
-        if not is_for_people(self.resolve(call.func, scope)[0]):
+        if not is_for_people(resolve(call.func, scope, self.module)[0]):
             return False
         files = [ast.unparse(each.value) for each in call.keywords if each.arg == "file"]
-        return set(files) <= {"sys.stderr", "sys.stdout"} and not any(map(_may_do_something, _inside(call)))
+        return set(files) <= {"sys.stderr", "sys.stdout"} and not any(map(may_do_something, _inside(call)))
 
     def add_function(self, node: Function | ast.Lambda, scope: Scope) -> None:
         """Add a function: its parameters by name and number, for callers may know them, and its body."""
@@ -232,7 +192,7 @@ class Tokens:
     def is_plain(self, node: Function | ast.Lambda, scope: Scope) -> bool:
         """Whether a function has no decorator that might look at its annotations or at its place among others."""
         decorators = _decorators(node)
-        return all(self.resolve(each, scope)[0] in PLAIN for each in decorators)
+        return all(resolve(each, scope, self.module)[0] in PLAIN for each in decorators)
 
     def add_own_name(self, node: Function | ast.Lambda | ast.ClassDef, scope: Scope) -> None:
         """Add the variable that a definition inside a function is bound to."""
@@ -242,7 +202,7 @@ class Tokens:
     def add_class(self, node: ast.ClassDef, scope: Scope) -> None:
         """Add a class: its fields in order, then its methods by name, but for those whose place matters."""
         inner = Scope(bound_names(node.body, self.module), is_class=True, outer=scope, shown=self.is_form(node, scope))
-        dataclass = "dataclasses.dataclass" in [self.resolve(each, scope)[0] for each in _decorators(node)]
+        dataclass = "dataclasses.dataclass" in [resolve(each, scope, self.module)[0] for each in _decorators(node)]
         self.put("(Class", *[node.name for _ in range(inner.shown)])
         self.add_own_name(node, scope)
         for part in (node.decorator_list, node.bases, node.keywords):
@@ -263,7 +223,7 @@ class Tokens:
 
     def is_form(self, node: ast.ClassDef, scope: Scope) -> bool:
         """Whether a class is shown to a language model as a JSON schema: one of pydantic's that is for no settings."""
-        above = set().union(*(ancestors(self.resolve(base, scope)[0]) for base in node.bases))
+        above = set().union(*(ancestors(resolve(base, scope, self.module)[0]) for base in node.bases))
         return "pydantic.BaseModel" in above and not above & {find(name, [])[0] for name in SETTINGS}
 
     def may_move(self, method: Function, node: ast.ClassDef, inner: Scope) -> bool:
@@ -278,36 +238,13 @@ class Tokens:
     def kind_of_field(self, field: ast.AnnAssign, scope: Scope, dataclass: bool) -> ast.expr | None:
         """The part of a field's annotation that counts: all of it, but in a dataclass only what is no type."""
         mark = field.annotation.value if isinstance(field.annotation, ast.Subscript) else field.annotation
-        return mark if dataclass and self.resolve(mark, scope)[0] in MARKS else None if dataclass else field.annotation
-
-
-@cache
-def is_for_people(found: Reference | str | None) -> bool:
-    """Whether what is told to a function is for people only."""
-    name = f"{found.module}.{found.name}" if isinstance(found, Reference) else found or ""
-    return any(name == each or name.startswith(f"{each}.") for each in REPORTING)
-
-
-@cache
-def ancestors(found: Reference | str | None) -> frozenset[Reference | str | None]:
-    """A class and all that it is derived from, as far as it is of this package."""
-    above = frozenset([found])
-    if isinstance(found, Reference):
-        module = read_module(found.module)
-        statement = module.definitions.get(found.name or "")
-        bases = statement.bases if isinstance(statement, ast.ClassDef) else []
-        above = above.union(*(ancestors(Tokens(module).resolve(base, Scope({}))[0]) for base in bases))
-    return above
-
-
-@cache
-def is_exception(found: Reference | str | None) -> bool:
-    """Whether a name stands for a class of errors; those from outside are called so."""
-    outside = [each for each in ancestors(found) if isinstance(each, str)]
-    known = [getattr(builtins, each, None) for each in outside]
-    return any(isinstance(each, type) and issubclass(each, BaseException) for each in known) or any(
-        each.endswith("Error") for each in outside
-    )
+        return (
+            mark
+            if dataclass and resolve(mark, scope, self.module)[0] in MARKS
+            else None
+            if dataclass
+            else field.annotation
+        )
 
 
 @cache
@@ -344,12 +281,3 @@ def _decorators(node: Function | ast.Lambda | ast.ClassDef) -> list[ast.expr]:
 def _inside(call: ast.Call) -> list[ast.AST]:
     """All that stands in what a call is given."""
     return [node for each in (*call.args, *call.keywords) for node in ast.walk(each)]
-
-
-def _may_do_something(node: ast.AST) -> bool:
-    """Whether something in the words for people may do more than to be told."""
-    if isinstance(node, ast.Call):
-        return not _is_text(node) and not (
-            isinstance(node.func, ast.Name) and getattr(builtins, node.func.id, None) in PURE
-        )
-    return isinstance(node, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom)
