@@ -7,95 +7,72 @@ of it. Refactoring is free, and only a change of what is computed runs jobs agai
 
 What changes nothing
     Where a definition lives, what its module or itself is called, by which import it is reached, the names of its local
-    variables, annotations, docstrings, comments, layout, the order of definitions and of methods, descriptions of
-    settings, and words for people: those of log lines, progress, warnings, raised errors and assertions.
+    variables, annotations of functions, docstrings, comments, layout, the order of definitions and of plain methods,
+    descriptions of settings, and words for people: those of log lines, progress, warnings, raised errors and assertions.
 
 What changes the fingerprint
     Everything else: values, operators, order of statements, names of parameters, attributes, methods, fields and keywords
-    (a caller or a table may know them), and the types of a settings class's fields (they decide what is accepted).
+    (a caller or a table may know them), the types of a settings class's fields (they decide what is accepted), names and
+    words of forms (a language model is shown them), and which of two equal definitions is meant: two classes of errors
+    with nothing in them are caught apart, and two empty lists are filled apart.
 
 How it is done
     1. Every top-level definition becomes a list of tokens. A local variable is a number, in order of appearance; a name
        from outside the package is its full dotted name; a definition of the package is a reference.
-    2. From the step's `run` function the references are followed. Definitions that do not refer to each other in a
-       circle are hashed after those they refer to, whose hashes stand in their tokens.
-    3. Definitions that do (a recursive function, two that call each other) are hashed together: first each with its
-       partners left blank, then as many times as there are partners with the hashes of the round before.
+    2. From the step's `run` function the references are followed, and definitions numbered as they are met.
+    3. The tokens of all of them, with these numbers for references, are hashed.
 
-What cannot be followed is a name that code puts together at run time, so this package looks nothing up by text in its own
-modules, and a module consists of definitions and imports only. A settings object that a step is handed is reached through
-the annotations of `run`, the only ones that count as references.
+What cannot be told from the text is refused: a module that does something when it is imported, a name that stands for two
+things, or for none. What cannot be followed is a name that code puts together at run time, so this package looks nothing up
+by text in its own modules, a decorator registers nothing, and no result depends on a docstring, on the name of a definition,
+or on the words of an error. A settings object that a step is handed is reached through the annotations of `run`, which
+count as references as those of settings classes and forms do; they stand there without quotes (ruff's UP037).
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 
-from rim.workflow import names, tokens
+from rim.workflow import names, words
 from rim.workflow.names import Reference, Scope, read_module
 from rim.workflow.tokens import Tokens, tokens_of
 
 STEPS = "rim.steps"
-_hashes: dict[Reference, str] = {}
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+@cache
+def reached(step: str) -> list[Reference]:
+    """The definitions that a step needs, `run` first, in the order in which they refer to each other."""
+    module = read_module(f"{STEPS}.{step}")
+    annotations = Tokens(module)
+    parameters = [each for each in ast.walk(module.definitions["run"]) if isinstance(each, ast.arg)]
+    annotations.add([each.annotation for each in parameters], Scope({}))
+    found = dict.fromkeys([Reference(module.name, "run"), *_references(annotations.tokens)])
+    waiting = list(found)
+    for each in waiting:
+        new = [other for other in dict.fromkeys(_references(tokens_of(each))) if other not in found]
+        found |= dict.fromkeys(new)
+        waiting += new
+    return waiting
 
 
-def _hash(start: Reference) -> str:
-    """The hash of a definition, by Tarjan's algorithm: circles of references come out together, innermost first."""
-    order: dict[Reference, int] = {}
-    lowest: dict[Reference, int] = {}
-    stack: list[Reference] = []
-
-    def visit(one: Reference) -> None:
-        order[one] = lowest[one] = len(order)
-        stack.append(one)
-        for other in (each for each in tokens_of(one) if isinstance(each, Reference)):
-            if other not in _hashes:
-                if other not in order:
-                    visit(other)
-                if other in stack:
-                    lowest[one] = min(lowest[one], lowest[other])
-        if lowest[one] == order[one]:
-            circle = stack[stack.index(one) :]
-            del stack[stack.index(one) :]
-            _hashes.update(_hash_together(circle))
-
-    if start not in _hashes:
-        visit(start)
-    return _hashes[start]
-
-
-def _hash_together(circle: list[Reference]) -> dict[Reference, str]:
-    """The hashes of definitions that refer to each other, whatever they are called and in whatever order they come."""
-    found = dict.fromkeys(circle, "partner")
-    for _ in range(len(circle) + 1):
-        found = {each: _digest(*_spelled(each, found)) for each in circle}
-    return found
-
-
-def _spelled(reference: Reference, partners: dict[Reference, str]) -> list[str]:
-    """The tokens of a definition with hashes for references; a module's definitions are put in the order of their hashes."""
-    spelled = [
-        token if isinstance(token, str) else partners.get(token) or _hashes[token] for token in tokens_of(reference)
-    ]
-    return sorted(spelled) if reference.name is None else spelled
+def _references(tokens: Iterable[str | Reference]) -> list[Reference]:
+    return [each for each in tokens if isinstance(each, Reference)]
 
 
 @cache
 def fingerprint(step: str) -> str:
     """Hash of all code of this package that the step `rim.steps.{step}` needs."""
-    module = read_module(f"{STEPS}.{step}")
-    annotations = Tokens(module)
-    for statement in module.definitions["run"]:
-        parameters = [each for each in ast.walk(statement) if isinstance(each, ast.arg)]
-        annotations.add([each.annotation for each in parameters if each.annotation], Scope({}))
-    handed = {each for each in annotations.tokens if isinstance(each, Reference)}
-    return _digest(_hash(Reference(module.name, "run")), *sorted(map(_hash, handed)))[:16]
+    number = {reference: f"definition {i}" for i, reference in enumerate(reached(step))}
+    spelled = [
+        token if isinstance(token, str) else number[token]
+        for reference in number
+        for token in (number[reference], "is", *tokens_of(reference))
+    ]
+    return hashlib.sha256("\n".join(spelled).encode()).hexdigest()[:16]
 
 
 def forget() -> None:
@@ -104,10 +81,11 @@ def forget() -> None:
         names.module_file,
         names.is_module,
         names.read_module,
-        tokens.is_for_people,
-        tokens.is_exception,
+        words.is_for_people,
+        words.ancestors,
+        words.is_exception,
         tokens_of,
+        reached,
         fingerprint,
     ):
         known.cache_clear()
-    _hashes.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ SOURCE = Path(__file__).parents[1]
 PACKAGE = "rim"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Scoped = Function | ast.ClassDef | ast.Lambda
+IMPLICIT = {*dir(builtins), "__file__", "__name__", "__doc__", "__class__"}
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
@@ -30,6 +32,7 @@ class Scope:
     names: dict[str, str | int | None]
     is_class: bool = False
     outer: Scope | None = None
+    shown: bool = False  # whether words in it are shown to a language model, as those of a form are
 
     def owner(self, name: str) -> Scope | None:
         """The innermost scope that binds a name; those of classes are seen from their own body only."""
@@ -46,16 +49,22 @@ class Module:
         path = module_file(name)
         self.name = name
         self.package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        self.definitions: dict[str, list[ast.stmt]] = {}
+        self.definitions: dict[str, ast.stmt] = {}
         self.imports: dict[str, str] = {}
         for statement in _statements(ast.parse(path.read_text())):
-            if isinstance(statement, ast.Import | ast.ImportFrom):
-                self.imports |= self.imported(statement)
-            elif names := defined_names(statement):
-                for each in names:
-                    self.definitions.setdefault(each, []).append(statement)
-            else:
+            imported = self.imported(statement) if isinstance(statement, ast.Import | ast.ImportFrom) else {}
+            names = list(imported) or defined_names(statement)
+            if not names:
                 raise ValueError(f"{path}:{statement.lineno}: a module has definitions and imports only")
+            for name in names:
+                if name in self.definitions or self.imports.get(name, imported.get(name)) != imported.get(name):
+                    raise ValueError(f"{path}:{statement.lineno}: '{name}' stands for two things in this module")
+            self.imports |= imported
+            self.definitions |= {} if imported else dict.fromkeys(names, statement)
+
+    def knows(self, name: str) -> bool:
+        """Whether a name stands for something in the module as a whole."""
+        return name in self.definitions or name in self.imports or name in IMPLICIT
 
     def imported(self, statement: ast.Import | ast.ImportFrom) -> dict[str, str]:
         """The names that an import binds, each with the full name of what it stands for."""
@@ -82,9 +91,9 @@ def is_module(name: str) -> bool:
 def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
     """The top-level statements that count, those under `if TYPE_CHECKING` among them."""
     for statement in tree.body:
-        if isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.dump(statement.test):
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING" and not statement.orelse:
             yield from statement.body
-        elif not isinstance(statement, ast.If) and not _is_docstring(statement):
+        elif not _is_docstring(statement):
             yield statement
 
 
@@ -107,11 +116,16 @@ def find(dotted: str, attributes: list[str]) -> tuple[Reference | str, list[str]
     if dotted.partition(".")[0] != PACKAGE:
         return ".".join([dotted, *attributes]), []
     module, rest = PACKAGE, [*dotted.split(".")[1:], *attributes]
-    while rest and is_module(f"{module}.{rest[0]}"):
+    while rest and not _binds(module, rest[0]) and is_module(f"{module}.{rest[0]}"):
         module = f"{module}.{rest.pop(0)}"
     if rest and rest[0] in read_module(module).imports:  # handed on by the module that it is imported from
         return find(read_module(module).imports[rest[0]], rest[1:])
     return Reference(module, rest[0] if rest else None), rest[1:]
+
+
+def _binds(package: str, name: str) -> bool:
+    """Whether a name is one of a package itself, which goes before a module of that name in it."""
+    return is_module(package) and name in read_module(package).definitions | read_module(package).imports
 
 
 @cache
@@ -120,15 +134,25 @@ def read_module(name: str) -> Module:
 
 
 def bound_names(body: Iterable[ast.AST], inside: Module) -> dict[str, str | int | None]:
-    """The names that statements bind in the scope they stand in."""
+    """The names that statements bind in the scope they stand in; a global one is imported from its module, as it were.
+
+    Raises:
+        ValueError: a name stands for two things, of which it takes running the code to say which.
+    """
     found: dict[str, str | int | None] = {}
     elsewhere: set[str] = set()
+    imported: dict[str, str] = {}
     waiting = list(body)
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import | ast.ImportFrom):
-            found |= inside.imported(node)
-        elif isinstance(node, ast.Global | ast.Nonlocal):
+            for name, full in inside.imported(node).items():
+                if imported.setdefault(name, full) != full:
+                    raise ValueError(f"{inside.name}:{node.lineno}: '{name}' is imported from two places")
+        elif isinstance(node, ast.Global):
+            imported |= {name: f"{inside.name}.{name}" for name in node.names}
+            elsewhere |= set(node.names)
+        elif isinstance(node, ast.Nonlocal):
             elsewhere |= set(node.names)
         elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             found[node.id] = None
@@ -141,4 +165,28 @@ def bound_names(body: Iterable[ast.AST], inside: Module) -> dict[str, str | int 
             found |= {target.id: None for target in named}
         elif not isinstance(node, _Scoped):
             waiting += ast.iter_child_nodes(node)
-    return {name: value for name, value in found.items() if name not in elsewhere}
+    if twice := (set(found) & set(imported)) - elsewhere:
+        raise ValueError(f"{inside.name}: '{min(twice)}' is imported in a function, and something else in it too")
+    return {name: value for name, value in found.items() if name not in elsewhere} | imported
+
+
+def resolve(node: ast.expr, scope: Scope, module: Module) -> tuple[Reference | str | None, list[str]]:
+    """What a name or a chain of attributes stands for, and the attributes left over; None for a local variable.
+
+    Raises:
+        ValueError: a name of which the text does not say what it stands for.
+    """
+    attributes: list[str] = []
+    while isinstance(node, ast.Attribute):
+        attributes.insert(0, node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return None, []
+    if (owner := scope.owner(node.id)) is not None:
+        found = owner.names[node.id]
+        return find(found, attributes) if isinstance(found, str) else (None, [])
+    if node.id in module.definitions:
+        return Reference(module.name, node.id), attributes
+    if not module.knows(node.id):
+        raise ValueError(f"{module.name}:{node.lineno}: the text does not say what '{node.id}' stands for")
+    return find(module.imports.get(node.id, node.id), attributes)
