@@ -101,7 +101,7 @@ rule summarize_mechanism:
         job=job(
             "summarize_mechanism",
             {
-                "study": STUDY,
+                "study": SUMMARIZED,
                 "runs": ANALYSED,
                 "head_runs": COMPARABLE,
                 "ablated_runs": ABLATED,

@@ -39,6 +39,7 @@ class Study(Settings):
     )
     threads: Positive = Field(
         1,
+        exclude=True,
         description="Threads of a model job; one each is fastest for the organisms. Tables are equal byte for byte only for equal threads.",
     )
     datasets: dict[Name, Dataset] = Field(min_length=1, description="Prepared datasets by name.")
