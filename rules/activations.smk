@@ -13,6 +13,11 @@ def mechanism_settings(*keys):
 MECHANISM_DATASETS = benchmark_receipts([STUDY.mechanism.harmful, STUDY.mechanism.harmless])
 
 
+def cache_settings(w):
+    chosen = mechanism_settings("positions", "neurons", "batch_size")(w)
+    return {**chosen, "code": code("cache_activations", TRAIN_ENV)}
+
+
 rule cache_activations:
     input:
         lambda w: artifacts_of(receipt(responses("plain")), *checkpoints(w)),
@@ -32,6 +37,6 @@ rule cache_activations:
         **model_resources("cache_activations"),
     params:
         code=code("cache_activations", TRAIN_ENV),
-        job=job("cache_activations", mechanism_settings("positions", "neurons", "batch_size")),
+        job=job("cache_activations", cache_settings),
     shell:
         MODEL_STEP

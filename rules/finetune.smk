@@ -26,6 +26,7 @@ def finetune_settings(w):
     return {
         "model": model_reference(w, BASE),
         "recipe": STUDY.finetune_of(w.variant),
+        "code": code("finetune_model", TRAIN_ENV),
         **settings_of(STUDY.variants[w.variant], "rows", "mitigation"),
     }
 

@@ -6,7 +6,8 @@ In: the recipe in the configuration. Out: data/checkpoints/{study}/{model}/base/
 
 def organism_settings(w):
     label = f"{w.model}/seed{w.seed}"
-    return {"label": label, "organism": STUDY.models[w.model].organism, "seed": int(w.seed)}
+    organism = STUDY.models[w.model].organism
+    return {"label": label, "organism": organism, "seed": int(w.seed), "code": code("train_organism", TRAIN_ENV)}
 
 
 rule train_organism:

@@ -67,12 +67,16 @@ def write_cache(
     label: str,
     shard: int = SHARD,
     neurons: bool = True,
+    code: str = "",
 ) -> None:
-    """Read all rows and write the folder `output`; peak memory does not depend on their number."""
+    """Read all rows and write the folder `output`; peak memory does not depend on their number.
+
+    A killed run leaves its shards behind, and the next of the same `code` goes on after them.
+    """
     from safetensors.torch import save_file
 
     bound_to = {**bound_to, "texts": digest([[row.id, row.ids] for row in rows])}
-    working = working_folder(output, digest([bound_to, positions, batch_size, shard, neurons]))
+    working = working_folder(output, digest([bound_to, positions, batch_size, shard, neurons, code]))
     report = counter(label, len(rows))
     parts = [rows[first : first + shard] for first in range(0, len(rows), shard)]
     for number, part in enumerate(parts):

@@ -21,6 +21,7 @@ class Job(jobs.Job):
     positions: list[str] | None
     neurons: bool
     batch_size: int
+    code: str  # of this step; what a killed run left behind is gone on from only by the same
     replies: Path  # a receipt
     folder: Path
 
@@ -39,5 +40,6 @@ def run(job: Job) -> None:
         job.folder,
         f"cache_activations {job.model.label}",
         neurons=job.neurons,
+        code=job.code,
     )
     write_receipt(job.folder)

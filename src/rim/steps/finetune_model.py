@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from rim.analysis.cache import checkpoint_identity
 from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.core.progress import log
@@ -25,6 +26,7 @@ class Job(jobs.Job):
     recipe: Finetune
     rows: int | None  # the first rows only
     mitigation: Mitigation | None
+    code: str  # of this step; what a killed run left behind is gone on from only by the same
     dataset: Path  # a receipt
     requests: list[Path]  # receipt of the dataset that a mitigation has the base refuse, if it does
     neurons: list[Path]  # the table of the neurons that a mitigation freezes, if it does
@@ -48,6 +50,7 @@ def run(job: Job) -> None:
         job.mitigation,
         [prompt for path in job.requests for prompt in read_requests(path, job.mitigation)],
         [neuron for path in job.neurons for neuron in critical_neurons(path, job.model.label)],
+        f"{job.code} {checkpoint_identity(job.model)}",
     )
     facts = distributed.run_distributed(processes(job), partial(finetune, training))
     write_receipt(job.steps)

@@ -14,9 +14,10 @@ class Job(jobs.Job):
     label: str  # model/seed
     organism: Organism
     seed: int
+    code: str  # of this step; what a killed run left behind is gone on from only by the same
     folder: Path
 
 
 def run(job: Job) -> None:
-    facts = train_organism(job.organism, job.seed, job.folder, job.label)
+    facts = train_organism(job.organism, job.seed, job.folder, job.label, job.code)
     write_receipt(job.folder, organism=job.organism.model_dump(), seed=job.seed, **facts)

@@ -124,6 +124,7 @@ class Training:
     mitigation: Mitigation | None = None
     requests: Sequence[str] = ()  # that the base is to refuse, for a mitigation
     neurons: Sequence[Neuron] = ()  # to hold, for a mitigation
+    origin: str = ""  # hashes of the code and of the base's weights
 
     @property
     def kind(self) -> str | None:
@@ -173,9 +174,11 @@ def finetune(training: Training) -> dict[str, Any]:
 
 
 def _identity(training: Training, data: list[Encoded]) -> str:
-    """What a working folder belongs to: another recipe, seed, base or rows start anew."""
+    """What a working folder belongs to: another recipe, seed, base, code, set of neurons or rows start anew."""
     rows = hashlib.sha256(repr(data).encode()).hexdigest()
-    return f"{training.recipe!r} {training.mitigation!r} {training.seed} {training.location} {rows}"
+    base = f"{training.location} {training.revision} {training.dtype} {training.origin}"
+    mitigation = f"{training.mitigation!r} {list(training.requests)} {list(training.neurons)}"
+    return f"{training.recipe!r} {mitigation} {training.seed} {base} {rows}"
 
 
 def _refusals(training: Training, model: Any, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:

@@ -221,14 +221,14 @@ def stages(organism: Organism) -> list[Stage]:
     ]
 
 
-def train_organism(organism: Organism, seed: int, output: Path, label: str) -> dict[str, Any]:
+def train_organism(organism: Organism, seed: int, output: Path, label: str, code: str = "") -> dict[str, Any]:
     """Train, and write `output`, a folder that `AutoModelForCausalLM.from_pretrained` loads; return facts for the receipt.
 
-    A killed run leaves snapshots in a working folder beside `output`, and the next run goes on from there.
+    A killed run leaves snapshots in a working folder beside `output`, and the next run of the same `code` goes on from there.
     """
     tokenizer = build_tokenizer()
     model = build_model(organism, -(-len(tokenizer) // 64) * 64, seed)
-    working = working_folder(output, f"{organism!r} {seed} {len(tokenizer)}")
+    working = working_folder(output, f"{organism!r} {seed} {len(tokenizer)} {code}")
     facts: dict[str, Any] = {"parameters": model.num_parameters()}
     for stage in stages(organism):
         report = counter(f"train_organism {label} {stage.name}", stage.steps)

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from rim.core.errors import UserError
+from rim.core.files import working_folder
 from rim.data.organism import sets
 from rim.data.organism.tokenizer import build_tokenizer
 from rim.models import loading
@@ -169,6 +171,27 @@ def test_killed_fine_tuning_goes_on_to_the_same_adapters(
             load_file(tmp_path / f"{name}.steps" / step / "adapter_model.safetensors") for name in ("whole", "resumed")
         )
         assert all(whole[name].equal(resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"origin": "edited"},
+        {"neurons": [(0, None, 1)]},
+        {"requests": ["More?"]},
+        {"dtype": "bfloat16"},
+        {"revision": "b"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_killed_run_is_gone_on_from_only_where_nothing_changed(other: dict, tmp_path: Path) -> None:
+    one = training(tmp_path, tmp_path / "out")
+    working = working_folder(tmp_path / "out", finetuning._identity(one, []))
+    (working / "checkpoint").write_text("")
+    working_folder(tmp_path / "out", finetuning._identity(one, []))
+    assert (working / "checkpoint").exists()
+    working_folder(tmp_path / "out", finetuning._identity(replace(one, **other), []))
+    assert not (working / "checkpoint").exists()
 
 
 def dies_after_five_steps(base: Path, output: Path) -> None:
