@@ -147,11 +147,10 @@ def advise(plan: Plan, replan: Callable[[set[str]], Plan], listing: Listing, sou
         sources: files and folders that no job makes, whose content counts among the settings of jobs.
     """
     named = {output for output in plan.missing if output in listing.below and output in listing.records}
-    first = [path for path in sources if not listing.here.issuperset(listing.below.get(path, []))]
-    if not named <= listing.vouched:
-        first += _records_first(listing)
+    first = [] if named <= listing.vouched else _records_first(listing)
+    first += [path for path in sources if not listing.here.issuperset(listing.below.get(path, []))]
     if first:
-        return f"{_jobs(plan)}; which of them could be pulled shows after: {_command(sorted({*first}))}"
+        return f"{_jobs(plan)}; which of them could be pulled shows after: {_command(dict.fromkeys(first))}"
     here = listing.obtainable(named & listing.vouched)
     after = replan(here)
     spared = len(plan.jobs - after.jobs)
