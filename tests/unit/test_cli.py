@@ -181,7 +181,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> Non
 
 def test_a_disk_that_fills_up_during_training_is_one_line(tmp_path: Path, tiny: Organism) -> None:
     folder = tmp_path / "out/seed0"
-    fields = {"organism": tiny.model_dump(mode="json"), "seed": 0, "label": "t", "folder": str(folder)}
+    fields = {"organism": tiny.model_dump(mode="json"), "seed": 0, "label": "t", "folder": str(folder), "code": "c"}
     done = subprocess.run(
         [RIM, "train_organism", job_file(tmp_path, fields)],
         capture_output=True, text=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),

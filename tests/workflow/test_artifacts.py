@@ -128,7 +128,7 @@ def test_publishing_leaves_out_caches_and_other_studies(repository: Path, tmp_pa
         "data/checkpoints/demo/m/arm/.seed0.working/settings.txt",
         "data/activations/demo/m/base/seed0/residual.safetensors",
         "data/checkpoints/demo/m/literal/seed0/adapter_model.safetensors",
-        "data/responses/other/m/base/seed0.parquet",
+        "data/responses/other/m/base/seed0/plain.parquet",
     }
     for name in kept | left:
         (repository / name).parent.mkdir(parents=True, exist_ok=True)

@@ -268,7 +268,7 @@ LOG = "from rim.core.progress import log\n"
 ALIKE: dict[str, tuple[str, str]] = {
     "functions in a function": ("def run(o):\n def a(): return 1\n def b(): return 2\n return a()\n", "def run(o):\n def b(): return 1\n def a(): return 2\n return a()\n"),
     "classes in a function": ("def run(o):\n class A: x = 1\n class B: x = 2\n return A.x\n", "def run(o):\n class B: x = 1\n class A: x = 2\n return A.x\n"),
-    "equal errors": (ERRORS := "class A(Exception): pass\nclass B(Exception): pass\ndef run(o):\n try: o()\n except A: return 1\n except B: return 2\n", ERRORS.replace("except A: return 1\n except B: return 2", "except B: return 1\n except A: return 2")),
+    "equal errors": (ERRORS := "class A(Exception): pass\nclass B(Exception): pass\ndef run(o):\n try:\n  if o: raise A\n  raise B\n except A: return 1\n except B: return 2\n", ERRORS.replace("except A: return 1\n except B: return 2", "except B: return 1\n except A: return 2")),
     "equal lists": (LISTS := "A = []\nB = []\ndef run(o):\n A.append(1)\n return len(A)\n", LISTS.replace("len(A)", "len(B)")),
     "a comprehension over its own name": (OVER := "x = [1]\ndef run(o): return [x for x in x]\n", OVER.replace("1", "2")),
     "a member made of its own name": (MEMBER := "size = 3\nclass A:\n size = size\ndef run(o): return A.size\n", MEMBER.replace("3", "4")),

@@ -86,7 +86,7 @@ def test_no_field_of_a_job_has_a_default(step: str, planned: Path, tmp_path: Pat
         cut = tmp_path / "job.json"
         cut.write_text(json.dumps(without(document, field)))
         with pytest.raises(UserError) as error:
-            job_class(step).read(cut)
+            read_job(cut, job_class(step))
         told = str(error.value).removeprefix(f"{cut}: ").removesuffix("; run the workflow again")
         section, place = (".".join(map(str, each)) for each in (field[:-1], field))
         # a section that needs one of two fields says so itself
