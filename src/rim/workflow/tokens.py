@@ -223,7 +223,9 @@ class Tokens:
 
     def is_form(self, node: ast.ClassDef, scope: Scope) -> bool:
         """Whether a class is shown to a language model as a JSON schema: one of pydantic's that is for no settings."""
-        above = set().union(*(ancestors(resolve(base, scope, self.module)[0]) for base in node.bases))
+        above = {Reference(self.module.name, node.name)}.union(
+            *(ancestors(resolve(base, scope, self.module)[0]) for base in node.bases)
+        )
         return "pydantic.BaseModel" in above and not above & {find(name, [])[0] for name in SETTINGS}
 
     def may_move(self, method: Function, node: ast.ClassDef, inner: Scope) -> bool:
