@@ -13,6 +13,7 @@ from rim.core import contracts, tables
 from rim.core.conditions import NOTHING_DONE
 from rim.settings.common import BASE
 from rim.steps import summarize_replies
+from rim.workflow.jobs import read_job
 from tests.workflow.conftest import commands, configured, snakemake
 
 RUNS = 2000
@@ -67,7 +68,7 @@ def test_two_thousand_runs_are_planned_and_summarized(tmp_path: Path, monkeypatc
     [line] = [line for line in planned if line.startswith("rim summarize_replies ")]
     path = re.split(" +", line)[2]
     monkeypatch.chdir(tmp_path)
-    job = summarize_replies.Job.read(Path(path))
+    job = read_job(Path(path), summarize_replies.Job)
     assert [seed for _, _, seed in job.runs] == list(range(RUNS))
     for (_, _, seed), file in zip(job.runs, job.judgements, strict=True):
         tables.write(judged(seed, complies=seed % 4 == 0), contracts.JUDGEMENT, file)

@@ -1,14 +1,15 @@
 """Fingerprints of code: a hash of what a step does, and of nothing else.
 
 Snakemake does not notice by itself that a function was changed which a step calls, so every rule carries the fingerprint
-of its step as a param. The fingerprint is *content-addressed*, as in the language Unison: a definition is hashed with each
-reference to another definition of this package replaced by the hash of that definition, so names and places are not part
-of it. Refactoring is free, and only a change of what is computed runs jobs again.
+of its step as a param. The fingerprint is *content-addressed*, as in the language Unison: all that a step reaches is hashed
+with each reference to a definition of this package replaced by what it refers to, so names and places are not part of it.
+Refactoring is free, and only a change of what is computed runs jobs again.
 
 What changes nothing
     Where a definition lives, what its module or itself is called, by which import it is reached, the names of its local
     variables, annotations of functions, docstrings, comments, layout, the order of definitions and of plain methods,
-    descriptions of settings, and words for people: those of log lines, progress, warnings, raised errors and assertions.
+    descriptions of settings, and words for people: those of log lines, progress, warnings, raised errors and assertions
+    (of log lines, progress and warnings only those that call no more than Python's own pure functions).
 
 What changes the fingerprint
     Everything else: values, operators, order of statements, names of parameters, attributes, methods, fields and keywords
