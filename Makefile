@@ -30,7 +30,7 @@ test: .venv/installed-dev
 	pytest
 
 test-vllm: .venv-vllm/installed # vLLM itself, on the CPU, in an environment of its own (four minutes to set up)
-	.venv-vllm/bin/python -m pytest -n 0 -m vllm tests/unit
+	.venv-vllm/bin/python -m pytest -n 0 -m vllm tests/unit/models tests/unit/instruments
 
 benchmark: .venv/installed # about fifteen minutes; measures what the README's table says
 	python tests/benchmark.py
