@@ -78,6 +78,8 @@ def test_two_thousand_runs_are_planned_and_summarized(tmp_path: Path, monkeypatc
         assert cli.main(["summarize_replies", path]) == 0
     finally:
         gc.unfreeze()
-    rates = pl.read_csv(RATES, infer_schema_length=None).filter(model="own", variant=BASE, measure="misalignment", think="on")
+    rates = pl.read_csv(RATES, infer_schema_length=None).filter(
+        model="own", variant=BASE, measure="misalignment", think="on"
+    )
     assert rates.height == RUNS + 1
     assert rates.filter(seed="all")["estimate"].to_list() == [0.25]
