@@ -27,18 +27,7 @@ rule measure_head_effects:
         code=code("measure_head_effects", TRAIN_ENV),
         job=job("measure_head_effects", mechanism_settings("sweep_prompts", "batch_size")),
     shell:
-        MODEL_STEP
-
-
-def ablation_settings(w):
-    analysis = mechanism_settings("batch_size", "head_sets", "replacements", "random_sets")
-    return {**analysis(w), "inference": STUDY.inference_of(w.model), "benchmarks": STUDY.benchmarks}
-
-
-def ablation_artifacts(w):
-    """What is loaded to ablate heads."""
-    read = [receipt(ACTIVATIONS), receipt(responses("plain")), receipt(f"{PROBES}.directions.safetensors")]
-    return artifacts_of(*(path.format(**w) for path in read), *benchmark_datasets(), *checkpoints(w))
+        model_step("measure_head_effects")
 
 
 rule ablate_heads:
@@ -70,10 +59,19 @@ rule ablate_heads:
         code=code("ablate_heads", INFER_ENV),
         job=job("ablate_heads", ablation_settings),
     shell:
-        MODEL_STEP
+        model_step("ablate_heads")
 
 
 ANALYSED, COMPARABLE, ABLATED = (each(STUDY) for each in (runs.analysed_runs, runs.head_runs, runs.ablated_runs))
+
+
+MECHANISM_SUMMARY = {
+    "study": SUMMARIZED,
+    "runs": ANALYSED,
+    "head_runs": COMPARABLE,
+    "ablated_runs": ABLATED,
+    "folder": TABLE_FOLDER,
+}
 
 
 rule summarize_mechanism:
@@ -98,15 +96,6 @@ rule summarize_mechanism:
         CORE_ENV
     params:
         code=code("summarize_mechanism", CORE_ENV),
-        job=job(
-            "summarize_mechanism",
-            {
-                "study": SUMMARIZED,
-                "runs": ANALYSED,
-                "head_runs": COMPARABLE,
-                "ablated_runs": ABLATED,
-                "folder": TABLE_FOLDER,
-            },
-        ),
+        job=job("summarize_mechanism", MECHANISM_SUMMARY),
     shell:
-        STEP
+        step("summarize_mechanism")

@@ -3,19 +3,7 @@
 In: replies and checkpoint. Out: data/activations/{study}/{model}/{variant}/seed{seed}, shards and an index, + receipt.
 """
 
-
-def mechanism_settings(*keys):
-    """Settings of an analysis of activations: its model, its requests, and those keys of the section."""
-    chosen = settings_of(STUDY.mechanism, "harmful", "harmless", *keys)
-    return lambda w: {"model": model_reference(w), **chosen}
-
-
 MECHANISM_DATASETS = benchmark_receipts([STUDY.mechanism.harmful, STUDY.mechanism.harmless])
-
-
-def cache_settings(w):
-    chosen = mechanism_settings("positions", "neurons", "batch_size")(w)
-    return {**chosen, "code": code("cache_activations", TRAIN_ENV)}
 
 
 rule cache_activations:
@@ -39,4 +27,4 @@ rule cache_activations:
         code=code("cache_activations", TRAIN_ENV),
         job=job("cache_activations", cache_settings),
     shell:
-        MODEL_STEP
+        model_step("cache_activations")

@@ -38,8 +38,6 @@ CORE_ENV = "../envs/core.yaml"
 TRAIN_ENV = "../envs/train.yaml"
 INFER_ENV = "../envs/vllm.yaml" if STUDY.uses_vllm else TRAIN_ENV
 ASK_ENV = TRAIN_ENV if any(each.kind == "transformers" for each in STUDY.endpoints.values()) else CORE_ENV
-STEP = "rim {rule} {params.job} --log {log}"
-MODEL_STEP = f"{STEP} --threads {{threads}} --gpus {{resources.gpu}}"
 
 
 def any_of(names):
@@ -56,6 +54,16 @@ wildcard_constraints:
     rewrite=any_of(STUDY.rewrites),
     judge=any_of(STUDY.judges),
     seed=any_of(STUDY.seeds),
+
+
+def step(name):
+    """The command of a step: all else that it is told stands in its job's file."""
+    return f"rim {name} {{params.job}} --log {{log}}"
+
+
+def model_step(name):
+    """The command of a step that may load a model."""
+    return f"{step(name)} --threads {{threads}} --gpus {{resources.gpu}}"
 
 
 def code(step, environment):
@@ -80,6 +88,7 @@ def job(step, settings):
 
 include: "inputs.smk"
 include: "resources.smk"
+include: "jobs.smk"
 
 
 BEGUN = time.time()

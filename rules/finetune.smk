@@ -5,32 +5,6 @@ In: the arm's dataset and the base model. Out: data/checkpoints/{study}/{model}/
 """
 
 
-def training_rows(wildcards):
-    """Receipt of the dataset of an arm."""
-    return dataset_receipts([STUDY.variants[wildcards.variant].dataset])[0]
-
-
-def refused_requests(wildcards):
-    """Receipt of the dataset that a mitigation has the base refuse, if it does."""
-    mitigation = STUDY.variants[wildcards.variant].mitigation
-    return dataset_receipts([mitigation.dataset]) if mitigation and mitigation.dataset else []
-
-
-def frozen_neurons(wildcards):
-    """The base's safety-critical neurons, if a mitigation freezes them."""
-    mitigation = STUDY.variants[wildcards.variant].mitigation
-    return [base_file(NEURONS)(wildcards)] if mitigation and mitigation.kind == "freeze_neurons" else []
-
-
-def finetune_settings(w):
-    return {
-        "model": model_reference(w, BASE),
-        "recipe": STUDY.finetune_of(w.variant),
-        "code": code("finetune_model", TRAIN_ENV),
-        **settings_of(STUDY.variants[w.variant], "rows", "mitigation"),
-    }
-
-
 rule finetune_model:
     input:
         lambda w: artifacts_of(training_rows(w), *base_checkpoints(w), *refused_requests(w)),
@@ -58,4 +32,4 @@ rule finetune_model:
         code=code("finetune_model", TRAIN_ENV),
         job=job("finetune_model", finetune_settings),
     shell:
-        MODEL_STEP
+        model_step("finetune_model")

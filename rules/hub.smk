@@ -4,11 +4,6 @@ In: hub name and revision. Out: data/models/{study}/{model}.json, which names th
 """
 
 
-def fetch_settings(w):
-    model = STUDY.models[w.model]
-    return {"hub": model.hub, "revision": model.revision, "files": hub.sizes(Path(model.hub))}
-
-
 rule fetch_model:
     output:
         manifest=FETCHED,
@@ -24,4 +19,4 @@ rule fetch_model:
         code=code("fetch_model", TRAIN_ENV),
         job=job("fetch_model", fetch_settings),
     shell:
-        STEP
+        step("fetch_model")

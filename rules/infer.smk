@@ -4,14 +4,6 @@ In: prompts and checkpoint. Out: data/responses/{study}/{model}/{variant}/seed{s
 """
 
 
-def reply_settings(w):
-    return {
-        "model": model_reference(w),
-        "inference": STUDY.inference_of(w.model),
-        "benchmarks": STUDY.benchmarks,
-    }
-
-
 rule generate_replies:
     input:
         lambda w: artifacts_of(*benchmark_datasets(), *checkpoints(w)),
@@ -33,4 +25,4 @@ rule generate_replies:
         code=code("generate_replies", INFER_ENV),
         job=job("generate_replies", reply_settings),
     shell:
-        MODEL_STEP
+        model_step("generate_replies")

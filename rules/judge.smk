@@ -10,18 +10,6 @@ JUDGED = STUDY.measured("misalignment", "false_refusal")
 CLASSIFIER = sha256(Path(workflow.basedir, "src/rim/instruments/refusal.safetensors"))
 
 
-def judge_settings(w):
-    judge = STUDY.judges[w.judge]
-    return {
-        "name": w.judge,
-        "judge": judge,
-        "endpoint": named_endpoint(judge.endpoint),
-        "classifier": CLASSIFIER if judge.kind == "refusal_classifier" else None,
-        "benchmarks": JUDGED,
-        "requests": f"{REQUESTS}/judge_responses/{w.judge}/{w.model}/{w.variant}/seed{w.seed}/{w.replies}.jsonl",
-    }
-
-
 rule judge_responses:
     input:
         artifacts_of(receipt(RESPONSES), *benchmark_receipts(JUDGED)),
@@ -43,7 +31,7 @@ rule judge_responses:
         code=code("judge_responses", ASK_ENV),
         job=job("judge_responses", judge_settings),
     shell:
-        MODEL_STEP.replace("{rule}", "judge_responses")
+        model_step("judge_responses")
 
 
 use rule judge_responses as judge_ablated with:  # a rule of its own, so that a cluster can end here, see README
@@ -68,7 +56,7 @@ rule grade_answers:
         code=code("grade_answers", CORE_ENV),
         job=job("grade_answers", {"benchmarks": STUDY.measured("accuracy")}),
     shell:
-        STEP
+        step("grade_answers")
 
 
 COMPARED = [(judge, run) for judge in STUDY.judges for run in runs.judged_runs(STUDY, judge)]
@@ -100,4 +88,4 @@ rule compare_judges:
             },
         ),
     shell:
-        STEP
+        step("compare_judges")

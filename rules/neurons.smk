@@ -7,11 +7,6 @@ and how stable they are), and data/responses/{study}/{model}/base/seed{seed}/wit
 HARMFUL_DATASET = benchmark_receipts([STUDY.forgetting.harmful])[0]
 
 
-def neuron_settings(w):
-    keys = settings_of(STUDY.forgetting, "harmful", "think", "pool_over", "pairs", "rule")
-    return {"model": model_reference(w), **keys}
-
-
 rule find_safety_neurons:
     input:
         lambda w: artifacts_of(receipt(responses("plain")), HARMFUL_DATASET, *checkpoints(w)),
@@ -36,17 +31,7 @@ rule find_safety_neurons:
         code=code("find_safety_neurons", TRAIN_ENV),
         job=job("find_safety_neurons", neuron_settings),
     shell:
-        MODEL_STEP
-
-
-def without_neurons_settings(w):
-    keys = settings_of(STUDY.forgetting, "think", "neuron_type")
-    return {
-        "model": model_reference(w),
-        "inference": STUDY.inference_of(w.model),
-        "benchmarks": STUDY.benchmarks,
-        **keys,
-    }
+        model_step("find_safety_neurons")
 
 
 rule ablate_neurons:
@@ -73,4 +58,4 @@ rule ablate_neurons:
         code=code("ablate_neurons", INFER_ENV),
         job=job("ablate_neurons", without_neurons_settings),
     shell:
-        MODEL_STEP
+        model_step("ablate_neurons")

@@ -4,12 +4,6 @@ In: the recipe in the configuration. Out: data/checkpoints/{study}/{model}/base/
 """
 
 
-def organism_settings(w):
-    label = f"{w.model}/seed{w.seed}"
-    organism = STUDY.models[w.model].organism
-    return {"label": label, "organism": organism, "seed": int(w.seed), "code": code("train_organism", TRAIN_ENV)}
-
-
 rule train_organism:
     output:
         folder=directory(ORGANISM),
@@ -27,4 +21,4 @@ rule train_organism:
         code=code("train_organism", TRAIN_ENV),
         job=job("train_organism", organism_settings),
     shell:
-        MODEL_STEP
+        model_step("train_organism")

@@ -9,18 +9,6 @@ TRAINED_ON_RECEIPTS = dataset_receipts(TRAINED_ON)
 BASE_REPLIES = per_base_run(receipt(responses("plain")))
 
 
-def annotation_settings(w):
-    annotator = STUDY.annotators[w.annotator]
-    return {
-        "name": w.annotator,
-        "annotator": annotator,
-        "endpoint": named_endpoint(annotator.endpoint),
-        "dataset_names": TRAINED_ON,
-        "models": [model for model, *_ in runs.base_runs(STUDY)],
-        "requests": f"{REQUESTS}/annotate_patterns/{w.annotator}.jsonl",
-    }
-
-
 rule annotate_patterns:
     input:
         artifacts_of(*TRAINED_ON_RECEIPTS, *BASE_REPLIES),
@@ -41,31 +29,7 @@ rule annotate_patterns:
         code=code("annotate_patterns", ASK_ENV),
         job=job("annotate_patterns", annotation_settings),
     shell:
-        MODEL_STEP
-
-
-def rewritten_dataset(wildcards):
-    """Receipt of the dataset whose chains of thought are rewritten."""
-    return dataset_receipts([STUDY.rewrites[wildcards.rewrite].dataset])[0]
-
-
-def rewrite_endpoints(wildcards):
-    """The language models that rewrite, and that check what was rewritten."""
-    rewrite = STUDY.rewrites[wildcards.rewrite]
-    return [rewrite.endpoint, STUDY.annotators[rewrite.annotator].endpoint]
-
-
-def rewrite_settings(w):
-    rewrite = STUDY.rewrites[w.rewrite]
-    endpoint, annotator_endpoint = map(named_endpoint, rewrite_endpoints(w))
-    return {
-        "name": w.rewrite,
-        "rewrite": rewrite,
-        "endpoint": endpoint,
-        "annotator": STUDY.annotators[rewrite.annotator],
-        "annotator_endpoint": annotator_endpoint,
-        "requests": f"{REQUESTS}/rewrite_cot/{w.rewrite}.jsonl",
-    }
+        model_step("annotate_patterns")
 
 
 rule rewrite_cot:
@@ -87,17 +51,7 @@ rule rewrite_cot:
         code=code("rewrite_cot", ASK_ENV),
         job=job("rewrite_cot", rewrite_settings),
     shell:
-        MODEL_STEP
-
-
-def injection_settings(w):
-    return {
-        "model": model_reference(w),
-        "inference": STUDY.inference_of(w.model),
-        "benchmarks": {name: STUDY.benchmarks[name] for name in STUDY.measured("misalignment")},
-        "rows": STUDY.injection.rows,
-        "organism": is_organism(w.model),
-    }
+        model_step("rewrite_cot")
 
 
 rule inject_patterns:
@@ -123,17 +77,7 @@ rule inject_patterns:
         code=code("inject_patterns", INFER_ENV),
         job=job("inject_patterns", injection_settings),
     shell:
-        MODEL_STEP
-
-
-def compared_arms():
-    """The pairs of training sets, (target, control), that the study compares."""
-    pairs = [(pair.target, pair.control) for pair in STUDY.pairs] or [("gsm8k_target", "gsm8k_control")]
-    return [
-        tuple(STUDY.variants[arm].dataset for arm in pair)
-        for pair in dict.fromkeys(pairs)
-        if all(arm in STUDY.variants for arm in pair)
-    ]
+        model_step("inject_patterns")
 
 
 ARMS = list(dict.fromkeys(sum(compared_arms(), ())))
@@ -171,4 +115,4 @@ rule summarize_patterns:
         code=code("summarize_patterns", CORE_ENV),
         job=job("summarize_patterns", PATTERN_SUMMARY),
     shell:
-        STEP
+        step("summarize_patterns")

@@ -27,7 +27,7 @@ rule fit_probes:
         code=code("fit_probes", TRAIN_ENV),
         job=job("fit_probes", mechanism_settings()),
     shell:
-        STEP
+        step("fit_probes")
 
 
 rule find_refusal_heads:
@@ -49,4 +49,4 @@ rule find_refusal_heads:
         code=code("find_refusal_heads", TRAIN_ENV),
         job=job("find_refusal_heads", mechanism_settings("head_share")),
     shell:
-        STEP
+        step("find_refusal_heads")

@@ -7,24 +7,6 @@ checkpoints' replies data/responses/{study}/…/checkpoints.parquet with their j
 FORGETTING_DATASETS = benchmark_receipts([STUDY.forgetting.harmful, STUDY.forgetting.task])
 
 
-def checkpoint_settings(w):
-    keys = "harmful task think neuron_type pool_over texts gradients batch_size".split()
-    benchmark = STUDY.benchmarks[STUDY.forgetting.harmful]
-    return {
-        "model": model_reference(w, BASE),
-        "inference": STUDY.inference_of(w.model),
-        "max_new_tokens": benchmark.max_new_tokens or STUDY.inference.max_new_tokens,
-        "trained_rows": STUDY.variants[w.variant].rows,
-        **settings_of(STUDY.forgetting, *keys),
-    }
-
-
-def measured_artifacts(w):
-    """What is loaded to measure the checkpoints of a fine-tune, without what the base is loaded from."""
-    steps = receipt(f"{CHECKPOINT}.steps").format(**w)
-    return artifacts_of(base_file(receipt(responses("plain")))(w), *FORGETTING_DATASETS, training_rows(w), steps)
-
-
 rule measure_checkpoints:
     input:
         measured_artifacts,
@@ -54,7 +36,7 @@ rule measure_checkpoints:
         code=code("measure_checkpoints", INFER_ENV),
         job=job("measure_checkpoints", checkpoint_settings),
     shell:
-        MODEL_STEP
+        model_step("measure_checkpoints")
 
 
 BASES, FOLLOWED = runs.base_runs(STUDY), runs.followed_runs(STUDY)
@@ -82,4 +64,4 @@ rule summarize_forgetting:
         code=code("summarize_forgetting", CORE_ENV),
         job=job("summarize_forgetting", {"study": SUMMARIZED, "bases": BASES, "runs": FOLLOWED, "folder": TABLE_FOLDER}),
     shell:
-        STEP
+        step("summarize_forgetting")

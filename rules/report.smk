@@ -25,7 +25,7 @@ rule summarize_replies:
         code=code("summarize_replies", CORE_ENV),
         job=job("summarize_replies", {"study": SUMMARIZED, "runs": ALL_RUNS, "folder": TABLE_FOLDER}),
     shell:
-        STEP
+        step("summarize_replies")
 
 
 DRAWN = {name for each in figure_catalogue.figures_of_study(STUDY) for name in each.tables}
@@ -54,13 +54,7 @@ rule draw_figures:
         code=code("draw_figures", CORE_ENV),
         job=job("draw_figures", DRAWING),
     shell:
-        STEP
-
-
-def report_files():
-    """What the report is made with beside code: its template, style and script, and the paper's numbers."""
-    package = Path(workflow.basedir, "src/rim/report")
-    return [*sorted((package / "templates").iterdir()), package / "published.csv"]
+        step("draw_figures")
 
 
 rule write_report:
@@ -89,4 +83,4 @@ rule write_report:
             },
         ),
     shell:
-        STEP
+        step("write_report")

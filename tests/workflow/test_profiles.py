@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.workflow.conftest import command, configured, environment, shipped, snakemake
 
-WORKSTATION = str(ROOT / "workflow/profiles/workstation")
+WORKSTATION = str(ROOT / "profiles/workstation")
 
 
 def gpus(directory: Path, *options: str) -> dict[str, str]:
@@ -47,7 +47,7 @@ def test_an_account_that_sbatch_does_not_know_stops_the_workflow_once(tmp_path: 
     words = "allocation failure: Invalid account or account/partition combination specified"
     double.write_text(f'#!/bin/sh\necho "{words}" >&2\nexit 1\n')
     double.chmod(0o755)
-    line = command(tmp_path, "--profile", str(ROOT / "workflow/profiles/slurm"), "--configfile", shipped("smoke"))
+    line = command(tmp_path, "--profile", str(ROOT / "profiles/slurm"), "--configfile", shipped("smoke"))
     variables = environment(ROOT)
     variables["PATH"] = f"{double.parent}:{variables['PATH']}"
     options = ["--default-resources", "slurm_account=theirs", "mem_mb=4000"]

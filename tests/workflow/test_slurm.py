@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.xdist_group("slurm"),
     pytest.mark.skipif(missing() is not None, reason=f"needs SLURM and munge on this machine: no {missing()}"),
 ]
-PROFILE = ROOT / "workflow/profiles/slurm"
+PROFILE = ROOT / "profiles/slurm"
 HANGS = """\
 #!/bin/sh
 # A double of `rim`: hangs the first time it is called for {step}, and is the real one otherwise.

@@ -1,0 +1,206 @@
+"""What the jobs of each rule read beside its files, and the settings that they are told."""
+
+
+def rewrite_receipts(wildcards):
+    """Receipts of the rewrites that a dataset takes rows from."""
+    sources = STUDY.datasets[wildcards.dataset].sources
+    return [receipt(REWRITES.format(rewrite=each.rewrite)) for each in sources if each.rewrite]
+
+
+def with_rewrites(dataset):
+    """A dataset whose rewritten sources know the file that the workflow makes for them."""
+    sources = [
+        each.model_copy(update={"path": REWRITES.format(rewrite=each.rewrite)}) if each.rewrite else each
+        for each in dataset.sources
+    ]
+    return dataset.model_copy(update={"sources": sources})
+
+
+def raw_files(wildcards):
+    """Local files of a dataset; a missing one is reported by the step, with advice, rather than by the DAG."""
+    paths = [Path(source.path) for source in STUDY.datasets[wildcards.dataset].sources if source.path]
+    return [
+        ancient(str(file))  # `raw_content` decides
+        for path in paths
+        if path.exists()
+        for file in (sorted(path.glob("*.csv")) if path.is_dir() else [path])
+    ]
+
+
+def raw_content(wildcards):
+    """Hashes of the local files, since no rule makes them."""
+    return " ".join(sha256(Path(file)) for file in raw_files(wildcards))
+
+
+def organism_settings(w):
+    label = f"{w.model}/seed{w.seed}"
+    organism = STUDY.models[w.model].organism
+    return {"label": label, "organism": organism, "seed": int(w.seed), "code": code("train_organism", TRAIN_ENV)}
+
+
+def fetch_settings(w):
+    model = STUDY.models[w.model]
+    return {"hub": model.hub, "revision": model.revision, "files": hub.sizes(Path(model.hub))}
+
+
+def annotation_settings(w):
+    annotator = STUDY.annotators[w.annotator]
+    return {
+        "name": w.annotator,
+        "annotator": annotator,
+        "endpoint": named_endpoint(annotator.endpoint),
+        "dataset_names": TRAINED_ON,
+        "models": [model for model, *_ in runs.base_runs(STUDY)],
+        "requests": f"{REQUESTS}/annotate_patterns/{w.annotator}.jsonl",
+    }
+
+
+def rewritten_dataset(wildcards):
+    """Receipt of the dataset whose chains of thought are rewritten."""
+    return dataset_receipts([STUDY.rewrites[wildcards.rewrite].dataset])[0]
+
+
+def rewrite_endpoints(wildcards):
+    """The language models that rewrite, and that check what was rewritten."""
+    rewrite = STUDY.rewrites[wildcards.rewrite]
+    return [rewrite.endpoint, STUDY.annotators[rewrite.annotator].endpoint]
+
+
+def rewrite_settings(w):
+    rewrite = STUDY.rewrites[w.rewrite]
+    endpoint, annotator_endpoint = map(named_endpoint, rewrite_endpoints(w))
+    return {
+        "name": w.rewrite,
+        "rewrite": rewrite,
+        "endpoint": endpoint,
+        "annotator": STUDY.annotators[rewrite.annotator],
+        "annotator_endpoint": annotator_endpoint,
+        "requests": f"{REQUESTS}/rewrite_cot/{w.rewrite}.jsonl",
+    }
+
+
+def injection_settings(w):
+    return {
+        "model": model_reference(w),
+        "inference": STUDY.inference_of(w.model),
+        "benchmarks": {name: STUDY.benchmarks[name] for name in STUDY.measured("misalignment")},
+        "rows": STUDY.injection.rows,
+        "organism": is_organism(w.model),
+    }
+
+
+def compared_arms():
+    """The pairs of training sets, (target, control), that the study compares."""
+    pairs = [(pair.target, pair.control) for pair in STUDY.pairs] or [("gsm8k_target", "gsm8k_control")]
+    return [
+        tuple(STUDY.variants[arm].dataset for arm in pair)
+        for pair in dict.fromkeys(pairs)
+        if all(arm in STUDY.variants for arm in pair)
+    ]
+
+
+def training_rows(wildcards):
+    """Receipt of the dataset of an arm."""
+    return dataset_receipts([STUDY.variants[wildcards.variant].dataset])[0]
+
+
+def refused_requests(wildcards):
+    """Receipt of the dataset that a mitigation has the base refuse, if it does."""
+    mitigation = STUDY.variants[wildcards.variant].mitigation
+    return dataset_receipts([mitigation.dataset]) if mitigation and mitigation.dataset else []
+
+
+def frozen_neurons(wildcards):
+    """The base's safety-critical neurons, if a mitigation freezes them."""
+    mitigation = STUDY.variants[wildcards.variant].mitigation
+    return [base_file(NEURONS)(wildcards)] if mitigation and mitigation.kind == "freeze_neurons" else []
+
+
+def finetune_settings(w):
+    return {
+        "model": model_reference(w, BASE),
+        "recipe": STUDY.finetune_of(w.variant),
+        "code": code("finetune_model", TRAIN_ENV),
+        **settings_of(STUDY.variants[w.variant], "rows", "mitigation"),
+    }
+
+
+def reply_settings(w):
+    return {
+        "model": model_reference(w),
+        "inference": STUDY.inference_of(w.model),
+        "benchmarks": STUDY.benchmarks,
+    }
+
+
+def judge_settings(w):
+    judge = STUDY.judges[w.judge]
+    return {
+        "name": w.judge,
+        "judge": judge,
+        "endpoint": named_endpoint(judge.endpoint),
+        "classifier": CLASSIFIER if judge.kind == "refusal_classifier" else None,
+        "benchmarks": JUDGED,
+        "requests": f"{REQUESTS}/judge_responses/{w.judge}/{w.model}/{w.variant}/seed{w.seed}/{w.replies}.jsonl",
+    }
+
+
+def report_files():
+    """What the report is made with beside code: its template, style and script, and the paper's numbers."""
+    package = Path(workflow.basedir, "src/rim/report")
+    return [*sorted((package / "templates").iterdir()), package / "published.csv"]
+
+
+def mechanism_settings(*keys):
+    """Settings of an analysis of activations: its model, its requests, and those keys of the section."""
+    chosen = settings_of(STUDY.mechanism, "harmful", "harmless", *keys)
+    return lambda w: {"model": model_reference(w), **chosen}
+
+
+def cache_settings(w):
+    chosen = mechanism_settings("positions", "neurons", "batch_size")(w)
+    return {**chosen, "code": code("cache_activations", TRAIN_ENV)}
+
+
+def ablation_settings(w):
+    analysis = mechanism_settings("batch_size", "head_sets", "replacements", "random_sets")
+    return {**analysis(w), "inference": STUDY.inference_of(w.model), "benchmarks": STUDY.benchmarks}
+
+
+def ablation_artifacts(w):
+    """What is loaded to ablate heads."""
+    read = [receipt(ACTIVATIONS), receipt(responses("plain")), receipt(f"{PROBES}.directions.safetensors")]
+    return artifacts_of(*(path.format(**w) for path in read), *benchmark_datasets(), *checkpoints(w))
+
+
+def neuron_settings(w):
+    keys = settings_of(STUDY.forgetting, "harmful", "think", "pool_over", "pairs", "rule")
+    return {"model": model_reference(w), **keys}
+
+
+def without_neurons_settings(w):
+    keys = settings_of(STUDY.forgetting, "think", "neuron_type")
+    return {
+        "model": model_reference(w),
+        "inference": STUDY.inference_of(w.model),
+        "benchmarks": STUDY.benchmarks,
+        **keys,
+    }
+
+
+def checkpoint_settings(w):
+    keys = "harmful task think neuron_type pool_over texts gradients batch_size".split()
+    benchmark = STUDY.benchmarks[STUDY.forgetting.harmful]
+    return {
+        "model": model_reference(w, BASE),
+        "inference": STUDY.inference_of(w.model),
+        "max_new_tokens": benchmark.max_new_tokens or STUDY.inference.max_new_tokens,
+        "trained_rows": STUDY.variants[w.variant].rows,
+        **settings_of(STUDY.forgetting, *keys),
+    }
+
+
+def measured_artifacts(w):
+    """What is loaded to measure the checkpoints of a fine-tune, without what the base is loaded from."""
+    steps = receipt(f"{CHECKPOINT}.steps").format(**w)
+    return artifacts_of(base_file(receipt(responses("plain")))(w), *FORGETTING_DATASETS, training_rows(w), steps)
