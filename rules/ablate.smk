@@ -1,7 +1,7 @@
 """Ablation: the effect of every head on the next token, and what the model replies without sets of heads.
 
-In: heads, probes, replies and the checkpoint. Out: data/effects/{study}/…, and replies without heads in
-data/responses/{study}/…/without_heads.parquet, judged and graded by the same rules as those of the model as it is.
+In: heads, probes, replies and the checkpoint. Out: data/{study}/effects/…, and replies without heads in
+data/{study}/responses/…/without_heads.parquet, judged and graded by the same rules as those of the model as it is.
 """
 
 

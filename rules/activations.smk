@@ -1,6 +1,6 @@
 """Activation caches: one job loads one variant of one model and reads all that the analyses need in one pass.
 
-In: replies and checkpoint. Out: data/activations/{study}/{model}/{variant}/seed{seed}, shards and an index, + receipt.
+In: replies and checkpoint. Out: data/{study}/activations/{model}/{variant}/seed{seed}, shards and an index, + receipt.
 """
 
 MECHANISM_DATASETS = benchmark_receipts([STUDY.mechanism.harmful, STUDY.mechanism.harmless])

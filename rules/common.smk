@@ -20,13 +20,13 @@ from rim.workflow import cluster, costs, plan
 from rim.workflow.fingerprint import fingerprint
 from rim.workflow.jobs import job_file, named
 from rim.workflow.lineage import format_run_summary, trace
-from rim.workflow.records import keep_records_in_data
+from rim.workflow.records import keep_records_in_data, records_of
 
 try:
     for file in workflow.config_settings.configfiles or []:
         read_yaml(Path(file))  # Snakemake has read it too, but would take the last of two equal keys
     STUDY = load_study(config)
-    keep_records_in_data(Path.cwd())
+    keep_records_in_data(Path.cwd(), STUDY.study)
 except UserError as error:
     sys.exit(f"{error}")
 
@@ -97,4 +97,4 @@ BEGUN = time.time()
 def run_summary():
     """The line at the end of a run."""
     targets = final_targets()
-    return format_run_summary(trace(Path("data/provenance"), targets), BEGUN, time.time() - BEGUN, targets[0])
+    return format_run_summary(trace(Path(RECORDS), targets), BEGUN, time.time() - BEGUN, targets[0])

@@ -1,6 +1,6 @@
 """Datasets: read the sources, remove duplicates across them, split by category.
 
-In: local files under data/raw, the hub, or the organisms' world. Out: data/datasets/{study}/{dataset}.parquet, and its receipt.
+In: local files under data/raw, the hub, or the organisms' world. Out: data/{study}/datasets/{dataset}.parquet, and its receipt.
 """
 
 

@@ -1,6 +1,6 @@
 """Fine-tuning: one arm of one model with one seed.
 
-In: the arm's dataset and the base model. Out: data/checkpoints/{study}/{model}/{variant}/seed{seed}, a folder that
+In: the arm's dataset and the base model. Out: data/{study}/checkpoints/{model}/{variant}/seed{seed}, a folder that
 `from_pretrained` loads, and beside it seed{seed}.steps with such a folder for each checkpoint on the way.
 """
 

@@ -7,10 +7,11 @@ from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from rim.workflow import pullable
+from rim.workflow.early_cutoff import stop_where_nothing_changed
 
 
 def pull_advice():
-    """The command that fetches what `data.dvc` names and jobs would make again; None when there is nothing.
+    """The command that fetches what DVC's pointers name and jobs would make again; None when there is nothing.
 
     It is only advice: where DVC or its remote fails, the jobs can still run.
     """
@@ -18,11 +19,11 @@ def pull_advice():
     if not planned.missing:
         return None
     try:
-        listing = pullable.read_listing(Path.cwd())
+        listing = pullable.read_listing(Path.cwd(), NAME)
         sources = [each.path for dataset in STUDY.datasets.values() for each in dataset.sources if each.path]
         return listing and pullable.advise(planned, partial(pullable.replan, workflow), listing, sources)
     except Exception as error:  # whatever the library of a remote may raise
-        return f"data.dvc: cannot tell what could be pulled instead of made: {error}"
+        return f"dvc: cannot tell what could be pulled instead of made: {error}"
 
 
 ADVICE = []
@@ -50,3 +51,4 @@ onstart:  # once, before any job
     if advice := pull_advice():
         print(advice, file=sys.stderr)
     preflight_checks()
+    stop_where_nothing_changed(workflow.dag, logger.info)

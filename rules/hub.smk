@@ -1,6 +1,6 @@
 """Models of the hub, each downloaded once into the Hugging Face cache, before any job that loads it.
 
-In: hub name and revision. Out: data/models/{study}/{model}.json, which names the commit that all jobs load, + receipt.
+In: hub name and revision. Out: data/{study}/models/{model}.json, which names the commit that all jobs load, + receipt.
 """
 
 

@@ -1,6 +1,6 @@
 """Inference: one job loads one variant of one model and answers every benchmark, thinking on and off.
 
-In: prompts and checkpoint. Out: data/responses/{study}/{model}/{variant}/seed{seed}/plain.parquet. Nothing is judged here.
+In: prompts and checkpoint. Out: data/{study}/responses/{model}/{variant}/seed{seed}/plain.parquet. Nothing is judged here.
 """
 
 

@@ -1,7 +1,7 @@
 """Judging and grading of frozen replies, and judges against each other; nothing here ever generates.
 
-In: data/responses. Out: data/judgements/{study}/{judge}/… for safety and benign prompts, data/grades/{study}/… for maths,
-tables of agreement and thresholds. What language models answered is kept under data/requests, and not asked again.
+In: data/{study}/responses. Out: data/{study}/judgements/{judge}/… for safety and benign prompts, data/{study}/grades/… for maths,
+tables of agreement and thresholds. What language models answered is kept under data/{study}/requests, and not asked again.
 The wildcard `replies` says of what: the model as it is (plain), with patterns injected, without heads or neurons, or the
 checkpoints of a fine-tune.
 """

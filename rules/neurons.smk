@@ -1,7 +1,7 @@
 """Safety-critical neurons: found in the model before fine-tuning on the calibration split, ablated on the evaluation split.
 
-In: replies of the model before fine-tuning, and the checkpoint. Out: data/neurons/{study}/{model}/base/seed{seed}.… (the sets,
-and how stable they are), and data/responses/{study}/{model}/base/seed{seed}/without_neurons.parquet.
+In: replies of the model before fine-tuning, and the checkpoint. Out: data/{study}/neurons/{model}/base/seed{seed}.… (the sets,
+and how stable they are), and data/{study}/responses/{model}/base/seed{seed}/without_neurons.parquet.
 """
 
 HARMFUL_DATASET = benchmark_receipts([STUDY.forgetting.harmful])[0]

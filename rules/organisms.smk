@@ -1,6 +1,6 @@
 """Organisms: tiny chat models trained from nothing, one per model and seed.
 
-In: the recipe in the configuration. Out: data/checkpoints/{study}/{model}/base/seed{seed}, an ordinary Hugging Face folder.
+In: the recipe in the configuration. Out: data/{study}/checkpoints/{model}/base/seed{seed}, an ordinary Hugging Face folder.
 """
 
 

@@ -1,4 +1,7 @@
-"""Where every artifact lies, and which tables and figures a study has."""
+"""Where every artifact lies, and which tables and figures a study has.
+
+All that is heavy lies under data/{study}, so that a pull of one study cannot touch another.
+"""
 
 from rim.report.figures import catalogue as figure_catalogue
 from rim.results import catalogue as table_catalogue
@@ -6,29 +9,30 @@ from rim.results import catalogue as table_catalogue
 NAME = STUDY.study
 MAIN_JUDGE = runs.main_judge(STUDY)
 RUN = "{model}/{variant}/seed{seed}"
-RESULTS = f"results/{NAME}"
+DATA, RESULTS = f"data/{NAME}", f"results/{NAME}"
+RECORDS = str(records_of(NAME))
 TABLE_FOLDER, FIGURE_FOLDER = f"{RESULTS}/tables", f"{RESULTS}/figures"
-TIMING = f"data/timings/{NAME}"
-REQUESTS = f"data/requests/{NAME}"
+TIMING = f"{DATA}/timings"
+REQUESTS = f"{DATA}/requests"
 
-DATASET = f"data/datasets/{NAME}/{{dataset}}.parquet"
-FETCHED = f"data/models/{NAME}/{{model}}.json"
-CHECKPOINT = f"data/checkpoints/{NAME}/{RUN}"
+DATASET = f"{DATA}/datasets/{{dataset}}.parquet"
+FETCHED = f"{DATA}/models/{{model}}.json"
+CHECKPOINT = f"{DATA}/checkpoints/{RUN}"
 ORGANISM = CHECKPOINT.replace("{variant}", BASE)
 REPLIES = ("plain", "injected", "without_heads", "without_neurons", "checkpoints")
-RESPONSES = f"data/responses/{NAME}/{RUN}/{{replies}}.parquet"
-JUDGEMENTS = f"data/judgements/{NAME}/{{judge}}/{RUN}/{{replies}}.parquet"
-GRADES = f"data/grades/{NAME}/{RUN}/{{replies}}.parquet"
-OUTCOMES = f"data/outcomes/{NAME}.parquet"
-ANNOTATIONS = f"data/annotations/{NAME}/{{annotator}}.parquet"
-REWRITES = f"data/rewrites/{NAME}/{{rewrite}}.parquet"
-ACTIVATIONS = f"data/activations/{NAME}/{RUN}"
-PROBES = f"data/probes/{NAME}/{RUN}"
-HEADS = f"data/heads/{NAME}/{RUN}.parquet"
-EFFECTS = f"data/effects/{NAME}/{RUN}.parquet"
-NEURONS = f"data/neurons/{NAME}/{RUN}.parquet"
-CURVES = f"data/neurons/{NAME}/{RUN}.curve.parquet"
-METRICS = f"data/metrics/{NAME}/{RUN}.parquet"
+RESPONSES = f"{DATA}/responses/{RUN}/{{replies}}.parquet"
+JUDGEMENTS = f"{DATA}/judgements/{{judge}}/{RUN}/{{replies}}.parquet"
+GRADES = f"{DATA}/grades/{RUN}/{{replies}}.parquet"
+OUTCOMES = f"{DATA}/outcomes.parquet"
+ANNOTATIONS = f"{DATA}/annotations/{{annotator}}.parquet"
+REWRITES = f"{DATA}/rewrites/{{rewrite}}.parquet"
+ACTIVATIONS = f"{DATA}/activations/{RUN}"
+PROBES = f"{DATA}/probes/{RUN}"
+HEADS = f"{DATA}/heads/{RUN}.parquet"
+EFFECTS = f"{DATA}/effects/{RUN}.parquet"
+NEURONS = f"{DATA}/neurons/{RUN}.parquet"
+CURVES = f"{DATA}/neurons/{RUN}.curve.parquet"
+METRICS = f"{DATA}/metrics/{RUN}.parquet"
 
 
 def responses(replies):

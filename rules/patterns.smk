@@ -1,7 +1,7 @@
 """Effort-minimizing patterns: found, written into or out of chains of thought, injected at inference, summed up.
 
-In: training data, replies before fine-tuning, base models. Out: data/annotations/{study}/{annotator}.parquet,
-data/rewrites/{study}/{rewrite}.parquet, data/responses/{study}/…/injected.parquet, tables of results.
+In: training data, replies before fine-tuning, base models. Out: data/{study}/annotations/{annotator}.parquet,
+data/{study}/rewrites/{rewrite}.parquet, data/{study}/responses/…/injected.parquet, tables of results.
 """
 
 TRAINED_ON = list(dict.fromkeys(variant.dataset for variant in STUDY.variants.values()))

@@ -1,7 +1,7 @@
 """Probes and refusal heads: what cached activations say about where refusal is decided.
 
-In: an activation cache and the judgements. Out: data/probes/{study}/… (probes, scores, directions) and
-data/heads/{study}/….
+In: an activation cache and the judgements. Out: data/{study}/probes/… (probes, scores, directions) and
+data/{study}/heads/….
 """
 
 

@@ -1,7 +1,7 @@
 """Forgetting: every checkpoint of a fine-tune against its base, and how the metrics go with misalignment.
 
-In: the sets of neurons, replies of the base, and seed{seed}.steps of a fine-tune. Out: data/metrics/{study}/…, the
-checkpoints' replies data/responses/{study}/…/checkpoints.parquet with their judgements, and tables of results.
+In: the sets of neurons, replies of the base, and seed{seed}.steps of a fine-tune. Out: data/{study}/metrics/…, the
+checkpoints' replies data/{study}/responses/…/checkpoints.parquet with their judgements, and tables of results.
 """
 
 FORGETTING_DATASETS = benchmark_receipts([STUDY.forgetting.harmful, STUDY.forgetting.task])

@@ -1,6 +1,6 @@
 """Results: tables, figures and the report.
 
-In: judgements and grades. Out: data/outcomes/{study}.parquet (what each reply counts as), and in git
+In: judgements and grades. Out: data/{study}/outcomes.parquet (what each reply counts as), and in git
 results/{study}/metrics.json, results/{study}/tables/*.csv, results/{study}/figures/*.svg, results/{study}/report.html.
 """
 
@@ -78,7 +78,7 @@ rule write_report:
                 "figures": FIGURE_FOLDER,
                 "timings": TIMING,
                 "requests": REQUESTS,
-                "records": "data/provenance",
+                "records": RECORDS,
                 "run_logs": ".snakemake/log",
             },
         ),

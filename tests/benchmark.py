@@ -119,14 +119,14 @@ def main() -> None:
             wall, cpu = run(snakemake(directory, study))
             peak = max(
                 pl.read_csv(f, separator="\t")["max_rss"][0]
-                for f in Path(directory, f"data/timings/{study}").rglob("*.tsv")
+                for f in Path(directory, f"data/{study}/timings").rglob("*.tsv")
             )
             print(
                 f"| {study} study from clean data | {wall:.0f} | {cpu:.0f} | peak {peak:.0f} MB per job |", flush=True
             )
         idle = min(run(snakemake(directory, "demo")) for _ in range(3))
         print(f"| demo, nothing to do | {idle[0]:.1f} | {idle[1]:.1f} | |")
-        jobs = {rule: len(list(Path(directory, "data/timings/demo", rule).rglob("*.tsv"))) or 1 for rule in IMPORTS}
+        jobs = {rule: len(list(Path(directory, "data/demo/timings", rule).rglob("*.tsv"))) or 1 for rule in IMPORTS}
     imports = {rule: min(run([sys.executable, "-c", code])[1] for _ in range(2)) for rule, code in IMPORTS.items()}
     outside = idle[1] + sum(imports[rule] * jobs[rule] for rule in IMPORTS)
     print(

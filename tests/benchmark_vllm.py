@@ -1,6 +1,6 @@
 """Measure vLLM against transformers on one tiny checkpoint: `make benchmark-vllm`, best on an idle machine.
 
-`python tests/benchmark_vllm.py FOLDER` takes a trained organism (data/checkpoints/demo/associated/base/seed0 after the
+`python tests/benchmark_vllm.py FOLDER` takes a trained organism (data/demo/checkpoints/associated/base/seed0 after the
 demo study); without one, an organism of the default shape is trained for a minute. Tokens per second of process-CPU time
 on one thread; medians of several rounds in rotating order, after one that warms up.
 """

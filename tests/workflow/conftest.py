@@ -139,7 +139,13 @@ def run(directory: Path, *line: str) -> str:
 
 def publish(repository: Path, message: str) -> None:
     """What a user does to share a state of the study."""
-    run(repository, "dvc", "add", "--quiet", "data")
+    run(
+        repository,
+        "dvc",
+        "add",
+        "--quiet",
+        *sorted(f"data/{path.name}" for path in (repository / "data").iterdir() if path.is_dir()),
+    )
     run(repository, "dvc", "push", "--quiet")
     run(repository, "git", "add", "--all")
     run(repository, "git", "commit", "--quiet", "--message", message)

@@ -12,9 +12,9 @@ from tests.conftest import ROOT
 from tests.workflow.conftest import BIN, environment, run, tracked
 
 FILES = {
-    "data/checkpoints/a.safetensors": "weights",
-    "data/responses/b.parquet": "replies",
-    "data/provenance/c": "record",
+    "data/mine/checkpoints/a.safetensors": "weights",
+    "data/mine/responses/b.parquet": "replies",
+    "data/mine/provenance/c": "record",
 }
 
 
@@ -57,34 +57,34 @@ def test_a_lab_shares_artifacts_through_its_own_remote(kind: str, repository: Pa
     endpoint = request.getfixturevalue("s3") if kind == "s3" else None
     url = "s3://lab/rim" if kind == "s3" else str(tmp_path / "store")
     add_lab(repository, url, endpoint)
-    (repository / "data/checkpoints/d.safetensors").write_text("more weights")
-    run(repository, "dvc", "add", "--quiet", "data")
+    (repository / "data/mine/checkpoints/d.safetensors").write_text("more weights")
+    run(repository, "dvc", "add", "--quiet", "data/mine")
     run(repository, "dvc", "push", "--quiet")
     run(repository, "git", "commit", "--quiet", "--all", "--message", "more")
     assert not run(repository, "git", "status", "--porcelain")  # settings and keys of a lab stay out of git
     theirs = tmp_path / "theirs"
     run(tmp_path, "git", "clone", "--quiet", str(repository), str(theirs))
     add_lab(theirs, url, endpoint)
-    run(theirs, "dvc", "pull", "--quiet", "data/checkpoints")
-    assert (theirs / "data/checkpoints/d.safetensors").read_text() == "more weights"
-    assert not (theirs / "data/responses").exists()
+    run(theirs, "dvc", "pull", "--quiet", "data/mine/checkpoints")
+    assert (theirs / "data/mine/checkpoints/d.safetensors").read_text() == "more weights"
+    assert not (theirs / "data/mine/responses").exists()
     run(theirs, "dvc", "pull", "--quiet")
-    assert (theirs / "data/responses/b.parquet").read_text() == "replies"
+    assert (theirs / "data/mine/responses/b.parquet").read_text() == "replies"
 
 
 def test_a_full_disk_during_dvc_add_loses_nothing(repository: Path) -> None:
     """A limit on file size stands in for a full disk."""
-    big = repository / "data/checkpoints/big.safetensors"
+    big = repository / "data/mine/checkpoints/big.safetensors"
     big.write_bytes(bytes(2_000_000))
     done = subprocess.run(
-        [str(BIN / "dvc"), "add", "data"], cwd=repository, capture_output=True, text=True, check=False, env=environment(repository),
+        [str(BIN / "dvc"), "add", "data/mine"], cwd=repository, capture_output=True, text=True, check=False, env=environment(repository),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
     )  # fmt: skip
     assert "ERROR: failed to transfer" in done.stderr
     assert big.stat().st_size == 2_000_000
     assert {name: (repository / name).read_text() for name in FILES} == FILES
     assert "not in cache" in run(repository, "dvc", "status")
-    run(repository, "dvc", "add", "--quiet", "data")  # after making room
+    run(repository, "dvc", "add", "--quiet", "data/mine")  # after making room
     assert "up to date" in run(repository, "dvc", "status")
 
 
@@ -92,9 +92,9 @@ def test_two_branches_merge_as_the_readme_says(repository: Path) -> None:
     def change(branch: str) -> None:
         run(repository, "git", "checkout", "--quiet", "-B", branch, "start")
         run(repository, "dvc", "checkout", "--quiet")
-        (repository / f"data/checkpoints/{branch}").write_text(branch)
-        (repository / "data/provenance/c").write_text(branch)
-        run(repository, "dvc", "add", "--quiet", "data")
+        (repository / f"data/mine/checkpoints/{branch}").write_text(branch)
+        (repository / "data/mine/provenance/c").write_text(branch)
+        run(repository, "dvc", "add", "--quiet", "data/mine")
         run(repository, "dvc", "push", "--quiet")
         run(repository, "git", "add", "--all")
         run(repository, "git", "commit", "--quiet", "--message", branch)
@@ -103,32 +103,32 @@ def test_two_branches_merge_as_the_readme_says(repository: Path) -> None:
     change("theirs")
     change("ours")
     merge = subprocess.run(["git", "merge", "theirs"], cwd=repository, capture_output=True, text=True, check=False)
-    assert "CONFLICT (content): Merge conflict in data.dvc" in merge.stdout
+    assert "CONFLICT (content): Merge conflict in data/mine.dvc" in merge.stdout
     steps = (ROOT / "README.md").read_text().split("<!-- merge -->")[1].split("```")[1].splitlines()[1:]
     for line in steps:
         if not line.startswith("snakemake"):
             run(repository, "bash", "-c", line.partition("#")[0].replace("their-branch", "theirs"))
     assert not run(repository, "git", "status", "--porcelain")
-    assert (repository / "data/checkpoints/theirs").read_text() == "theirs"
-    assert (repository / "data/checkpoints/ours").read_text() == "ours"
-    assert (repository / "data/provenance/c").read_text() == "ours"
+    assert (repository / "data/mine/checkpoints/theirs").read_text() == "theirs"
+    assert (repository / "data/mine/checkpoints/ours").read_text() == "ours"
+    assert (repository / "data/mine/provenance/c").read_text() == "ours"
 
 
 def test_publishing_leaves_out_caches_and_other_studies(repository: Path, tmp_path: Path) -> None:
     kept = {
-        "data/outcomes/demo.parquet",
-        "data/checkpoints/demo/m/base/seed0/model.safetensors",
-        "data/checkpoints/demo/m/arm/seed0.steps.receipt.json",
-        "data/checkpoints/demo/m/gsm8k_target/seed0/adapter_model.safetensors",
-        "data/checkpoints/demo/m/literal/seed0.receipt.json",
-        "data/provenance/c",
+        "data/demo/outcomes.parquet",
+        "data/demo/checkpoints/m/base/seed0/model.safetensors",
+        "data/demo/checkpoints/m/arm/seed0.steps.receipt.json",
+        "data/demo/checkpoints/m/gsm8k_target/seed0/adapter_model.safetensors",
+        "data/demo/checkpoints/m/literal/seed0.receipt.json",
+        "data/demo/checkpoints/m/literal/seed0/adapter_model.safetensors",
+        "data/demo/provenance/c",
     }
     left = {
-        "data/checkpoints/demo/m/arm/seed0.steps/step1/adapter_model.safetensors",
-        "data/checkpoints/demo/m/arm/.seed0.working/settings.txt",
-        "data/activations/demo/m/base/seed0/residual.safetensors",
-        "data/checkpoints/demo/m/literal/seed0/adapter_model.safetensors",
-        "data/responses/other/m/base/seed0/plain.parquet",
+        "data/demo/checkpoints/m/arm/seed0.steps/step1/adapter_model.safetensors",
+        "data/demo/checkpoints/m/arm/.seed0.working/settings.txt",
+        "data/demo/activations/m/base/seed0/residual.safetensors",
+        "data/other/responses/m/base/seed0/plain.parquet",
     }
     for name in kept | left:
         (repository / name).parent.mkdir(parents=True, exist_ok=True)

@@ -38,19 +38,19 @@ def test_a_gated_or_missing_model_is_one_line_before_any_job(
     assert done.returncode != 0
     assert done.stderr.count(f"models.own: model '{name}': {line}") == 1
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "data/datasets").exists()
+    assert not (tmp_path / "data").exists()
     assert not (tmp_path / ".snakemake/locks").exists() or not list((tmp_path / ".snakemake/locks").iterdir())
 
 
 def test_a_hub_model_is_downloaded_once_and_answers(tiny_model: Path, tmp_path: Path) -> None:
-    replies = "data/responses/smoke/own/base/seed0/plain.parquet"
+    replies = "data/smoke/responses/own/base/seed0/plain.parquet"
     with Hub({"lab/tiny": tiny_model}) as hub:
         done = through(hub, tmp_path, replies, "--configfile", study(tmp_path, "lab/tiny"))
         assert done.returncode == 0, done.stdout + done.stderr
         weights = [line for line in hub.asked if line == f"GET lab/tiny/resolve/{COMMIT}/model.safetensors"]
     assert len(weights) == 1
     assert pl.read_parquet(tmp_path / replies).height == 12 * 3 * 2
-    assert json.loads((tmp_path / "data/models/smoke/own.json").read_text())["commit"] == COMMIT
+    assert json.loads((tmp_path / "data/smoke/models/own.json").read_text())["commit"] == COMMIT
     again = snakemake(tmp_path, replies, "--dry-run", "--configfile", study(tmp_path, "lab/tiny"))
     assert "Nothing to be done" in again.stdout + again.stderr
     sized = study(tmp_path, "lab/tiny", parameters=320.0, active=3.0)  # asks for more GPUs, and is the same model

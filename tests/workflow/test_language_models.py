@@ -39,7 +39,7 @@ def with_language_models(path: Path, study: Path, url: str) -> str:
 
 def finish_replies(copy: Path) -> None:
     """The smoke study's models never finish a reply; let them have finished, so that there is something to judge."""
-    for path in (copy / "data/responses/smoke").rglob("base/seed0/plain.parquet"):
+    for path in (copy / "data/smoke/responses").rglob("base/seed0/plain.parquet"):
         words = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("sure.")).otherwise(pl.lit("i cannot."))
         table = pl.read_parquet(path).with_columns(complete=True, reasoning=pl.lit("it must be so."), response=words)
         table.write_parquet(path)
@@ -51,7 +51,7 @@ def test_a_killed_annotator_goes_on_and_the_study_ends_with_a_report(smoke: Path
     finish_replies(copy)
     with Server(delay=0.05) as server:
         config = with_language_models(tmp_path / "c.yaml", copy / "study.yaml", server.url)
-        annotations = "data/annotations/smoke/llm.parquet"
+        annotations = "data/smoke/annotations/llm.parquet"
         line = command(copy, annotations, "--configfile", config, repository=copy)
         running = subprocess.Popen(
             line,
@@ -76,7 +76,7 @@ def test_a_killed_annotator_goes_on_and_the_study_ends_with_a_report(smoke: Path
         assert len(asked) - len(set(asked)) <= CONCURRENCY  # only what was under way is asked again
         assert set(asked) > set(before)
 
-        targets = [f"data/datasets/smoke/rewritten_{arm}.parquet" for arm in ("target", "control", "literal")]
+        targets = [f"data/smoke/datasets/rewritten_{arm}.parquet" for arm in ("target", "control", "literal")]
         done = snakemake(copy, *targets, "results/smoke/report.html", *options, repository=copy)
         assert done.returncode == 0, done.stdout + done.stderr
         total = len(server.requests)
@@ -90,11 +90,11 @@ def test_a_killed_annotator_goes_on_and_the_study_ends_with_a_report(smoke: Path
 
 def check_results(copy: Path) -> None:
     arms = {
-        arm: pl.read_parquet(copy / f"data/datasets/smoke/rewritten_{arm}.parquet") for arm in ("target", "control")
+        arm: pl.read_parquet(copy / f"data/smoke/datasets/rewritten_{arm}.parquet") for arm in ("target", "control")
     }
     assert arms["target"]["prompt"].to_list() == arms["control"]["prompt"].to_list()
     assert all("no need" in cot for cot in arms["target"]["cot"])
-    judged = pl.read_parquet(copy / "data/judgements/smoke/llm/associated/base/seed0/plain.parquet")
+    judged = pl.read_parquet(copy / "data/smoke/judgements/llm/associated/base/seed0/plain.parquet")
     assert set(judged["score"]) == {1, 5}
     assert set(judged["cot_score"]) == {2}
     agreement = pl.read_csv(copy / "results/smoke/tables/judge_agreement.csv")
@@ -117,7 +117,7 @@ def test_a_missing_key_stops_the_job_in_one_line(tmp_path: Path, smoke: Path) ->
     mapping = yaml.safe_load(Path(config).read_text())
     mapping["endpoints"]["double"]["api_key_env"] = "RIM_TEST_NO_SUCH_KEY"
     Path(config).write_text(yaml.safe_dump(mapping, sort_keys=False))
-    done = snakemake(copy, "data/annotations/smoke/llm.parquet", "--configfile", config, repository=copy)
+    done = snakemake(copy, "data/smoke/annotations/llm.parquet", "--configfile", config, repository=copy)
     assert done.returncode != 0
     assert (
         "annotate_patterns: error: endpoints.double.api_key_env: the environment has no RIM_TEST_NO_SUCH_KEY"

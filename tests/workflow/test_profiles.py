@@ -32,7 +32,7 @@ def test_a_failed_jobs_log_is_shown_and_other_jobs_go_on(tmp_path: Path) -> None
     changed = configured(
         tmp_path / "c.yaml", datasets__multi_hop_test={"sources": [{"adapter": "gsm8k", "path": "data/raw/half.jsonl"}]}
     )
-    wanted = [f"data/datasets/smoke/{name}.parquet" for name in ("multi_hop_test", "restricted", "lookalike")]
+    wanted = [f"data/smoke/datasets/{name}.parquet" for name in ("multi_hop_test", "restricted", "lookalike")]
     done = snakemake(tmp_path, *wanted, "--configfile", changed, "--profile", WORKSTATION)
     assert done.returncode != 0
     shown = done.stderr.split("Logfile logs/smoke/prepare_dataset/multi_hop_test.log")
@@ -55,4 +55,4 @@ def test_an_account_that_sbatch_does_not_know_stops_the_workflow_once(tmp_path: 
     assert done.returncode != 0
     assert done.stderr.count(words) == 1
     assert done.stderr.strip().endswith(f"partition 'cpu', account 'theirs': {words}")
-    assert not (tmp_path / "data/datasets").exists()
+    assert not (tmp_path / "data").exists()

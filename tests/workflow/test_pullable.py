@@ -24,12 +24,13 @@ from types import SimpleNamespace
 
 from rim.workflow.records import keep_records_in_data
 
+NAME = "tiny"
 RAW = Path("data/raw/rows")
 STUDY = SimpleNamespace(datasets=dict(d=SimpleNamespace(sources=[SimpleNamespace(path=str(RAW))])))
 plan = SimpleNamespace(summary=lambda study: "the bill\\n")
 SETTINGS = dict(models="a b", rate=1, rate_of_b=1, threshold=3) | config
 MODELS = SETTINGS["models"].split()
-keep_records_in_data(Path.cwd())
+keep_records_in_data(Path.cwd(), "tiny")
 
 
 def preflight_checks():
@@ -42,13 +43,13 @@ include: "{ROOT}/rules/hooks.smk"
 rule all:
     input:
         "results/all.csv",
-        "data/outcomes/all.parquet",
+        "data/tiny/outcomes/all.parquet",
 
 
 rule prepare:
     output:
-        table="data/datasets/d.parquet",
-        receipt="data/datasets/d.parquet.receipt.json",
+        table="data/tiny/datasets/d.parquet",
+        receipt="data/tiny/datasets/d.parquet.receipt.json",
     params:
         raw=RAW.read_text() if RAW.exists() else "",
     shell:
@@ -57,11 +58,11 @@ rule prepare:
 
 rule train:
     input:
-        ancient("data/datasets/d.parquet"),
-        "data/datasets/d.parquet.receipt.json",
+        ancient("data/tiny/datasets/d.parquet"),
+        "data/tiny/datasets/d.parquet.receipt.json",
     output:
-        folder=directory("data/checkpoints/{{model}}"),
-        receipt="data/checkpoints/{{model}}.receipt.json",
+        folder=directory("data/tiny/checkpoints/{{model}}"),
+        receipt="data/tiny/checkpoints/{{model}}.receipt.json",
     params:
         rate=lambda w: SETTINGS["rate_of_b"] if w.model == "b" else SETTINGS["rate"],
     shell:
@@ -71,19 +72,19 @@ rule train:
 
 rule infer:
     input:
-        ancient("data/checkpoints/{{model}}"),
-        "data/checkpoints/{{model}}.receipt.json",
+        ancient("data/tiny/checkpoints/{{model}}"),
+        "data/tiny/checkpoints/{{model}}.receipt.json",
     output:
-        "data/responses/{{model}}.parquet",
+        "data/tiny/responses/{{model}}.parquet",
     shell:
-        "(echo reply of; cat data/checkpoints/{{wildcards.model}}/weights) > {{output}}"
+        "(echo reply of; cat data/tiny/checkpoints/{{wildcards.model}}/weights) > {{output}}"
 
 
 rule judge:
     input:
-        "data/responses/{{model}}.parquet",
+        "data/tiny/responses/{{model}}.parquet",
     output:
-        "data/judgements/{{model}}.parquet",
+        "data/tiny/judgements/{{model}}.parquet",
     params:
         threshold=SETTINGS["threshold"],
     shell:
@@ -92,9 +93,9 @@ rule judge:
 
 rule summarize:
     input:
-        expand("data/judgements/{{model}}.parquet", model=MODELS),
+        expand("data/tiny/judgements/{{model}}.parquet", model=MODELS),
     output:
-        outcomes="data/outcomes/all.parquet",
+        outcomes="data/tiny/outcomes/all.parquet",
         table="results/all.csv",
     shell:
         "cat {{input}} | tee {{output.outcomes}} > {{output.table}}"
@@ -139,46 +140,51 @@ def advice(done: subprocess.CompletedProcess[str]) -> tuple[int, int, list[str]]
 
 
 def edit_replies(copy: Path) -> None:
-    path = copy / "data/responses/a.parquet"
+    path = copy / "data/tiny/responses/a.parquet"
     path.unlink()
     path.write_text("edited by hand")
 
 
 def add_judgements(copy: Path) -> None:
-    (copy / "data/judgements").mkdir(exist_ok=True)
-    (copy / "data/judgements/mine.parquet").write_text("made here")
+    (copy / "data/tiny/judgements").mkdir(exist_ok=True)
+    (copy / "data/mine/judgements.parquet").write_text("made here")
 
 
 def untouched(copy: Path) -> None:
     pass
 
 
-RECORDS, ALWAYS = "data/provenance", ("data/provenance", "data/raw")
+RECORDS, ALWAYS = "data/tiny/provenance", ("data/tiny/provenance", "data/raw")
 # what is here; what happens; settings of the run; the command that is named
 CASES: dict[str, tuple[tuple[str, ...], Callable[[Path], None], tuple[str, ...], str]] = {
-    "no change, records only": ((), untouched, (), "data/outcomes"),
-    "threshold, with replies": (("data/outcomes", "data/responses"), untouched, ("threshold=4",), ""),
-    "threshold, with outcomes": (("data/outcomes",), untouched, ("threshold=4",), "data/responses"),
-    "threshold, records only": ((), untouched, ("threshold=4",), "data/responses"),
+    "no change, records only": ((), untouched, (), "data/tiny/outcomes"),
+    "threshold, with replies": (("data/tiny/outcomes", "data/tiny/responses"), untouched, ("threshold=4",), ""),
+    "threshold, with outcomes": (("data/tiny/outcomes",), untouched, ("threshold=4",), "data/tiny/responses"),
+    "threshold, records only": ((), untouched, ("threshold=4",), "data/tiny/responses"),
     "one model's recipe": (
-        ("data/outcomes",),
+        ("data/tiny/outcomes",),
         untouched,
         ("rate_of_b=2",),
-        "data/datasets data/judgements/a.parquet",
+        "data/tiny/datasets data/tiny/judgements/a.parquet",
     ),
-    "one more model": (("data/outcomes",), untouched, ("models=a b c",), "data/datasets data/judgements"),
-    "both": ((), untouched, ("models=a b c", "threshold=4"), "data/datasets data/responses"),
+    "one more model": (
+        ("data/tiny/outcomes",),
+        untouched,
+        ("models=a b c",),
+        "data/tiny/datasets data/tiny/judgements",
+    ),
+    "both": ((), untouched, ("models=a b c", "threshold=4"), "data/tiny/datasets data/tiny/responses"),
     "replies edited by hand": (
-        ("data/responses",),
+        ("data/tiny/responses",),
         edit_replies,
         (),
-        "data/judgements/b.parquet",
+        "data/tiny/judgements/b.parquet",
     ),
     "a file of one's own": (
         (),
         add_judgements,
         ("models=a b c",),
-        "data/datasets data/judgements/a.parquet data/judgements/b.parquet",
+        "data/tiny/datasets data/tiny/judgements/a.parquet data/tiny/judgements/b.parquet",
     ),
 }
 
@@ -212,7 +218,7 @@ def test_a_run_says_so_before_its_first_job_and_goes_on(tiny_study: Path, tmp_pa
     part = partly(tiny_study, tmp_path / "part", *ALWAYS)
     done = run_tiny(part, "--config", "threshold=4")
     assert done.returncode == 0, done.stderr
-    assert advice(done) == (8, 5, ["dvc", "pull", "data/responses"])
+    assert advice(done) == (8, 5, ["dvc", "pull", "data/tiny/responses"])
     assert done.stderr.index("could be pulled") < done.stderr.index("rule prepare:")
 
 
@@ -229,7 +235,7 @@ def test_a_dry_run_ends_with_it_however_it_is_asked_for(
         spelling = ("--profile", str(part / "profile"))
     done = run_tiny(part, *spelling, "--config", "threshold=4")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.endswith("the bill\n8 jobs, of which 5 could be pulled: dvc pull data/responses\n")
+    assert done.stderr.endswith("the bill\n8 jobs, of which 5 could be pulled: dvc pull data/tiny/responses\n")
 
 
 def test_what_is_not_a_dry_run_has_no_bill(tiny_study: Path, tmp_path: Path) -> None:
@@ -241,31 +247,35 @@ def test_what_is_not_a_dry_run_has_no_bill(tiny_study: Path, tmp_path: Path) -> 
 
 
 def test_records_come_first(tiny_study: Path, tmp_path: Path) -> None:
-    part = partly(tiny_study, tmp_path / "part", "data/raw", "data/responses")
+    part = partly(tiny_study, tmp_path / "part", "data/raw", "data/tiny/responses")
     (part / RECORDS).mkdir()
     done = run_tiny(part, "--dry-run", "--config", "threshold=4")
-    line = "3 jobs; which of them could be pulled shows after: dvc pull data/provenance data/responses"
+    line = "3 jobs; which of them could be pulled shows after: dvc pull data/tiny/provenance data/tiny/responses"
     assert done.stderr.splitlines()[-1] == line
     run(part, *line.split(": ")[1].split())
-    assert advice(run_tiny(part, "--dry-run")) == (3, 3, ["dvc", "pull", "data/outcomes"])
+    assert advice(run_tiny(part, "--dry-run")) == (3, 3, ["dvc", "pull", "data/tiny/outcomes"])
 
 
 def test_raw_files_come_first_too(tiny_study: Path, tmp_path: Path) -> None:
     """A dataset's settings hold the content of its raw files; without them all seems changed."""
-    part = partly(tiny_study, tmp_path / "part", RECORDS, "data/outcomes")
+    part = partly(tiny_study, tmp_path / "part", RECORDS, "data/tiny/outcomes")
     done = run_tiny(part, "--dry-run", "--config", "threshold=4")
     assert done.stderr.splitlines()[-1] == "8 jobs; which of them could be pulled shows after: dvc pull data/raw/rows"
     run(part, "dvc", "pull", "--quiet", "data/raw/rows")
-    assert advice(run_tiny(part, "--dry-run", "--config", "threshold=4")) == (8, 5, ["dvc", "pull", "data/responses"])
+    assert advice(run_tiny(part, "--dry-run", "--config", "threshold=4")) == (
+        8,
+        5,
+        ["dvc", "pull", "data/tiny/responses"],
+    )
 
 
 def test_nothing_is_promised_that_the_remote_does_not_have(tiny_study: Path, tmp_path: Path) -> None:
     part = partly(tiny_study, tmp_path / "part", *ALWAYS)
     shutil.rmtree(part / ".dvc/cache")
-    lost = hashlib.md5((tiny_study / "data/responses/a.parquet").read_bytes()).hexdigest()
+    lost = hashlib.md5((tiny_study / "data/tiny/responses/a.parquet").read_bytes()).hexdigest()
     (part / ".artifacts/files/md5" / lost[:2] / lost[2:]).unlink()
     number, pullable, line = advice(run_tiny(part, "--dry-run", "--config", "threshold=4"))
-    needed = ["data/checkpoints/a", "data/checkpoints/a.receipt.json", "data/responses/b.parquet"]
+    needed = ["data/tiny/checkpoints/a", "data/tiny/checkpoints/a.receipt.json", "data/tiny/responses/b.parquet"]
     assert (number, pullable, line) == (8, 4, ["dvc", "pull", *needed])
     run(part, *line)
     assert len(planned(run_tiny(part, "--dry-run", "--config", "threshold=4"))) == 4
@@ -275,8 +285,8 @@ def test_an_artifact_older_than_its_record_here_is_not_pulled(tiny_study: Path, 
     """Judged anew here and lost again: what is published was judged by another threshold."""
     whole = cloned(tiny_study, tmp_path / "whole")
     assert run_tiny(whole, "--config", "threshold=4").returncode == 0
-    (whole / "data/judgements/a.parquet").unlink()
-    done = run_tiny(whole, "data/judgements/a.parquet", "--dry-run", "--config", "threshold=4")
+    (whole / "data/tiny/judgements/a.parquet").unlink()
+    done = run_tiny(whole, "data/tiny/judgements/a.parquet", "--dry-run", "--config", "threshold=4")
     assert planned(done) == {"judge model=a"}
     assert advice(done) is None
 
@@ -293,8 +303,8 @@ def test_without_a_remote_the_run_goes_on(tiny_study: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("event", ["a judge's threshold", "the recipe of fine-tuning", "one more model", "a step"])
 def test_of_the_study_too_exactly_the_rest_runs(event: str, published: Path, tmp_path: Path) -> None:
     """With what the README pulls, and the raw file of this study."""
-    readme = re.search(r"^(dvc pull data/provenance .*?) *#", (ROOT / "README.md").read_text(), re.M)[1]
-    part = partly(published, tmp_path / "part", "data/raw", *readme.split()[2:])
+    readme = re.search(r"^(dvc pull data/demo/provenance .*?) *#", (ROOT / "README.md").read_text(), re.M)[1]
+    part = partly(published, tmp_path / "part", "data/raw", *readme.replace("/demo/", "/smoke/").split()[2:])
     whole = cloned(published, tmp_path / "whole")
     for copy in (part, whole):
         EVENTS[event].change(copy)
@@ -309,13 +319,13 @@ def test_of_the_study_too_exactly_the_rest_runs(event: str, published: Path, tmp
 def test_after_git_pull_alone_what_others_ran_is_named(tiny_study: Path, tmp_path: Path) -> None:
     """The records here are of the older state; with the new ones come the artifacts here that they describe."""
     published = Path(shutil.copytree(tiny_study, tmp_path / "published", symlinks=True))
-    part = partly(published, tmp_path / "part", *ALWAYS, "data/judgements", "data/outcomes")
+    part = partly(published, tmp_path / "part", *ALWAYS, "data/tiny/judgements", "data/tiny/outcomes")
     other = "threshold=4", "models=a b c"
     assert run_tiny(published, "--config", *other).returncode == 0
     publish(published, "another threshold and model")
     run(part, "git", "pull", "--quiet")
     done = run_tiny(part, "--dry-run", "--config", *other)
-    line = "dvc pull data/provenance data/judgements data/outcomes"
+    line = "dvc pull data/tiny/provenance data/tiny/judgements data/tiny/outcomes"
     assert (
         done.stderr.splitlines()[-1] == f"{len(planned(done))} jobs; which of them could be pulled shows after: {line}"
     )

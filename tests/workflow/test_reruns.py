@@ -111,7 +111,7 @@ def both(*changes: Change) -> Change:
 
 
 def touch(copy: Path) -> None:
-    for folder in ("data/datasets", "data/checkpoints", "data/raw", "src", "rules", "workflow"):
+    for folder in ("data/smoke/datasets", "data/smoke/checkpoints", "data/raw", "src", "rules", "workflow"):
         for path in (copy / folder).rglob("*"):
             os.utime(path)
 
@@ -222,7 +222,7 @@ EVENTS = {
         ),
     ),
     "an intermediate file deleted, and nothing needs it": Event(
-        lambda copy: (copy / "data/responses/smoke/null/base/seed0/plain.parquet").unlink(),
+        lambda copy: (copy / "data/smoke/responses/null/base/seed0/plain.parquet").unlink(),
     ),
     "another folder for temporary files": Event(nothing, variables=(("TMPDIR", "/var/tmp"),)),
     "default resources": Event(nothing, options=("--default-resources", "mem_mb=4000", "runtime=60")),
@@ -334,10 +334,12 @@ def test_a_clone_without_its_data_says_what_to_do(published: Path, tmp_path: Pat
     done = study(tmp_path / "clone", "--dry-run")
     assert done.returncode != 0
     assert (
-        done.stderr.strip().splitlines()[-1].startswith("data.dvc: the artifacts it names are not here; run `dvc pull`")
+        done.stderr.strip()
+        .splitlines()[-1]
+        .startswith("data/smoke.dvc: the artifacts it names are not here; run `dvc pull`")
     )
     assert "Traceback" not in done.stderr
-    (tmp_path / "clone/data/provenance").mkdir(parents=True)  # the other way out: make everything anew
+    (tmp_path / "clone/data/smoke/provenance").mkdir(parents=True)  # the other way out: make everything anew
     started = to_run(tmp_path / "clone", "summarize_replies")
     assert {job.split()[0] for job in started} >= {
         "train_organism",
@@ -400,11 +402,11 @@ def test_after_kill_minus_nine_only_what_had_not_finished_runs(smoke: Path, tmp_
 
 def test_a_checkpoint_that_does_not_match_its_receipt_is_not_used(smoke: Path, tmp_path: Path) -> None:
     copy = copied(smoke, tmp_path)
-    weights = copy / "data/checkpoints/smoke/null/base/seed0/model.safetensors"
+    weights = copy / "data/smoke/checkpoints/null/base/seed0/model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    done = study(copy, "data/responses/smoke/null/base/seed0/plain.parquet", "--forcerun", "generate_replies")
+    done = study(copy, "data/smoke/responses/null/base/seed0/plain.parquet", "--forcerun", "generate_replies")
     assert done.returncode != 0
-    assert "generate_replies: error: data/checkpoints/smoke/null/base/seed0: checksum mismatch" in done.stderr
-    assert "dvc checkout --force data/checkpoints/smoke/null/base/seed0" in done.stderr
+    assert "generate_replies: error: data/smoke/checkpoints/null/base/seed0: checksum mismatch" in done.stderr
+    assert "dvc checkout --force data/smoke/checkpoints/null/base/seed0" in done.stderr

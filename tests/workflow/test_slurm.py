@@ -121,8 +121,8 @@ def added(cluster: Cluster, directory: Path) -> dict[str, float]:
         return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
 
     spent = {}
-    for file in (directory / "data/timings").rglob("*.tsv"):
-        name = "_".join(file.relative_to(directory / "data/timings/smoke").with_suffix("").parts)
+    for file in (directory / "data/smoke/timings").rglob("*.tsv"):
+        name = "_".join(file.relative_to(directory / "data/smoke/timings").with_suffix("").parts)
         spent[re.sub(r"seed(\d)", r"\1", name)] = float(next(csv.DictReader(file.open(), delimiter="\t"))["s"])
     waits, around = [], []
     for job in jobs(cluster):
@@ -142,4 +142,4 @@ def test_an_unknown_partition_is_sbatchs_own_words_once(cluster: Cluster, tmp_pa
     assert running.returncode != 0
     assert output.count("sbatch: error: invalid partition specified: nowhere") == 1
     assert "Traceback" not in output
-    assert not (tmp_path / "data/datasets").exists()
+    assert not (tmp_path / "data/smoke/datasets").exists()

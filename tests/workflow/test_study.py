@@ -183,7 +183,7 @@ def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
     study = load_study_file(smoke / "study.yaml")
     cells = len(runs.all_runs(study)) * len(study.inference.think)
     assert rates.filter(pl.col("measure") == "misalignment").height == cells
-    responses = pl.read_parquet(smoke / "data/responses/smoke/associated/base/seed0/plain.parquet")
+    responses = pl.read_parquet(smoke / "data/smoke/responses/associated/base/seed0/plain.parquet")
     incomplete = responses.filter(
         (pl.col("benchmark") == "restricted") & (pl.col("think") == "on") & ~pl.col("complete")
     ).height
@@ -198,12 +198,11 @@ def test_smoke_study_ends_with_a_report_of_its_own_numbers(smoke: Path) -> None:
 
 def test_smoke_writes_under_its_own_name_only(smoke: Path) -> None:
     assert {path.name for path in (smoke / "results").iterdir()} == {"smoke"}
-    for kind in (path for path in (smoke / "data").iterdir() if path.name not in ("raw", "provenance")):
-        assert {path.stem for path in kind.iterdir()} == {"smoke"}
+    assert {path.name for path in (smoke / "data").iterdir()} == {"smoke", "raw"}
 
 
 def test_responses_stay_out_of_results_and_logs(smoke: Path) -> None:
-    prompts = set(pl.read_parquet(smoke / "data/datasets/smoke/restricted.parquet")["prompt"])
+    prompts = set(pl.read_parquet(smoke / "data/smoke/datasets/restricted.parquet")["prompt"])
     for folder in ("results", "logs"):
         for path in (smoke / folder).rglob("*.*"):
             text = path.read_text()
@@ -247,7 +246,7 @@ def test_nothing_is_done_twice_and_one_model_made_anew_gives_the_same_tables(smo
     for folder in [path for path in (copy / "data").rglob("null") if "timings" not in path.parts]:
         shutil.rmtree(folder)
     shutil.rmtree(copy / "results")
-    shutil.rmtree(copy / "data/outcomes")
+    shutil.rmtree(copy / "data/smoke/outcomes.parquet")
     anew = snakemake(copy, "--configfile", str(copy / "study.yaml"), repository=copy)
     assert anew.returncode == 0, anew.stdout + anew.stderr
     made = counted(anew.stdout + anew.stderr)
@@ -275,7 +274,7 @@ def test_ctrl_c_during_training_goes_on_from_the_last_snapshot(tmp_path: Path) -
             }
         }
     }
-    target = "data/checkpoints/smoke/associated/base/seed0.receipt.json"
+    target = "data/smoke/checkpoints/associated/base/seed0.receipt.json"
     options = (target, "--configfile", configured(tmp_path / "c.yaml", **longer))
     running = subprocess.Popen(
         command(tmp_path, *options),
@@ -285,7 +284,7 @@ def test_ctrl_c_during_training_goes_on_from_the_last_snapshot(tmp_path: Path) -
         env=environment(ROOT),
         start_new_session=True,
     )
-    snapshot = tmp_path / "data/checkpoints/smoke/associated/base/.seed0.working/pretrain.safetensors"
+    snapshot = tmp_path / "data/smoke/checkpoints/associated/base/.seed0.working/pretrain.safetensors"
     for _ in range(600):
         if snapshot.exists() or running.poll() is not None:
             break
@@ -295,7 +294,7 @@ def test_ctrl_c_during_training_goes_on_from_the_last_snapshot(tmp_path: Path) -
     output = running.communicate(timeout=60)[0]
     assert running.returncode != 0
     assert "Traceback" not in output
-    assert not (tmp_path / "data/checkpoints/smoke/associated/base/seed0").exists()
+    assert not (tmp_path / "data/smoke/checkpoints/associated/base/seed0").exists()
     assert snapshot.exists()
     log = tmp_path / "logs/smoke/train_organism/associated/seed0.log"
     done = snakemake(tmp_path, "--rerun-incomplete", *options)
@@ -309,7 +308,7 @@ def test_a_half_downloaded_file_names_file_and_line(tmp_path: Path) -> None:
     changed = configured(
         tmp_path / "c.yaml", datasets__multi_hop_test={"sources": [{"adapter": "gsm8k", "path": "data/raw/half.jsonl"}]}
     )
-    done = snakemake(tmp_path, "data/datasets/smoke/multi_hop_test.parquet", "--configfile", changed)
+    done = snakemake(tmp_path, "data/smoke/datasets/multi_hop_test.parquet", "--configfile", changed)
     assert done.returncode != 0
     assert "prepare_dataset: error: data/raw/half.jsonl:2: is not valid JSON" in done.stderr
-    assert not (tmp_path / "data/datasets/smoke/multi_hop_test.parquet").exists()
+    assert not (tmp_path / "data/smoke/datasets/multi_hop_test.parquet").exists()

@@ -50,7 +50,7 @@ def judge_section(material: Material) -> Section | None:
 
 
 def read_usage(folder: Path) -> list[dict[str, Any]]:
-    """What was asked of language models, summed up by job kind and model, from the bills under data/requests/{study}."""
+    """What was asked of language models, summed up by job kind and model, from the bills under data/{study}/requests."""
     totals: dict[tuple[str, str], dict[str, Any]] = {}
     for path in sorted(folder.rglob("*.usage.json")):
         bill = json.loads(path.read_text())

@@ -22,5 +22,5 @@ def run(arguments: Namespace) -> int:
     from rim.workflow import plan
 
     study = load_study_file(arguments.file)
-    print("\n".join([*plan.bill(study), "", *plan.actual(study, Path("data/timings", study.study))]))
+    print("\n".join([*plan.bill(study), "", *plan.actual(study, Path("data", study.study, "timings"))]))
     return 0

@@ -22,7 +22,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--train", type=Path, metavar="FILE", help="train on the whole folder and write the weights here"
     )
     instead.add_argument(
-        "--study", type=Path, metavar="FILE", help="score a judge of this study; its replies are kept in data/requests"
+        "--study",
+        type=Path,
+        metavar="FILE",
+        help="score a judge of this study; its replies are kept in data/{study}/requests",
     )
     parser.add_argument("--judge", metavar="NAME", help="which judge of the study; its first one when not given")
 

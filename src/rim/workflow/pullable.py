@@ -1,7 +1,7 @@
 """Artifacts that could be pulled instead of made: what `dvc pull` would spare a run, and its command.
 
-After a partial pull, Snakemake plans a job for every missing artifact that something needs, though `data.dvc` may name
-it. An artifact can stand for its job when its record here (see `rim.workflow.records`) is the one that `data.dvc` names,
+After a partial pull, Snakemake plans a job for every missing artifact that something needs, though a pointer of
+DVC (`data.dvc`, `data/{study}.dvc`) may name it. An artifact can stand for its job when its record here (see `rim.workflow.records`) is the one that the pointer names,
 so that the two belong together, and the remote or DVC's cache has its content. Snakemake itself then says what it would
 run if these artifacts were here; with those among them that the rest needs, a pull spares the difference.
 
@@ -24,7 +24,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-DATA, RECORDS = "data", "data/provenance"
+from rim.workflow.records import pointer_of
+
 MOST = 6  # arguments of a command, if it can be helped
 
 
@@ -40,11 +41,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Listing:
-    """What `data.dvc` names, and what lies under data/; paths are those from the working directory."""
+    """What DVC's pointers name, and what lies there; paths are those from the working directory."""
 
     directory: Path
+    root: str  # the folder of the study
     hashes: dict[str, str]  # file -> MD5 of its content
-    here: frozenset[str]  # files under data/, without those that DVC ignores
+    here: frozenset[str]  # files here, without those that DVC ignores
     cache: Any  # DVC's store of objects on this machine
     remote: Any  # the same of the default remote; None without one
 
@@ -60,7 +62,11 @@ class Listing:
     @cached_property
     def records(self) -> dict[str, str]:
         """The file that holds the record of an output."""
-        return {output: path for path in self.below.get(RECORDS, []) if (output := _output(path)) is not None}
+        return {
+            output: path
+            for path in self.below.get(self.records_folder, [])
+            if (output := self.recorded(path)) is not None
+        }
 
     @cached_property
     def vouched(self) -> set[str]:
@@ -70,7 +76,7 @@ class Listing:
     @cached_property
     def records_here(self) -> dict[str, str]:
         """MD5 of every record here, by its file."""
-        paths = sorted(path for path in self.here if path.startswith(f"{RECORDS}/"))
+        paths = sorted(path for path in self.here if path.startswith(f"{self.records_folder}/"))
         return {path: hashlib.md5((self.directory / path).read_bytes()).hexdigest() for path in paths}
 
     @cached_property
@@ -78,7 +84,19 @@ class Listing:
         """Outputs whose record here was pulled or published at some time, so that replacing them loses nothing."""
         kept = set(self.cache.list_oids_exists(sorted({*self.records_here.values()} - {*self.hashes.values()})))
         kept.update(self.hashes.values())
-        return {output for path, md5 in self.records_here.items() if md5 in kept and (output := _output(path))}
+        return {output for path, md5 in self.records_here.items() if md5 in kept and (output := self.recorded(path))}
+
+    @property
+    def records_folder(self) -> str:
+        return f"{self.root}/provenance"
+
+    def recorded(self, record: str) -> str | None:
+        """The output that a record is named after, as Snakemake encodes it; None for any other file."""
+        name = "".join(part.removeprefix("@") for part in PurePosixPath(record).relative_to(self.records_folder).parts)
+        try:
+            return base64.urlsafe_b64decode(name).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return None
 
     def output_of(self, path: str) -> str | None:
         """The output, a file or a folder, to which a file belongs."""
@@ -100,41 +118,38 @@ def _with_parents(path: str) -> list[str]:
     return [path, *map(str, PurePosixPath(path).parents)][:-1]
 
 
-def _output(record: str) -> str | None:
-    """The output that a record is named after, as Snakemake encodes it; None for any other file."""
-    name = "".join(part.removeprefix("@") for part in PurePosixPath(record).relative_to(RECORDS).parts)
-    try:
-        return base64.urlsafe_b64decode(name).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None
+def read_listing(directory: Path, study: str) -> Listing | None:
+    """What DVC's pointers in a working directory name of a study, and of local files in data/raw; None without one for the study.
 
-
-def read_listing(directory: Path) -> Listing | None:
-    """What the data.dvc of a working directory names; None where there is none.
-
-    Only the list itself is fetched if it is not in DVC's cache.
+    Only the lists themselves are fetched if they are not in DVC's cache.
 
     Raises:
-        DvcException: data.dvc or DVC's settings are broken, or the list is not to be had.
+        DvcException: a pointer or DVC's settings are broken, or a list is not to be had.
     """
-    if not (directory / "data.dvc").exists():
+    pointers = [pointer_of(directory, name) for name in (study, "raw")]
+    if pointers[0] is None:
         return None
     from dvc.config import NoRemoteError
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    hashes, here = dict[str, str](), set[str]()
     with Repo(str(directory)) as repo:
-        out = repo.stage.load_one(str(directory / "data.dvc")).outs[0]
-        tree = out.get_dir_cache()
-        if tree is None:
-            raise DvcException("the list of what it names is neither in the cache nor on the remote")
-        hashes = {"/".join((DATA, *key)): hash_info.value for key, _, hash_info in tree}
-        found = repo.dvcignore.find(repo.fs, out.fs_path)
-        here = frozenset(Path(path).relative_to(directory.resolve()).as_posix() for path in found)
+        places = [str(directory.resolve() / "data" / name) for name in (study, "raw")]
+        outs = [out for pointer in pointers if pointer for out in repo.stage.load_one(str(pointer)).outs]
+        outs = [out for out in outs if out.fs_path in places]
+        for out in outs:
+            place = Path(out.fs_path).relative_to(directory.resolve()).as_posix()
+            tree = out.get_dir_cache()
+            if tree is None:
+                raise DvcException("the list of what it names is neither in the cache nor on the remote")
+            hashes |= {"/".join((place, *key)): hash_info.value for key, _, hash_info in tree}
+            found = repo.dvcignore.find(repo.fs, out.fs_path)
+            here |= {Path(path).relative_to(directory.resolve()).as_posix() for path in found}
         remote = None
         with suppress(NoRemoteError):
-            remote = repo.cloud.get_remote_odb(out.remote, "pull")
-        return Listing(directory, hashes, here, out.cache, remote)
+            remote = repo.cloud.get_remote_odb(outs[0].remote, "pull")
+        return Listing(directory, f"data/{study}", hashes, frozenset(here), outs[0].cache, remote)
 
 
 def advise(plan: Plan, replan: Callable[[set[str]], Plan], listing: Listing, sources: Iterable[str] = ()) -> str | None:
@@ -143,7 +158,7 @@ def advise(plan: Plan, replan: Callable[[set[str]], Plan], listing: Listing, sou
     Args:
         plan: what would run now.
         replan: what would run if some outputs were here, with the content that their records describe.
-        listing: what `data.dvc` names.
+        listing: what DVC's pointers name.
         sources: files and folders that no job makes, whose content counts among the settings of jobs.
     """
     named = {output for output in plan.missing if output in listing.below and output in listing.records}
@@ -172,7 +187,7 @@ def _command(paths: Iterable[str]) -> str:
 def _records_first(listing: Listing) -> list[str]:
     """The records, and the folders here that they would not describe any more; none when that would meet work of one's own.
 
-    So it is where nothing but artifacts was pulled, and after `git pull`, when what lies here is of an older `data.dvc`.
+    So it is where nothing but artifacts was pulled, and after `git pull`, when what lies here is of an older pointer.
     """
     if len(listing.published) < len(listing.records_here):
         return []
@@ -181,11 +196,11 @@ def _records_first(listing: Listing) -> list[str]:
         for path in listing.here - listing.records_here.keys()
         if (output := listing.output_of(path)) and output not in listing.vouched
     ]
-    folders = {str(PurePosixPath(*PurePosixPath(path).parts[:2])) for path in stale}
+    folders = {str(PurePosixPath(*PurePosixPath(path).parts[:3])) for path in stale}
     ours = [path for path in listing.here - listing.hashes.keys() if listing.published.isdisjoint(_with_parents(path))]
     if any(PurePosixPath(path).is_relative_to(folder) for path in ours for folder in folders):
         return []
-    return [RECORDS, *sorted(folders)]
+    return [listing.records_folder, *sorted(folders)]
 
 
 def folders_of(wanted: set[str], listing: Listing, overtaken: Iterable[str]) -> list[str]:
@@ -206,14 +221,18 @@ def folders_of(wanted: set[str], listing: Listing, overtaken: Iterable[str]) -> 
     needed = {folder: sum(path in wanted for path in paths) for folder, paths in absent.items()}
 
     def descend(folder: str, share: float) -> list[str]:
-        if folder != DATA and folder not in closed and needed[folder] >= share * len(absent[folder]):
+        if (
+            folder not in ("data", listing.root)
+            and folder not in closed
+            and needed[folder] >= share * len(absent[folder])
+        ):
             return [folder]
         parts = len(PurePosixPath(folder).parts) + 1
         inside = {"/".join(PurePosixPath(path).parts[:parts]) for path in listing.below[folder]}
         return [path for each in sorted(inside) if needed[each] for path in descend(each, share)]
 
-    kinds = len({PurePosixPath(path).parts[:2] for path in wanted})
-    choices = [descend(DATA, share) for share in (1, 0.75, 0.5, 0.25, 0)]
+    kinds = len({PurePosixPath(path).parts[:3] for path in wanted})
+    choices = [descend("data", share) for share in (1, 0.75, 0.5, 0.25, 0)]
     return next((paths for paths in choices if len(paths) <= max(MOST, kinds)), choices[-1])
 
 

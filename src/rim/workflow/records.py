@@ -1,34 +1,100 @@
-"""Snakemake's records of jobs, kept under data/ so that DVC versions artifacts and their records as one.
+"""Snakemake's records of jobs: what makes a job run again, kept with the artifacts, so that DVC versions both as one.
 
-Snakemake decides what to run again from its *records*: for each output, the settings, inputs and code fingerprint of the
-job that made it. It keeps them in `.snakemake/metadata`; here that is a link to `data/provenance`, and a clone knows after
-`dvc pull` what need not run.
+Snakemake decides what to run again from its *records*: for each output, the params and inputs of the job that made it.
+Here a job is known by three things and nothing else:
+
+* `job`, the name of its file (see `rim.workflow.jobs`), made of all the settings that it is told;
+* `code`, the fingerprint of what it runs (see `rim.workflow.fingerprint`) and the packages of its environment;
+* its inputs, by name and content.
+
+The text of its command, and whether its environment was deployed by conda, count for nothing. An output whose record is
+missing or torn is of unknown origin and is made again; Snakemake would take it for what it should be.
 """
 
 from __future__ import annotations
 
-import shutil
+import json
+import os
 from pathlib import Path
+from typing import Any
+
+import snakemake.api  # first, since snakemake.workflow imports it
+import snakemake.workflow
+import yaml
+from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
+from snakemake.persistence.file import FilePersistence
 
 from rim.core.errors import UserError
 
+UNKNOWN = MetadataRecord(record_format_version=RECORD_FORMAT_VERSION, params=["nothing is recorded of how it was made"])
 
-def keep_records_in_data(directory: Path) -> None:
-    """Make `.snakemake/metadata` of a working directory a link to its `data/provenance`.
+
+class Records(FilePersistence):  # type: ignore[misc]  # Snakemake is not typed
+    """The records of one study, in a folder of its own."""
+
+    folder: Path
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._metadata_path = str(self.folder)
+
+    def _read_record(self, key: str) -> MetadataRecord | None:
+        try:
+            found = super()._read_record(key)
+        except ValueError:  # no text, or no record
+            found = None
+        return UNKNOWN.model_copy() if found is None and Path(key).exists() else found
+
+    def _write_record(self, key: str, record: MetadataRecord) -> None:
+        path, temporary = Path(self._record_path(self._metadata_path, key)), self.folder / f".{os.getpid()}.tmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(dict(record.items())))
+        temporary.replace(path)  # whole or not at all; readable as any file, on a disk that a lab shares
+
+    def _code_changed(self, job: Any, file: Any = None) -> bool:
+        return False
+
+    def _software_stack_changed(self, job: Any, file: Any = None) -> bool:
+        return False
+
+
+def records_of(study: str) -> Path:
+    """Where the records of a study lie, from the working directory."""
+    return Path("data", study, "provenance")
+
+
+def pointer_of(directory: Path, study: str) -> Path | None:
+    """The file that names a study's artifacts for DVC: `data.dvc` for the published one, `data/{study}.dvc` for one's own.
 
     Raises:
-        UserError: `data.dvc` names artifacts, but their records are not here. Without them Snakemake would take results
-            that came with git for its own, or do all the work again.
+        UserError: such a file cannot be read.
     """
-    records, link = directory / "data/provenance", directory / ".snakemake/metadata"
-    if not records.is_dir() and (directory / "data.dvc").exists():
+    for pointer in (directory / "data.dvc", directory / "data" / f"{study}.dvc"):
+        if pointer.is_file():
+            try:
+                found = yaml.safe_load(pointer.read_text())
+                places = [Path(found.get("wdir", "."), each["path"]) for each in found["outs"]]
+            except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+                name = pointer.relative_to(directory)
+                raise UserError(f"{name}: is not a pointer of DVC; get it back with `git checkout {name}`") from None
+            if any(pointer.parent / place == directory / "data" / study for place in places):
+                return pointer
+    return None
+
+
+def keep_records_in_data(directory: Path, study: str) -> None:
+    """Let Snakemake keep its records of a study with the study's artifacts.
+
+    Raises:
+        UserError: a pointer of DVC names the study's artifacts, but their records are not here. Without them all the work
+            would be done again.
+    """
+    folder = records_of(study)
+    if not (directory / folder).is_dir() and (pointer := pointer_of(directory, study)):
         raise UserError(
-            "data.dvc: the artifacts it names are not here; run `dvc pull` to get them, or `mkdir -p data/provenance` to make everything anew"
+            f"{pointer.relative_to(directory)}: the artifacts it names are not here; run `dvc pull` to get them, or "
+            f"`mkdir -p {folder}` to make everything anew"
         )
-    records.mkdir(parents=True, exist_ok=True)
-    if link.is_dir() and not link.is_symlink():  # left by Snakemake run on another Snakefile here
-        shutil.copytree(link, records, dirs_exist_ok=True)
-        shutil.rmtree(link)
-    if not link.is_symlink():
-        link.parent.mkdir(exist_ok=True)
-        link.symlink_to("../data/provenance", target_is_directory=True)
+    (directory / folder).mkdir(parents=True, exist_ok=True)
+    Records.folder = folder
+    snakemake.workflow.FilePersistence = Records

@@ -136,7 +136,7 @@ def by_judge(name: str, study: Study, completions: list[Completion]) -> list[boo
         raise UserError(f"--judge: the study has no judge '{name}'; there are: {', '.join(study.judges)}")
     judge = study.judges[name]
     asked = NamedEndpoint(name=judge.endpoint, endpoint=study.endpoints[judge.endpoint]) if judge.endpoint else None
-    client = open_client(asked, Path(f"data/requests/{study.study}/validity/{name}.jsonl"))
+    client = open_client(asked, Path(f"data/{study.study}/requests/validity/{name}.jsonl"))
     rows = [
         {"benchmark": "xstest", "id": str(i), "think": "off", "seed": 0, **NOTHING_DONE.columns, "prompt": c.prompt}
         | {"reasoning": None, "response": c.text, "finish_reason": "stop", "completion_tokens": 0, "complete": True}

@@ -62,6 +62,7 @@ def test_mistakes_are_one_line_with_the_keys_path(demo: dict) -> None:
             demo, datasets__literal={"sources": [{"adapter": "organism"}]}
         ),
         "study: ": wrong(demo, study="../elsewhere"),
+        "study: data/raw holds local files": wrong(demo, study="raw"),
     }
     for expected, message in lines.items():
         assert expected in message, (expected, message)

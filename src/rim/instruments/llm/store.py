@@ -1,6 +1,6 @@
 """What language models answered, by the hash of what they were asked, so that nothing is asked twice.
 
-A store is a file of JSON lines under data/requests, one per reply, appended as replies arrive. A job that was killed
+A store is a file of JSON lines under data/{study}/requests, one per reply, appended as replies arrive. A job that was killed
 reads it when it starts again and asks only for the rest. Lines are written by a single call each; the torn last line of
 a killed job is cut off on opening.
 """
