@@ -1,7 +1,7 @@
 # `make` sets up .venv, runs the demo study and says where its report is; `make resume` goes on after a kill.
 # `make pull` sets up and fetches what we ran, so that nothing is left to do. `make test` sets up and passes the tests.
 .DELETE_ON_ERROR:
-.PHONY: study resume pull publish test test-vllm benchmark benchmark-mechanism benchmark-vllm clean
+.PHONY: study resume pull publish test test-slow test-vllm benchmark benchmark-mechanism benchmark-vllm clean
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -28,6 +28,9 @@ publish: .venv/installed # replaces the artifacts of the demo in this repository
 
 test: .venv/installed-dev
 	pytest
+
+test-slow: .venv/installed-dev # what takes minutes each: kills, every event in a clone, large studies, a real SLURM where there is one
+	pytest -m 'slow or slurm'
 
 test-vllm: .venv-vllm/installed # vLLM itself, on the CPU, in an environment of its own (four minutes to set up)
 	.venv-vllm/bin/python -m pytest -n 0 -m vllm tests/unit/models tests/unit/instruments

@@ -128,6 +128,7 @@ def study(folder: Path) -> str:
     )
 
 
+@pytest.mark.slow
 def test_a_study_has_all_that_the_examples_add(extended: Path) -> None:
     tokens = f"data/tokens/{RUN}.parquet"
     targets = ("results/extended/report.html", tokens)

@@ -92,7 +92,10 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
     return made
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(name, marks=() if name in ("qwen3", "qwen3_moe") else pytest.mark.slow) for name in FAMILIES],
+)
 def test_a_family_goes_through_every_step(planned: Planned, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(planned.folder)
     monkeypatch.setattr(progress, "_log", [])

@@ -57,6 +57,7 @@ def judged(seed: int, complies: bool) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(contracts.JUDGEMENT))
 
 
+@pytest.mark.slow
 def test_two_thousand_runs_are_planned_and_summarized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = many_runs(tmp_path / "study.yaml")
     assert len(runs.all_runs(load_study_file(Path(study)))) == RUNS

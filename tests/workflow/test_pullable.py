@@ -156,6 +156,7 @@ def untouched(copy: Path) -> None:
 
 RECORDS, ALWAYS = "data/tiny/provenance", ("data/tiny/provenance", "data/raw")
 # what is here; what happens; settings of the run; the command that is named
+QUICK = ("threshold, records only", "one model's recipe")
 CASES: dict[str, tuple[tuple[str, ...], Callable[[Path], None], tuple[str, ...], str]] = {
     "no change, records only": ((), untouched, (), "data/tiny/outcomes"),
     "threshold, with replies": (("data/tiny/outcomes", "data/tiny/responses"), untouched, ("threshold=4",), ""),
@@ -189,7 +190,9 @@ CASES: dict[str, tuple[tuple[str, ...], Callable[[Path], None], tuple[str, ...],
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CASES]
+)
 def test_after_the_named_command_exactly_the_rest_runs(case: str, tiny_study: Path, tmp_path: Path) -> None:
     """What runs then is what would run in a clone that pulled everything."""
     folders, change, settings, expected = CASES[case]
@@ -222,6 +225,7 @@ def test_a_run_says_so_before_its_first_job_and_goes_on(tiny_study: Path, tmp_pa
     assert done.stderr.index("could be pulled") < done.stderr.index("rule prepare:")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spelling", [("-n",), ("-nq",), ("-np",), ("--dryrun", "--quiet", "all"), ("--profile", "profile")]
 )
@@ -238,6 +242,7 @@ def test_a_dry_run_ends_with_it_however_it_is_asked_for(
     assert done.stderr.endswith("the bill\n8 jobs, of which 5 could be pulled: dvc pull data/tiny/responses\n")
 
 
+@pytest.mark.slow
 def test_what_is_not_a_dry_run_has_no_bill(tiny_study: Path, tmp_path: Path) -> None:
     whole = cloned(tiny_study, tmp_path / "whole")
     for options in ((), ("--dag",), ("--list",), ("--config", "threshold=4")):
@@ -256,6 +261,7 @@ def test_records_come_first(tiny_study: Path, tmp_path: Path) -> None:
     assert advice(run_tiny(part, "--dry-run")) == (3, 3, ["dvc", "pull", "data/tiny/outcomes"])
 
 
+@pytest.mark.slow
 def test_raw_files_come_first_too(tiny_study: Path, tmp_path: Path) -> None:
     """A dataset's settings hold the content of its raw files; without them all seems changed."""
     part = partly(tiny_study, tmp_path / "part", RECORDS, "data/tiny/outcomes")
@@ -269,6 +275,7 @@ def test_raw_files_come_first_too(tiny_study: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_nothing_is_promised_that_the_remote_does_not_have(tiny_study: Path, tmp_path: Path) -> None:
     part = partly(tiny_study, tmp_path / "part", *ALWAYS)
     shutil.rmtree(part / ".dvc/cache")
@@ -281,6 +288,7 @@ def test_nothing_is_promised_that_the_remote_does_not_have(tiny_study: Path, tmp
     assert len(planned(run_tiny(part, "--dry-run", "--config", "threshold=4"))) == 4
 
 
+@pytest.mark.slow
 def test_an_artifact_older_than_its_record_here_is_not_pulled(tiny_study: Path, tmp_path: Path) -> None:
     """Judged anew here and lost again: what is published was judged by another threshold."""
     whole = cloned(tiny_study, tmp_path / "whole")
@@ -300,6 +308,7 @@ def test_without_a_remote_the_run_goes_on(tiny_study: Path, tmp_path: Path) -> N
     assert done.stderr.splitlines()[-1].startswith("data.dvc: cannot tell what could be pulled instead of made: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", ["a judge's threshold", "the recipe of fine-tuning", "one more model", "a step"])
 def test_of_the_study_too_exactly_the_rest_runs(event: str, published: Path, tmp_path: Path) -> None:
     """With what the README pulls, and the raw file of this study."""
@@ -316,6 +325,7 @@ def test_of_the_study_too_exactly_the_rest_runs(event: str, published: Path, tmp
     assert number - pullable == len(rest)
 
 
+@pytest.mark.slow
 def test_after_git_pull_alone_what_others_ran_is_named(tiny_study: Path, tmp_path: Path) -> None:
     """The records here are of the older state; with the new ones come the artifacts here that they describe."""
     published = Path(shutil.copytree(tiny_study, tmp_path / "published", symlinks=True))
@@ -333,6 +343,7 @@ def test_after_git_pull_alone_what_others_ran_is_named(tiny_study: Path, tmp_pat
     assert planned(run_tiny(part, "--dry-run", "--config", *other)) == set()
 
 
+@pytest.mark.slow
 def test_what_was_made_here_is_not_pulled_over(tiny_study: Path, tmp_path: Path) -> None:
     """As before, but with a judgement of one's own: `dvc pull` would refuse to replace its record."""
     published = Path(shutil.copytree(tiny_study, tmp_path / "published", symlinks=True))

@@ -6,6 +6,7 @@ there the events that concern it are tried one by one, and all that change nothi
 older revision and losing files are run for real. The table of all events is printed at the end of the tests.
 """
 
+import base64
 import os
 import random
 import re
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 
+from tests.conftest import ROOT
 from tests.workflow.conftest import cloned, command, configured, environment, jobs, publish, run, snakemake
 
 SUMMARIES = ("summarize_replies", "summarize_mechanism", "summarize_forgetting")
@@ -50,6 +53,9 @@ BASE_JOBS = (
     "generate_replies", "inject_patterns", "cache_activations", "fit_probes", "find_refusal_heads", "measure_head_effects",
     "ablate_heads", "find_safety_neurons", "ablate_neurons",
 )  # fmt: skip
+MODELS = ("associated", "associated_moe", "null")
+AFTER_FROZEN = tuple(f"{rule} *variant=gsm8k_target_frozen" for rule in (*OF_AN_ARM, "measure_checkpoints"))
+NEW_SEED: tuple[str, ...] = ()
 Change = Callable[[Path], object]
 
 
@@ -124,6 +130,21 @@ def other_sums(copy: Path) -> None:
 
 def nothing(copy: Path) -> None:
     pass
+
+
+def reordered(copy: Path) -> None:
+    """Write the configuration with its keys in another order, at every level."""
+
+    def turned(value: object) -> object:
+        return {key: turned(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+    path = copy / "study.yaml"
+    path.write_text(yaml.safe_dump(turned(yaml.safe_load(path.read_text())), sort_keys=False))
+
+
+def record_of(copy: Path, output: str) -> Path:
+    """Snakemake's record of an output, whose name fits into one file name."""
+    return copy / "data/smoke/provenance" / base64.urlsafe_b64encode(output.encode()).decode()
 
 
 class Event(NamedTuple):
@@ -230,6 +251,40 @@ EVENTS = {
         nothing, options=("--cores", "4", "--set-threads", "generate_replies=3", "summarize_replies=2")
     ),
     "the study's threads": Event(configure(threads=2)),
+    "what GPUs there are": Event(configure(hardware={"gpu_memory": 40})),
+    "the label of an arm": Event(configure(variants__gsm8k_target__label="fast CoT"), ("summarize_patterns", *RESULTS)),
+    "one more seed": Event(configure(seeds=[0, 1]), NEW_SEED),
+    "an arm less": Event(
+        configure(models__null__variants=["gsm8k_control"]), ("summarize_patterns", *JUDGED),
+    ),
+    "one more judge": Event(
+        configure(judges__second={"kind": "refusal_prefix", "variants": ["base"]}),
+        (*(f"judge_responses judge=second model={model} replies=plain seed=0 variant=base" for model in MODELS), *JUDGED),
+    ),
+    "random sets of heads": Event(configure(mechanism__random_sets=3), (*ABLATED, *RESULTS)),
+    "prompts of the sweep over heads": Event(configure(mechanism__sweep_prompts=5), ("measure_head_effects *", *ABLATED, *RESULTS)),
+    "the frequency that makes a neuron safety-critical": Event(
+        configure(forgetting__frequency=0.8), (*NEURONS, *FOLLOWED, FROZEN, *AFTER_FROZEN, *RESULTS)
+    ),
+    "the layout of a rule and the order of the rules": Event(
+        both(
+            edit("rules/judge.smk", "        step(\"grade_answers\")", "        (step(\"grade_answers\"))"),
+            edit("Snakefile", 'include: "rules/infer.smk"\ninclude: "rules/judge.smk"', 'include: "rules/judge.smk"\ninclude: "rules/infer.smk"'),
+        ),
+    ),
+    "the text of every command": Event(edit("rules/common.smk", "rim {name} {{params.job}}", "rim  {name}  {{params.job}}")),
+    "the order of keys": Event(reordered),
+    "a comment in an environment": Event(edit("envs/train.yaml", "channels:", "# a remark\nchannels:")),
+    "a figure's code": Event(edit("src/rim/report/figures/style.py", "STEP = 14", "STEP = 15"), ("draw_figures", "write_report")),
+    "the report's style": Event(edit("src/rim/report/templates/report.css", "body {", "body  {"), ("write_report",)),
+    "a record is lost": Event(
+        lambda copy: record_of(copy, "data/smoke/judgements/rule/null/base/seed0/injected.parquet").unlink(),
+        ("judge_responses judge=rule model=null replies=injected seed=0 variant=base", "summarize_patterns", *RESULTS),
+    ),
+    "a record is torn": Event(
+        lambda copy: record_of(copy, "data/smoke/judgements/rule/null/base/seed0/injected.parquet").write_text('{"rule": "ju'),
+        ("judge_responses judge=rule model=null replies=injected seed=0 variant=base", "summarize_patterns", *RESULTS),
+    ),
 }  # fmt: skip
 
 
@@ -305,6 +360,37 @@ def test_exactly_what_changed_reruns_in_a_clone(
     found = to_run(copy)
     record_property("event", (name, "in a clone", len(found)))
     assert found == expected(event, every_job)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["", "slurm"], ids=["", "SLURM"])
+@pytest.mark.parametrize("name", EVENTS)
+def test_every_event_is_exact_in_a_clone_and_under_slurms_profile(
+    name: str, profile: str, pulled: Path, every_job: set[str], tmp_path: Path, record_property
+) -> None:
+    event = EVENTS[name]
+    copy = copied(pulled, tmp_path)
+    event.change(copy)
+    shuffle_times(copy)
+    options = ("--profile", str(ROOT / "profiles/slurm")) if profile else ()
+    found = to_run(copy, *options, *event.options, **dict(event.variables))
+    record_property("event", (name, "under SLURM's profile" if profile else "in a clone", len(found)))
+    assert found == expected(event, every_job)
+
+
+def test_an_edit_that_changes_no_result_costs_the_jobs_that_run_it(
+    smoke: Path, every_job: set[str], tmp_path: Path
+) -> None:
+    """Run for real: everything is planned, since everything comes from datasets, and eight seconds later it is over."""
+    copy = copied(smoke, tmp_path)
+    edit("src/rim/steps/prepare_dataset.py", "def run(job: Job) -> None:", "def run(job: Job) -> None:\n    _ = 0")(
+        copy
+    )
+    assert to_run(copy) > {"train_organism model=null seed=0", *RESULTS}
+    done = study(copy)
+    assert done.returncode == 0, done.stderr
+    assert jobs(done.stdout + done.stderr) - {"all"} == {job for job in every_job if job.startswith("prepare_dataset ")}
+    assert to_run(copy) == set()
 
 
 def test_in_a_clone_nothing_reruns_after_all_that_changes_nothing(pulled: Path, tmp_path: Path) -> None:
