@@ -67,9 +67,10 @@ def pointer_of(directory: Path, study: str) -> Path | None:
     """The file that names a study's artifacts for DVC: `data.dvc` for the published one, `data/{study}.dvc` for one's own.
 
     Raises:
-        UserError: such a file cannot be read.
+        UserError: such a file cannot be read, or names all studies at once, as `dvc add data` would have it.
     """
-    for pointer in (directory / "data.dvc", directory / "data" / f"{study}.dvc"):
+    data = directory / "data"
+    for pointer in (directory / "data.dvc", data / f"{study}.dvc"):
         if pointer.is_file():
             try:
                 found = yaml.safe_load(pointer.read_text())
@@ -77,7 +78,12 @@ def pointer_of(directory: Path, study: str) -> Path | None:
             except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
                 name = pointer.relative_to(directory)
                 raise UserError(f"{name}: is not a pointer of DVC; get it back with `git checkout {name}`") from None
-            if any(pointer.parent / place == directory / "data" / study for place in places):
+            if any(pointer.parent / place == data for place in places):
+                raise UserError(
+                    f"{pointer.relative_to(directory)}: names all of data/, so that pulling one study could delete another; "
+                    f"run `git checkout data.dvc .gitignore`, then `dvc add data/{study}`"
+                )
+            if any(pointer.parent / place == data / study for place in places):
                 return pointer
     return None
 
@@ -89,8 +95,8 @@ def keep_records_in_data(directory: Path, study: str) -> None:
         UserError: a pointer of DVC names the study's artifacts, but their records are not here. Without them all the work
             would be done again.
     """
-    folder = records_of(study)
-    if not (directory / folder).is_dir() and (pointer := pointer_of(directory, study)):
+    folder, pointer = records_of(study), pointer_of(directory, study)
+    if pointer and not (directory / folder).is_dir():
         raise UserError(
             f"{pointer.relative_to(directory)}: the artifacts it names are not here; run `dvc pull` to get them, or "
             f"`mkdir -p {folder}` to make everything anew"

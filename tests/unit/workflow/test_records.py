@@ -70,6 +70,13 @@ def test_artifacts_without_their_records_stop_the_workflow(file: str, path: str,
     records.keep_records_in_data(tmp_path, "mine")
 
 
+def test_a_pointer_to_all_studies_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data.dvc").write_text(POINTER.format(path="data"))
+    (tmp_path / "data/mine/provenance").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"^data\.dvc: names all of data/.*then `dvc add data/mine`$"):
+        records.keep_records_in_data(tmp_path, "mine")
+
+
 @pytest.mark.parametrize("text", ["", "outs", "outs: [1]", "<<<<<<< ours\n- a: [", "\x00"])
 def test_a_broken_pointer_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "data.dvc").write_text(text)
