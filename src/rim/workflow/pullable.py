@@ -24,7 +24,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rim.core import sums
+
 DATA, RECORDS = "data", "data/provenance"
+SUMS = f"{sums.FOLDER}/"  # lie among the records, and come and go with them
 MOST = 6  # arguments of a command, if it can be helped
 
 
@@ -70,7 +73,7 @@ class Listing:
     @cached_property
     def records_here(self) -> dict[str, str]:
         """MD5 of every record here, by its file."""
-        paths = sorted(path for path in self.here if path.startswith(f"{RECORDS}/"))
+        paths = sorted(path for path in self.here if path.startswith(f"{RECORDS}/") and not path.startswith(SUMS))
         return {path: hashlib.md5((self.directory / path).read_bytes()).hexdigest() for path in paths}
 
     @cached_property
@@ -102,6 +105,8 @@ def _with_parents(path: str) -> list[str]:
 
 def _output(record: str) -> str | None:
     """The output that a record is named after, as Snakemake encodes it; None for any other file."""
+    if record.startswith(SUMS):
+        return None
     name = "".join(part.removeprefix("@") for part in PurePosixPath(record).relative_to(RECORDS).parts)
     try:
         return base64.urlsafe_b64decode(name).decode()
