@@ -53,7 +53,7 @@ def run(tmp_path: Path, url: str, *code: str, **variables: str) -> subprocess.Co
 def fetch(
     tmp_path: Path, url: str, name: str, revision: str | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    job = {"hub": name, "revision": revision, "files": {}, "manifest": "m.json"}
+    job = {"inputs": [], "outputs": [], "hub": name, "revision": revision, "content": {}, "manifest": "m.json"}
     (tmp_path / "job.json").write_text(json.dumps(job))
     return run(tmp_path, url, RIM, "fetch_model", "job.json", **variables)
 
