@@ -299,9 +299,10 @@ def _keep(training: Training, working: Path, saves: list[int]) -> None:
 
 
 def _copy_weights(checkpoint: Path, folder: Path) -> None:
-    """Copy what a checkpoint is loaded from. Equal ones become equal files: peft writes a set in random order."""
+    """Copy what a checkpoint is loaded from. Equal ones become equal files: peft writes its sets in random order."""
     shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns(*WORKING_STATE))
     config = folder / "adapter_config.json"
     if config.is_file():
         settings = json.loads(config.read_text())
-        write_json(config, settings | {"target_modules": sorted(settings["target_modules"])})
+        targets = {name: sorted(settings[name] or []) or None for name in ("target_modules", "target_parameters")}
+        write_json(config, settings | targets)
