@@ -11,14 +11,14 @@ import yaml
 from rim.config import runs
 from rim.config.load import load_study, read_yaml
 from rim.core.errors import UserError
-from rim.core.files import sha256
+from rim.core.hashes import sha256
 from rim.core.receipts import SUFFIX
 from rim.models import hub
 from rim.settings.common import BASE
 from rim.settings.jobs import ModelReference, NamedEndpoint
 from rim.workflow import cluster, costs, plan
 from rim.workflow.fingerprint import fingerprint
-from rim.workflow.jobs import job_file, named
+from rim.workflow.jobs import job_file, told_files
 from rim.workflow.lineage import format_run_summary, trace
 from rim.workflow.records import keep_records_in_data, records_of
 
@@ -73,7 +73,7 @@ def code(step, environment):
 
 
 def job(step, settings):
-    """A param that names the file with all that the step is told: settings, and the named inputs and outputs.
+    """A param that names the file with all that the step is told: settings, inputs and outputs.
 
     Snakemake runs nothing again for a param whose function has a parameter called input or output, so these two are taken
     from its keywords.
@@ -81,7 +81,7 @@ def job(step, settings):
 
     def path(wildcards, **files):
         told = settings(wildcards) if callable(settings) else settings
-        return job_file(step, {**told, **named(files["input"]), **named(files["output"])})
+        return job_file(step, {**told, **told_files(files["input"], files["output"])})
 
     return path
 

@@ -6,9 +6,9 @@ In: local files under data/raw, the hub, or the organisms' world. Out: data/{stu
 
 rule prepare_dataset:
     input:
-        raw_files,
         lambda w: artifacts_of(*rewrite_receipts(w)),
         rewrite_receipts,
+        raw=raw_files,
     output:
         table=DATASET,
         receipt=receipt(DATASET),

@@ -94,9 +94,10 @@ SUMMARIZED = STUDY.model_copy(update={"title": ""})  # for the tables of results
 def final_targets():
     """What `snakemake` makes when it is given no target.
 
-    The report comes with git; the outcomes are under data/ and say whether it was made from what lies here.
+    The results come with git; the outcomes are under data/ and say whether these were made from what lies here. A table or
+    figure that was deleted, because it was edited, is made again though the report needs it no more.
     """
-    return [f"{RESULTS}/report.html", OUTCOMES]
+    return [f"{RESULTS}/report.html", OUTCOMES, *ALL_TABLES, *FIGURES]
 
 
 def to_fetch():

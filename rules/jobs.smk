@@ -40,7 +40,7 @@ def organism_settings(w):
 
 def fetch_settings(w):
     model = STUDY.models[w.model]
-    return {"hub": model.hub, "revision": model.revision, "files": hub.sizes(Path(model.hub))}
+    return {"hub": model.hub, "revision": model.revision, "content": hub.content(Path(model.hub))}
 
 
 def annotation_settings(w):

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rim import __version__, steps
-from rim.core import gpus, progress
+from rim.core import gpus, progress, sums
 from rim.core.errors import UserError
 from rim.tools import check_gpu, config, plan, validate_judges
 
@@ -118,7 +118,7 @@ def run_tool(name: str, arguments: list[str]) -> int:
 
 
 def run_step(name: str, arguments: list[str]) -> int:
-    """Read the job of a step and run it."""
+    """Read the job of a step and run it: its inputs are checked first, and what it wrote is recorded last."""
     limit_threads(arguments)
     from rim.workflow.jobs import read_job
 
@@ -134,7 +134,11 @@ def run_step(name: str, arguments: list[str]) -> int:
     if options.gpus is not None:
         gpus.claim(options.gpus)
     warnings.simplefilter("ignore", FutureWarning)  # libraries talking to each other, not to the user
-    step.run(read_job(options.job, step.Job))
+    job = read_job(options.job, step.Job)
+    sums.check(job.inputs)
+    sums.forget(job.outputs)
+    step.run(job)
+    sums.record(job.outputs)
     return 0
 
 

@@ -13,7 +13,7 @@ import torch
 
 from rim import __version__, steps
 from rim.cli import TOOLS, explain, main
-from rim.core import contracts, files, receipts, tables
+from rim.core import contracts, files, receipts, sums, tables
 from rim.core.errors import UserError
 from rim.settings.datasets import Dataset
 from rim.settings.models import Organism
@@ -23,7 +23,8 @@ from tests.conftest import RIM
 def job(folder: Path, source: Path) -> dict[str, Any]:
     """A job of `prepare_dataset`, whole."""
     dataset = Dataset.model_validate({"sources": [{"adapter": "gsm8k", "path": str(source)}]})
-    return {"name": "d", "dataset": dataset.model_dump(mode="json"), "table": str(folder / "out/table.parquet")}
+    table = str(folder / "out/table.parquet")
+    return {"inputs": [], "outputs": [], "name": "d", "dataset": dataset.model_dump(mode="json"), "table": table}
 
 
 def job_file(folder: Path, fields: dict[str, Any]) -> str:
@@ -47,7 +48,7 @@ WRONG_JOBS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "an unknown field inside": (lambda job: job["dataset"].update(more=1), "dataset.more: extra inputs are not permitted"),
     "a wrong type": (lambda job: job.update(name=3), "name: input should be a valid string"),
     "a wrong type inside": (lambda job: job["dataset"]["sources"][0].update(rows="3"), "dataset.sources.0.rows: input should be a valid integer"),
-    "nothing": (lambda job: job.clear(), "name: field required"),
+    "nothing": (lambda job: job.clear(), "inputs: field required"),
 }  # fmt: skip
 
 
@@ -95,6 +96,57 @@ def test_a_users_mistake_is_one_line_and_a_log(tmp_path: Path, capsys: pytest.Ca
     assert error.count("\n") == 1
     assert (tmp_path / "logs/a.log").read_text() == error
     assert not out.exists()
+
+
+def recorded_job(folder: Path) -> dict[str, Any]:
+    """A job of `prepare_dataset` with an input that is recorded and an output; paths are from the folder."""
+    (folder / "rows.jsonl").write_text('{"question": "what is 1 + 2?", "answer": "#### 3"}\n')
+    sums.record([Path("rows.jsonl")])
+    files = {"inputs": ["rows.jsonl"], "outputs": ["out.parquet", "out.parquet.receipt.json"], "table": "out.parquet"}
+    return {**job(folder, Path("rows.jsonl")), **files}
+
+
+def test_a_step_records_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fields = recorded_job(tmp_path)
+    assert main(["prepare_dataset", job_file(tmp_path, fields)]) == 0
+    sums.check(map(Path, fields["outputs"]))
+    Path("out.parquet.receipt.json").write_text("{}")
+    with pytest.raises(UserError, match="checksum mismatch"):
+        sums.check(map(Path, fields["outputs"]))
+
+
+def test_a_step_with_a_changed_input_writes_nothing_and_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = job_file(tmp_path, recorded_job(tmp_path))
+    (tmp_path / "rows.jsonl").write_text('{"question": "what is 1 + 2?", "answer": "#### 4"}\n')
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["prepare_dataset", path]) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("prepare_dataset: error: rows.jsonl: checksum mismatch: ")
+    assert line.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_step_that_ends_half_way_leaves_no_old_record_of_its_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = job_file(tmp_path, recorded_job(tmp_path))
+    assert main(["prepare_dataset", path]) == 0
+
+    def killed(*arguments: object, **facts: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rim.steps.prepare_dataset.write_receipt", killed)
+    assert main(["prepare_dataset", path]) == 130
+    assert not sums.sum_file(Path("out.parquet.receipt.json")).exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert main(["prepare_dataset", path]) == 0
+    sums.check([Path("out.parquet"), Path("out.parquet.receipt.json")])
 
 
 def test_a_defect_of_ours_is_not_hidden() -> None:
@@ -181,7 +233,8 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path) -> Non
 
 def test_a_disk_that_fills_up_during_training_is_one_line(tmp_path: Path, tiny: Organism) -> None:
     folder = tmp_path / "out/seed0"
-    fields = {"organism": tiny.model_dump(mode="json"), "seed": 0, "label": "t", "folder": str(folder), "code": "c"}
+    files = {"inputs": [], "outputs": [], "folder": str(folder)}
+    fields = {"organism": tiny.model_dump(mode="json"), "seed": 0, "label": "t", "code": "c", **files}
     done = subprocess.run(
         [RIM, "train_organism", job_file(tmp_path, fields)],
         capture_output=True, text=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
@@ -213,10 +266,3 @@ def test_replacing_swaps_whole_folders(tmp_path: Path) -> None:
             temporary.mkdir()
             (temporary / content).write_text(content)
     assert [p.name for p in (tmp_path / "folder").iterdir()] == ["two"]
-
-
-def test_hash_of_a_folder_depends_on_names_and_content(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("1")
-    first = files.sha256(tmp_path)
-    (tmp_path / "a").rename(tmp_path / "b")
-    assert files.sha256(tmp_path) != first

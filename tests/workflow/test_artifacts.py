@@ -1,5 +1,6 @@
 """Artifacts under DVC: remotes of a lab (an S3 server, a folder), partial pulls, a full disk, merging, publishing."""
 
+import hashlib
 import resource
 import shutil
 import subprocess
@@ -48,6 +49,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def add_lab(place: Path, url: str, endpoint: str | None) -> None:
     """What the README tells a lab to do."""
     run(place, "dvc", "remote", "add", "--local", "--default", "lab", url)
+    run(place, "dvc", "remote", "modify", "--local", "lab", "verify", "true")
     if endpoint:
         run(place, "dvc", "remote", "modify", "--local", "lab", "endpointurl", endpoint)
 
@@ -70,6 +72,36 @@ def test_a_lab_shares_artifacts_through_its_own_remote(kind: str, repository: Pa
     assert not (theirs / "data/mine/responses").exists()
     run(theirs, "dvc", "pull", "--quiet")
     assert (theirs / "data/mine/responses/b.parquet").read_text() == "replies"
+
+
+@pytest.mark.parametrize("lab", [False, True])
+def test_a_damaged_object_of_a_remote_is_not_pulled(lab: bool, repository: Path, tmp_path: Path) -> None:
+    """Each of the objects in turn, of the remote in the repository and of a lab's, set up as the README says."""
+    store = tmp_path / "store" if lab else repository / ".artifacts"
+    if lab:
+        add_lab(repository, str(store), None)
+        run(repository, "dvc", "push", "--quiet")
+    for name, text in FILES.items():
+        md5 = hashlib.md5(text.encode()).hexdigest()
+        place = store / "files/md5" / md5[:2] / md5[2:]
+        place.chmod(0o644)
+        place.write_text(text.upper())
+        shutil.rmtree(repository / ".dvc/cache")
+        shutil.rmtree(repository / "data")
+        done = subprocess.run(
+            [str(BIN / "dvc"), "pull"],
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment(repository),
+        )
+        assert done.returncode != 0
+        assert not (repository / name).exists()
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(text)
+        run(repository, "dvc", "pull", "--quiet")
+        assert (repository / name).read_text() == text
 
 
 def test_a_full_disk_during_dvc_add_loses_nothing(repository: Path) -> None:
@@ -123,6 +155,7 @@ def test_publishing_leaves_out_caches_and_other_studies(repository: Path, tmp_pa
         "data/demo/checkpoints/m/literal/seed0.receipt.json",
         "data/demo/checkpoints/m/literal/seed0/adapter_model.safetensors",
         "data/demo/provenance/c",
+        "data/demo/provenance/sums/results/demo/tables/rates.csv.sha256",
     }
     left = {
         "data/demo/checkpoints/m/arm/seed0.steps/step1/adapter_model.safetensors",

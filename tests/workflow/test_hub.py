@@ -1,12 +1,15 @@
 """Models of the hub in the workflow, from a double of it: looked up before any job, downloaded once, loaded by commit."""
 
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from rim.workflow.jobs import FOLDER
 from tests.conftest import ROOT
 from tests.hub import COMMIT, Hub
 from tests.workflow.conftest import command, configured, environment, jobs, shipped, snakemake
@@ -56,6 +59,23 @@ def test_a_hub_model_is_downloaded_once_and_answers(tiny_model: Path, tmp_path: 
     sized = study(tmp_path, "lab/tiny", parameters=320.0, active=3.0)  # asks for more GPUs, and is the same model
     larger = snakemake(tmp_path, replies, "--dry-run", "--configfile", sized)
     assert "Nothing to be done" in larger.stdout + larger.stderr
+
+
+def test_a_local_folder_whose_weights_change_is_another_job(tiny_model: Path, tmp_path: Path) -> None:
+    """As large and as old as before; the name of a job's file is what Snakemake compares."""
+    weights = shutil.copytree(tiny_model, tmp_path / "own") / "model.safetensors"
+    told = []
+    for byte in (1, 2, 1):
+        before = weights.stat()
+        weights.write_bytes(weights.read_bytes()[:-1] + bytes([byte]))
+        os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+        shutil.rmtree(tmp_path / FOLDER, ignore_errors=True)
+        done = snakemake(tmp_path, "--dry-run", "--quiet", "--configfile", study(tmp_path, "own"))
+        assert done.returncode == 0, done.stderr
+        told.append([path.name for path in (tmp_path / FOLDER).glob("fetch_model-*.json")])
+    assert [len(each) for each in told] == [1, 1, 1]
+    assert told[0] != told[1]
+    assert told[0] == told[2]
 
 
 def test_organisms_are_not_fetched(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_responses_stay_out_of_results_and_logs(smoke: Path) -> None:
 
 
 def test_receipts_match_what_they_describe(smoke: Path) -> None:
-    from rim.core.files import sha256
+    from rim.core.hashes import sha256
 
     study = load_study_file(smoke / "study.yaml")
     bases, finetunes, analysed = (

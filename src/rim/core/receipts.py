@@ -1,7 +1,8 @@
 """Receipts: small JSON files that prove the content of heavy artifacts.
 
 Downstream jobs depend on the receipt, whose content changes exactly when the artifact's does, and check the artifact
-against it when they load it: a truncated or hand-edited checkpoint is an error and never a silent input.
+against it when they load it: a truncated or hand-edited checkpoint is an error and never a silent input. What has no
+receipt, receipts among it, is checked by `rim.core.sums`.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from rim.core.errors import UserError
-from rim.core.files import sha256, write_json
+from rim.core.files import write_json
+from rim.core.hashes import sha256
 
 SUFFIX = ".receipt.json"
 
 
+def receipt_of(artifact: Path) -> Path:
+    """Where the receipt of an artifact X lies: X.receipt.json."""
+    return artifact.with_name(artifact.name + SUFFIX)
+
+
 def write_receipt(artifact: Path, **facts: Any) -> None:
-    """Write the receipt of an artifact X as X.receipt.json, last of all, so that it exists only when X is whole."""
-    write_json(artifact.with_name(artifact.name + SUFFIX), {**facts, "sha256": sha256(artifact)})
+    """Write the receipt of an artifact, last of all, so that it exists only when the artifact is whole."""
+    write_json(receipt_of(artifact), {**facts, "sha256": sha256(artifact)})
 
 
 def verified(receipt: Path) -> Path:
@@ -32,14 +39,30 @@ def verified(receipt: Path) -> Path:
     except (OSError, ValueError, KeyError):
         raise UserError(f"{receipt}: is not a readable receipt; delete it and run the workflow again") from None
     artifact = receipt.with_name(receipt.name.removesuffix(SUFFIX))
-    if not artifact.exists() or sha256(artifact) != expected:
-        raise UserError(
-            (
-                f"{artifact}: checksum mismatch: it was edited or cut off after its receipt was written (sha256 {expected[:12]} "
-                f"expected, {sha256(artifact)[:12]} found)"
-                if artifact.exists()
-                else f"{artifact}: is missing, though its receipt {receipt.name} is there"
-            )
-            + f"; get it back with `dvc checkout --force {artifact}`, or delete both and run the workflow again"
-        )
+    require(artifact, expected)
     return artifact
+
+
+def require(path: Path, expected: str) -> None:
+    """Make sure that a file or folder has the content that was written.
+
+    Args:
+        expected: its SHA-256 from then.
+
+    Raises:
+        UserError: it is missing, or has another content.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: is missing, though the record of its content is there; {way_back(path)}")
+    if (found := sha256(path)) != expected:
+        raise UserError(
+            f"{path}: checksum mismatch: it was edited, cut off or replaced after it was written (sha256 {expected[:12]} "
+            f"expected, {found[:12]} found); {way_back(path)}"
+        )
+
+
+def way_back(path: Path) -> str:
+    """How to get a file or folder as it was written: results are in git, everything else is under DVC."""
+    in_git = path.parts[:1] == ("results",)
+    way = f"`git checkout {path}` (and its data with `dvc pull`)" if in_git else f"`dvc checkout --force {path}`"
+    return f"get it back with {way}, or delete it and run the workflow again"

@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from rim.core import contracts
-from rim.core.files import sha256
+from rim.core.hashes import sha256
 from rim.data.organism import world
 from rim.instruments import refusal as refusals
 from rim.instruments import rubrics

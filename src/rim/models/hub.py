@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rim.core.errors import UserError
+from rim.core.hashes import sha256
 
 WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]  # no pickles, and nothing that is run
 UNWANTED = ["original/*", "consolidated*"]  # the same weights once more, for other programs
@@ -62,7 +63,8 @@ def check(models: Mapping[str, tuple[str, str | None]]) -> None:
 
 
 def fetch(name: str, revision: str | None) -> dict[str, Any]:
-    """Download a model into the cache; return its manifest: name, commit, and size of every file.
+    """Download a model into the cache; return its manifest: name, commit, size of every file, and for a folder, which has
+    no commit, their content.
 
     Raises:
         UserError: it is missing, gated, has no safetensors, or is neither in reach nor in the cache.
@@ -71,7 +73,7 @@ def fetch(name: str, revision: str | None) -> dict[str, Any]:
     from huggingface_hub.errors import HfHubHTTPError, IncompleteSnapshotError, LocalEntryNotFoundError
 
     if Path(name).is_dir():
-        return {"hub": name, "commit": None, "files": sizes(Path(name))}
+        return {"hub": name, "commit": None, "files": sizes(Path(name)), "content": content(Path(name))}
     try:
         with explained(name, revision):
             place = snapshot_download(name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED)
@@ -87,5 +89,32 @@ def fetch(name: str, revision: str | None) -> dict[str, Any]:
 
 def sizes(folder: Path) -> dict[str, int]:
     """Bytes of every file that a model is loaded from."""
+    return {name: file.stat().st_size for name, file in _files(folder).items()}
+
+
+def content(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file that a model is loaded from; none where there is no such folder."""
+    return {name: sha256(file) for name, file in _files(folder).items()}
+
+
+def check_content(manifest: Mapping[str, Any]) -> None:
+    """Make sure that a local model folder is still what its manifest says; a download is loaded by its commit.
+
+    Raises:
+        UserError: a file was changed, added or removed.
+    """
+    folder = manifest["hub"]
+    found, expected = content(Path(folder)), manifest.get("content")
+    if expected is None:
+        return
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            raise UserError(
+                f"{Path(folder, name)}: was changed, added or removed after the workflow took up this model; run it again"
+            )
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Every file that a model is loaded from, by its name in the folder."""
     found = {file for pattern in WANTED for file in folder.rglob(pattern)}
-    return {str(file.relative_to(folder)): file.stat().st_size for file in sorted(found)}
+    return {str(file.relative_to(folder)): file for file in sorted(found)}

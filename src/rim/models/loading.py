@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rim.core.errors import UserError
 from rim.core.receipts import verified
+from rim.models import hub
 from rim.models.lora import check_base
 from rim.settings.jobs import ModelReference
 
@@ -33,7 +34,7 @@ def resolve_model(model: ModelReference) -> tuple[str, str | None]:
     """Where a job loads its model from, and which revision: the last of its checkpoints, each checked, or the hub.
 
     Raises:
-        UserError: a checkpoint is damaged, or an adapter of another base.
+        UserError: a checkpoint or a local model folder is not what was recorded, or an adapter is one of another base.
     """
     base, revision = model.base, model.revision
     for receipt in model.checkpoints:  # the organism or the manifest of a download, then the variant
@@ -43,6 +44,7 @@ def resolve_model(model: ModelReference) -> tuple[str, str | None]:
             base, revision = str(artifact), None
         else:
             manifest = json.loads(artifact.read_text())
+            hub.check_content(manifest)
             base, revision = manifest["hub"], manifest["commit"]
     return base, revision
 

@@ -42,4 +42,7 @@ class NamedEndpoint(JobPart):
 
 
 class Job(JobPart):
-    """Base of the jobs of all steps."""
+    """Base of the jobs of all steps: the files that a job reads and writes, each of which a step may name once more."""
+
+    inputs: list[Path]  # that other jobs made; they are checked before the step runs
+    outputs: list[Path]  # their content is recorded after it

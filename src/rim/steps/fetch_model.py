@@ -14,7 +14,7 @@ from rim.settings import jobs
 class Job(jobs.Job):
     hub: str
     revision: str | None
-    files: dict[str, int]  # bytes of each file of a local folder, which has no commit; empty for a hub name
+    content: dict[str, str]  # SHA-256 of each file of a local folder, which has no commit; empty for a hub name
     manifest: Path
 
 

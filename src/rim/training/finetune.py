@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rim.core.errors import UserError
-from rim.core.files import replacing, working_folder
+from rim.core.files import replacing, working_folder, write_json
 from rim.core.progress import counter, log
 from rim.models import chat, loading
 from rim.models.families import ModelView, Neuron
@@ -290,10 +290,19 @@ def _saver(training: Training, working: Path, saves: list[int], frozen: mitigati
 
 def _keep(training: Training, working: Path, saves: list[int]) -> None:
     """Move what was learned to where it belongs, without the optimizer's state."""
-    leave_out = shutil.ignore_patterns(*WORKING_STATE)
     with replacing(training.steps) as temporary:
         for step in saves:
-            shutil.copytree(working / f"checkpoint-{step}", temporary / f"step{step:05d}", ignore=leave_out)
+            _copy_weights(working / f"checkpoint-{step}", temporary / f"step{step:05d}")
     with replacing(training.output) as temporary:
-        shutil.copytree(working / f"checkpoint-{saves[-1]}", temporary, ignore=leave_out)
+        _copy_weights(working / f"checkpoint-{saves[-1]}", temporary)
     shutil.rmtree(working)
+
+
+def _copy_weights(checkpoint: Path, folder: Path) -> None:
+    """Copy what a checkpoint is loaded from. Equal ones become equal files: peft writes its sets in random order."""
+    shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns(*WORKING_STATE))
+    config = folder / "adapter_config.json"
+    if config.is_file():
+        settings = json.loads(config.read_text())
+        targets = {name: sorted(settings[name] or []) or None for name in ("target_modules", "target_parameters")}
+        write_json(config, settings | targets)

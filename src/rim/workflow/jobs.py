@@ -40,12 +40,27 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
 
 
+RAW = "raw"  # the name of inputs that no job made
+
+
+def told_files(inputs: Any, outputs: Any) -> dict[str, str | list[str]]:
+    """What a job is told of its files: those with a name under it, and all together.
+
+    Args:
+        inputs, outputs: named lists of a Snakemake job.
+    """
+    raw = {str(path) for path in inputs.get(RAW, [])}
+    checked = list(dict.fromkeys(str(path) for path in inputs if str(path) not in raw))
+    return {**named(inputs), **named(outputs), "inputs": checked, "outputs": [str(path) for path in outputs]}
+
+
 def named(files: Any) -> dict[str, str | list[str]]:
-    """The named inputs or outputs of a Snakemake job, a file or a list of files each, but for receipts it writes."""
+    """The named inputs or outputs of a Snakemake job, a file or a list of files each, but for receipts it writes and raw
+    files, whose place the settings name."""
     return {
         name: str(value) if isinstance(value, str) else [str(each) for each in value]
         for name, value in files.items()
-        if not name.endswith("receipt")
+        if not name.endswith("receipt") and name != RAW
     }
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rim.core.files import sha256
+from rim.core.hashes import sha256
 
 if TYPE_CHECKING:
     import polars as pl

@@ -76,7 +76,9 @@ class Listing:
     @cached_property
     def records_here(self) -> dict[str, str]:
         """MD5 of every record here, by its file."""
-        paths = sorted(path for path in self.here if path.startswith(f"{self.records_folder}/"))
+        paths = sorted(
+            path for path in self.here if path.startswith(f"{self.records_folder}/") and not self._is_sum(path)
+        )
         return {path: hashlib.md5((self.directory / path).read_bytes()).hexdigest() for path in paths}
 
     @cached_property
@@ -90,8 +92,14 @@ class Listing:
     def records_folder(self) -> str:
         return f"{self.root}/provenance"
 
+    def _is_sum(self, path: str) -> bool:
+        """Whether a file is a sum of `rim.core.sums`; these lie among the records, and come and go with them."""
+        return path.startswith(f"{self.records_folder}/sums/")
+
     def recorded(self, record: str) -> str | None:
         """The output that a record is named after, as Snakemake encodes it; None for any other file."""
+        if self._is_sum(record):
+            return None
         name = "".join(part.removeprefix("@") for part in PurePosixPath(record).relative_to(self.records_folder).parts)
         try:
             return base64.urlsafe_b64decode(name).decode()

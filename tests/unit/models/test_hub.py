@@ -1,6 +1,8 @@
 """Looking models up and downloading them, from a double of the hub; each case in a process of its own, as in a job."""
 
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rim.models import hub
 from tests.conftest import RIM, ROOT
 from tests.hub import COMMIT, TOKEN, Hub
 
@@ -53,7 +56,7 @@ def run(tmp_path: Path, url: str, *code: str, **variables: str) -> subprocess.Co
 def fetch(
     tmp_path: Path, url: str, name: str, revision: str | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    job = {"hub": name, "revision": revision, "files": {}, "manifest": "m.json"}
+    job = {"inputs": [], "outputs": [], "hub": name, "revision": revision, "content": {}, "manifest": "m.json"}
     (tmp_path / "job.json").write_text(json.dumps(job))
     return run(tmp_path, url, RIM, "fetch_model", "job.json", **variables)
 
@@ -100,6 +103,25 @@ def test_a_token_opens_a_gated_model_and_is_written_nowhere(served: Hub, tmp_pat
     written = [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
     assert written == []
     assert TOKEN not in done.stdout + done.stderr
+
+
+def test_a_local_folder_is_known_by_its_content_and_loaded_only_as_it_was(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "own")
+    weights = tmp_path / "own/model.safetensors"
+    told = hub.content(tmp_path / "own")
+    assert told["model.safetensors"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert fetch(tmp_path, "http://127.0.0.1:9", "own").returncode == 0
+    assert json.loads((tmp_path / "m.json").read_text())["content"] == told
+    assert run(tmp_path, "http://127.0.0.1:9", "-c", LOAD).stdout.split() == ["own", "None", "True"]
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)  # as large as before
+    assert hub.content(tmp_path / "own") != told
+    done = run(tmp_path, "http://127.0.0.1:9", "-c", LOAD)
+    line = "own/model.safetensors: was changed, added or removed after the workflow took up this model; run it again"
+    assert done.stderr.splitlines()[-1] == f"rim.core.errors.UserError: {line}"
+    weights.unlink()
+    assert line in run(tmp_path, "http://127.0.0.1:9", "-c", LOAD).stderr
 
 
 def test_a_hub_out_of_reach_is_one_line(tmp_path: Path) -> None:

@@ -108,6 +108,8 @@ def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         ]
     )
     job = summarize_forgetting.Job(
+        inputs=[],
+        outputs=[],
         study=study,
         bases=BASES,
         runs=RUNS,

@@ -69,6 +69,8 @@ class Run:
 
     def find(self, wanted: Forgetting = WANTED) -> tuple[pl.DataFrame, pl.DataFrame]:
         job = find_safety_neurons.Job(
+            inputs=[],
+            outputs=[],
             model=self.model,
             replies=self.receipt("responses.parquet"),
             dataset=self.receipt("restricted.parquet"),
@@ -83,6 +85,8 @@ class Run:
         """Measure the checkpoints of a receipt; the tables go into a folder."""
         keys = ("harmful", "task", "think", "neuron_type", "pool_over", "texts", "gradients", "batch_size")
         fields = {
+            "inputs": [],
+            "outputs": [],
             "model": self.model,
             "inference": Inference(batch_size=16),
             "max_new_tokens": 3,
@@ -133,6 +137,8 @@ def test_too_few_pairs_are_refused(made: Run) -> None:
 def test_replies_without_the_neurons_are_of_the_evaluation_split(made: Run, tmp_path: Path) -> None:
     made.find()
     job = ablate_neurons.Job(
+        inputs=[],
+        outputs=[],
         model=made.model,
         inference=Inference(max_new_tokens=3, batch_size=16),
         benchmarks={name: Benchmark(dataset=name, measure=measure) for name, (_, measure) in PARTS.items()},  # type: ignore[arg-type]

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +16,7 @@ from rim.settings.models import Finetune, Lora
 from rim.training import distributed
 from rim.training import finetune as finetuning
 from rim.training.finetune import IGNORE, Training, checkpoint_steps, encode, finetune
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.xdist_group("organism")
 RECIPE = Finetune(lora=Lora(rank=2, alpha=4), epochs=2, batch_size=4, learning_rate=1e-3, checkpoints=3)
@@ -73,6 +77,37 @@ def test_adapters_are_ordinary_peft_folders(kind: str, tiny_model: Path, tiny_mo
     with torch.inference_mode():
         assert torch.allclose(merged(ids).logits, adapted.eval()(ids).logits, atol=1e-4)
         assert not torch.allclose(merged(ids).logits, plain(ids).logits, atol=1e-4)  # something was learned
+
+
+EQUAL = """\
+import sys
+from pathlib import Path
+from tests.unit.training.test_finetune import train
+train(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["dense", "moe"])
+def test_equal_runs_write_equal_files(kind: str, tiny_model: Path, tiny_moe: Path, tmp_path: Path) -> None:
+    """In processes of their own, since each has another order of sets."""
+    base = tiny_model if kind == "dense" else tiny_moe
+    for seed in ("1", "2", "3"):
+        subprocess.run(
+            [sys.executable, "-c", EQUAL, str(base), str(tmp_path / seed / "out")],
+            cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"}, check=True,
+        )  # fmt: skip
+    first, *others = (
+        {
+            str(path.relative_to(tmp_path / seed)): path.read_bytes()
+            for path in (tmp_path / seed).rglob("*")
+            if path.is_file()
+        }
+        for seed in ("1", "2", "3")
+    )
+    assert {Path(name).name for name in first} >= {"adapter_config.json", "adapter_model.safetensors"}
+    assert len(first) > 4 * 2
+    for other in others:
+        assert [name for name in first.keys() | other.keys() if first.get(name) != other.get(name)] == []
 
 
 def test_micro_batches_and_gradient_checkpointing_save_memory_and_change_no_result(

@@ -100,3 +100,29 @@ def test_every_planned_job_is_what_its_step_reads(step: str, planned: Path) -> N
     for path in paths:
         job = read_job(path, job_class(step))
         assert job.model_dump(mode="json") == json.loads(path.read_text())
+
+
+UNCHECKED = {"requests", "timings", "records", "run_logs"}  # logs that jobs and Snakemake append to
+FOLDERS = {"folder", "tables", "figures"}  # in which the inputs or outputs lie
+
+
+@pytest.mark.parametrize("step", step_files())
+def test_every_file_that_a_job_names_is_checked_or_recorded(step: str, planned: Path) -> None:
+    for path in planned.glob(f"{step}-*.json"):
+        job = read_job(path, job_class(step))
+        listed = {*job.inputs, *job.outputs}
+        for name in set(type(job).model_fields) - UNCHECKED:
+            value = getattr(job, name)
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, Path):
+                    inside = name in FOLDERS and any(each in other.parents for other in listed)
+                    assert each in listed or inside, (name, each)
+        if "model" in type(job).model_fields:
+            assert listed.issuperset(job.model.checkpoints)
+
+
+def test_whatever_a_job_checks_another_records(planned: Path) -> None:
+    jobs = [json.loads(path.read_text()) for path in planned.glob("*.json")]
+    outputs = {path for job in jobs for path in job["outputs"]}
+    assert {path for job in jobs for path in job["inputs"]} <= outputs
+    assert len(outputs) > 100

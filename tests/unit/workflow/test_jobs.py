@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from snakemake.iocontainers import Namedlist
 
 from rim.settings.inference import Benchmark
-from rim.workflow.jobs import FOLDER, job_file, named
+from rim.workflow.jobs import FOLDER, job_file, told_files
 
 FIELDS: dict[str, Any] = {
     "seed": 0,
@@ -69,6 +70,17 @@ def test_a_file_holds_what_was_told_and_is_written_once() -> None:
     assert [each.name for each in FOLDER.iterdir()] == [path.name]
 
 
-def test_named_files_are_told_but_not_the_receipts_that_a_rule_writes() -> None:
-    files = {"replies": "a.parquet", "datasets": ["b", "c"], "receipt": "a.receipt.json", "steps_receipt": "d"}
-    assert named(files) == {"replies": "a.parquet", "datasets": ["b", "c"]}
+def test_files_are_told_by_name_and_all_together_but_raw_files_by_the_settings_alone() -> None:
+    inputs = Namedlist(["a", "b", "c", "a", "d", "e"])
+    for name, place in {"replies": (3, None), "datasets": (1, 3), "raw": (4, 6)}.items():
+        inputs._set_name(name, *place[:1], end=place[1])
+    outputs = Namedlist(["x", "x.receipt.json"])
+    outputs._set_name("table", 0)
+    outputs._set_name("receipt", 1)
+    assert told_files(inputs, outputs) == {
+        "replies": "a",
+        "datasets": ["b", "c"],
+        "table": "x",
+        "inputs": ["a", "b", "c"],
+        "outputs": ["x", "x.receipt.json"],
+    }
