@@ -145,7 +145,7 @@ def _unknown_word(tokenizer: Any, text: str) -> str:
     return next(word for word in words if backend.token_to_id(word) is None)
 
 
-def decode(tokenizer: Any, ids: Sequence[int]) -> str:
+def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """The text of what a model wrote, with marks in whatever only spells a control token."""
     codes = control_tokens(tokenizer).values()
     text = str(tokenizer.decode(ids, skip_special_tokens=False))
