@@ -142,10 +142,10 @@ def _unknown_word(tokenizer: Any, text: str) -> str:
     backend = tokenizer.backend_tokenizer
     parts = _spelled(tokenizer).split(text)
     words = [word for part in parts for word, _ in backend.pre_tokenizer.pre_tokenize_str(unquote(part))]
-    return next(word for word in words if backend.token_to_id(word) is None)
+    return str(next(word for word in words if backend.token_to_id(word) is None))
 
 
-def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+def decode(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     """The text of what a model wrote, with marks in whatever only spells a control token."""
     codes = control_tokens(tokenizer).values()
     text = str(tokenizer.decode(ids, skip_special_tokens=False))

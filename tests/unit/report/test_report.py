@@ -219,8 +219,9 @@ def test_texts_of_the_configuration_are_text_wherever_they_stand_in_the_report(
 ) -> None:
     def page(text: str) -> Outline:
         named = f"x{text}x"
+        labelled = " ".join(named.splitlines())  # labels are one line
         variants = {
-            name: variant.model_copy(update={"label": f"{named}{i}"})
+            name: variant.model_copy(update={"label": f"{labelled}{i}"})
             for i, (name, variant) in enumerate(demo.variants.items())
         }
         endpoints = {"e": Endpoint(model=named)}
@@ -235,8 +236,10 @@ def test_texts_of_the_configuration_are_text_wherever_they_stand_in_the_report(
     assert hostile.specs is not None
     specs = json.loads(hostile.specs[1])
     assert specs.keys() == json.loads(plain.specs[1] if plain.specs else "").keys()
-    assert json.dumps(f"x{text}x0")[1:-1] in json.dumps(specs)
-    assert f"x{text}x0" in hostile.text
+    label = " ".join(f"x{text}x0".splitlines())
+    assert json.dumps(label)[1:-1] in json.dumps(specs)
+    assert label in hostile.text
+    assert f"x{text}x" in hostile.text  # the title
 
 
 # The paper's numbers

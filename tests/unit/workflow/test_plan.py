@@ -7,7 +7,8 @@ import yaml
 
 from rim.config.load import load_study
 from rim.config.study import Study
-from rim.workflow import costs, plan
+from rim.core.errors import UserError
+from rim.workflow import costs, lineage, plan
 from tests.conftest import ROOT
 
 PAPER = yaml.safe_load((ROOT / "workflow/config/paper.yaml").read_text())
