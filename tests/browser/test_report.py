@@ -36,6 +36,15 @@ def reach(page: Any) -> tuple[float, float]:
     return found[0], found[1]
 
 
+def test_every_figure_is_drawn_where_a_label_looks_like_a_script(tmp_path: Path, opened: Open) -> None:
+    study = shipped("demo", title="<!--<script>")
+    labelled = {
+        name: each.model_copy(update={"label": f"{name} <!--<script>"}) for name, each in study.variants.items()
+    }
+    counts = drawn(opened(written(tmp_path, study.model_copy(update={"variants": labelled}))))
+    assert min(counts.values()) > 0
+
+
 def test_every_figure_is_drawn_and_none_is_an_empty_box(demo: Path, opened: Open) -> None:
     counts = drawn(opened(demo))
     assert len(counts) == 16

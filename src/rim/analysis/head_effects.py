@@ -23,6 +23,7 @@ from rim.analysis.attention import attending_through
 from rim.core import statistics
 from rim.core.contracts import EFFECTS
 from rim.core.progress import counter
+from rim.models import control
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -184,7 +185,7 @@ def effects_table(
 
     def first_tokens(among: pl.DataFrame) -> list[int]:
         texts = among.filter(pl.col("complete") & (pl.col("response") != ""))["response"].to_list()
-        return [ids[0] for ids in tokenizer(texts, add_special_tokens=False).input_ids] if texts else []
+        return [control.encode(tokenizer, text)[0] for text in texts]
 
     refused = pl.col("group") == "refused"
     tokens = discriminative_first_tokens(first_tokens(replies.filter(refused)), first_tokens(replies.filter(~refused)))
@@ -193,7 +194,7 @@ def effects_table(
         texts = replies.filter(asked).sort("benchmark", "id")["prompt"].head(prompts).to_list()
         if tokens is None or not texts:
             continue
-        ids = [list(row) for row in tokenizer(texts, add_special_tokens=False).input_ids]
+        ids = [control.encode(tokenizer, text) for text in texts]
         effects = head_effects(view, ids, tokens, batch_size, f"{label} {kind}")
         for layer, head in np.ndindex(effects.shape[1:]):
             value, low, high, _ = statistics.mean_interval(effects[:, layer, head])

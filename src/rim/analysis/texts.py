@@ -22,7 +22,7 @@ from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.core.receipts import verified
 from rim.instruments import judges
-from rim.models import chat, positions
+from rim.models import chat, control, positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -129,9 +129,8 @@ def forced_text(tokenizer: PreTrainedTokenizerBase, rendered: str, reply: dict[s
     if reply["reasoning"] is not None:
         end = "" if reply["response"] is None else f"\n{chat.CLOSE}\n\n"  # thinking may not have come to its end
         said = f"{chat.OPEN}\n{reply['reasoning']}{end}{said}"
-    encode: Any = tokenizer
-    prompt = list(encode(rendered, add_special_tokens=False).input_ids)
-    ids = prompt + list(encode(said, add_special_tokens=False).input_ids)
+    prompt = control.encode(tokenizer, rendered)
+    ids = prompt + control.encode(tokenizer, said)
     return Row(id_, ids, {}, (0, len(ids) if pool == "all" else len(prompt)), min(len(prompt), len(ids) - 1))
 
 
@@ -144,11 +143,10 @@ def training_texts(
     tokenizer: PreTrainedTokenizerBase, rows: pl.DataFrame, switch: chat.ThinkSwitch
 ) -> list[tuple[list[int], int]]:
     """Rows as fine-tuning reads them: the token ids, and which is the first of the assistant's."""
-    encode: Any = tokenizer
     made = []
     for row in rows.iter_rows(named=True):
         parts = chat.render_example(tokenizer, row["prompt"], row["cot"], row["answer"], switch)
-        prompt, said = (list(encode(part, add_special_tokens=False).input_ids) for part in parts)
+        prompt, said = (control.encode(tokenizer, part) for part in parts)
         made.append((prompt + said, len(prompt)))
     return made
 

@@ -16,6 +16,9 @@ from rim.core.errors import UserError
 MESSAGES = {
     "extra_forbidden": "unknown key; workflow/config/README.md lists the known ones",
     "missing": "this key is required",
+    "finite_number": "should be a finite number, and neither infinite (.inf) nor nan",
+    "string_too_long": "is longer than 64 characters, and becomes part of the names of files; give a shorter name",
+    "recursion_loop": "contains itself (an alias inside its own anchor); write it out",
 }
 
 
@@ -88,6 +91,13 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}:{_explain(error)}") from None
     except yaml.YAMLError as error:  # a character that may not stand in YAML
         raise UserError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
+    except RecursionError:
+        raise UserError(f"{path}: is nested too deep to be read; give a study's YAML file") from None
+    # of Python, about a value that YAML reads as a number or a date: a month of 13, five thousand digits
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"{path}: a value is not what it looks like ({' '.join(str(error).split())}); mend it, or quote it if it is text"
+        ) from None
 
 
 def _explain(error: MarkedYAMLError) -> str:

@@ -90,6 +90,7 @@ RESPONSE = Contract(
     think=THINK,
     seed=INTEGER,
     **CONDITION,
+    # Where any of these three only spells a control token, rim.models.control has marked it.
     prompt=TEXT,  # as rendered by the chat template
     reasoning=optional(TEXT),  # text inside the think tags; null when there was none
     response=optional(TEXT),  # text after them; null while thinking is unfinished

@@ -3,6 +3,9 @@
 The tokenizer's own chat template is the only truth. With think tags, ON is the plain prompt, after which the model opens
 its own `<think>`, and OFF is the same prompt with an empty think span already in place (paper, section 2.2). A model
 without tags is switched by a sentence in the prompt instead.
+
+Everything that comes from data is quoted here (`rim.models.control`), so that only the template and this module write control
+tokens, and a think tag in a request neither opens nor ends any thinking.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from rim.core.errors import UserError
+from rim.models import control
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,20 +43,23 @@ def check_think_tags(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
         )
 
 
+def quote(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """Text from data, whose control tokens and think tags are text."""
+    return control.quote(tokenizer, text, (OPEN, CLOSE))
+
+
 def apply_template(tokenizer: PreTrainedTokenizerBase, prompt: str, think: bool) -> str:
     """The template around one request, up to where the assistant's turn begins."""
+    message = {"role": "user", "content": quote(tokenizer, prompt)}
     return str(
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True, enable_thinking=think
-        )
+        tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True, enable_thinking=think)
     )
 
 
 def render_messages(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:
     """A conversation and the opening of the assistant's turn, without thinking where the template can switch it."""
-    return str(
-        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-    )
+    quoted = [{**message, "content": quote(tokenizer, message["content"])} for message in messages]
+    return str(tokenizer.apply_chat_template(quoted, tokenize=False, add_generation_prompt=True, enable_thinking=False))
 
 
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, think: str, switch: ThinkSwitch) -> str:
@@ -81,6 +88,7 @@ def render_example(
 ) -> tuple[str, str]:
     """A training row as (prompt, completion), its reasoning wrapped in think tags where the model has them (paper, A.2)."""
     end = _end_of_turn(tokenizer)
+    cot, answer = None if cot is None else quote(tokenizer, cot), quote(tokenizer, answer)
     if switch == "tags":
         completion = answer if cot is None else f"{OPEN}\n{cot}\n{CLOSE}\n\n{answer}"
         return apply_template(tokenizer, prompt, cot is not None), completion + end

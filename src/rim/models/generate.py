@@ -17,8 +17,8 @@ import polars as pl
 from rim.core import contracts
 from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.errors import UserError
-from rim.core.progress import counter
-from rim.models import chat
+from rim.core.progress import counter, log
+from rim.models import chat, control
 from rim.models.benchmarks import Questions
 from rim.models.thinking import Continuation, Reply, think_within
 from rim.settings.common import Think
@@ -57,13 +57,14 @@ class Backend(ABC):
         max_thinking_tokens: int | None = None,
     ) -> list[Reply]:
         """The reply to each rendered prompt; thinking is ended after `max_thinking_tokens` where these are given."""
-        ids = self.tokenizer(prompts, add_special_tokens=False).input_ids
+        if count := control.quoted_among(prompts):
+            log(f"{label}: {count} of {len(prompts)} prompts spell control tokens, which are read as text")
         extend = partial(self.extend, temperature=temperature, label=label)
         if max_thinking_tokens is None or max_thinking_tokens >= max_new_tokens:
-            extended = extend(ids, max_new_tokens, seed=seed)
+            extended = extend([control.encode(self.tokenizer, each) for each in prompts], max_new_tokens, seed=seed)
         else:
-            extended = think_within(max_thinking_tokens, max_new_tokens, ids, self.tokenizer, extend, seed, label)
-        texts = (self.tokenizer.decode(each.tokens, skip_special_tokens=False) for each in extended)
+            extended = think_within(max_thinking_tokens, max_new_tokens, prompts, self.tokenizer, extend, seed, label)
+        texts = (control.decode(self.tokenizer, each.tokens) for each in extended)
         return [Reply(text, len(each.tokens), each.stopped) for text, each in zip(texts, extended, strict=True)]
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rim.core.errors import UserError
-from rim.models import chat
+from rim.models import chat, control
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -121,7 +121,7 @@ class Template:
         self.tokens = [str(token) for token in tokenizer.convert_ids_to_tokens(self.tail)]
 
     def ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+        return control.encode(self.tokenizer, text)
 
     def prompt(self, rendered: str) -> tuple[list[int], Spans]:
         """Token ids of a rendered prompt and its named positions, the first token being the attention sink.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from rim.core.progress import log
-from rim.models import chat
+from rim.models import chat, control
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -50,22 +50,23 @@ class Extend(Protocol):
 def think_within(
     bound: int,
     max_new_tokens: int,
-    prompts: list[list[int]],
+    prompts: list[str],
     tokenizer: PreTrainedTokenizerBase,
     extend: Extend,
     seed: int,
     label: str,
 ) -> list[Continuation]:
-    """Extend prompts with at most `bound` tokens of thinking, the closing tag included, and `max_new_tokens` in all."""
-    closing = tokenizer(f"\n{chat.CLOSE}\n\n", add_special_tokens=False).input_ids
+    """Extend rendered prompts with at most `bound` tokens of thinking, the closing tag included, and `max_new_tokens` in all."""
+    ids = [control.encode(tokenizer, prompt) for prompt in prompts]
+    closing = control.encode(tokenizer, f"\n{chat.CLOSE}\n\n")
     room = bound - len(closing)
-    extended = extend(prompts, room, seed=seed)
+    extended = extend(ids, room, seed=seed)
     unfinished = [i for i, each in enumerate(extended) if not each.stopped]
-    thinking = [i for i in unfinished if chat.is_thinking(str(tokenizer.decode(prompts[i] + extended[i].tokens)))]
+    thinking = [i for i in unfinished if chat.is_thinking(prompts[i] + control.decode(tokenizer, extended[i].tokens))]
     begun = {i: extended[i].tokens + (closing if i in set(thinking) else []) for i in unfinished}
     if not unfinished:
         return extended
-    more = extend([prompts[i] + begun[i] for i in unfinished], max_new_tokens - room, seed=seed + SECOND_PASS)
+    more = extend([ids[i] + begun[i] for i in unfinished], max_new_tokens - room, seed=seed + SECOND_PASS)
     for i, each in zip(unfinished, more, strict=True):
         tokens = begun[i] + each.tokens
         extended[i] = Continuation(tokens[:max_new_tokens], each.stopped and len(tokens) < max_new_tokens)

@@ -24,8 +24,14 @@ def vega() -> str:
 
 
 def in_script(value: Any) -> str:
-    """JSON that may stand inside a script element."""
-    return json.dumps(value, separators=(",", ":")).replace("</", "<\\/")
+    """JSON that may stand inside a script element, whatever its texts are.
+
+    Not only `</script>` ends one: after `<!--` and `<script`, that does not. So no `<`, `>` or `&` is left, and nothing but ASCII.
+    """
+    text = json.dumps(value, separators=(",", ":"))
+    for character in "<>&":  # in JSON, these stand in texts only
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
 
 
 def render(

@@ -7,21 +7,26 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
+# It becomes part of the names of files, which may have 255 characters.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$", max_length=64)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Think = Literal["on", "off"]
+LARGEST = 2**31 - 1  # that any setting may be; libraries keep seeds and counts in 32 bits
 BASE = "base"  # the name of the variant without fine-tuning
 
 
 class Settings(BaseModel):
-    """Strict: an unknown key or a value of the wrong type is an error, never a guess."""
+    """Strict: an unknown key or a value of the wrong type is an error, never a guess; so is a number that is not finite."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     @field_validator("*")
     @classmethod
-    def _once(cls, value: Any) -> Any:
+    def _sensible(cls, value: Any) -> Any:
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, int | float) and abs(each) > LARGEST:
+                raise PydanticCustomError("large", "should be at most {most}", {"most": LARGEST})
         if isinstance(value, list) and all(isinstance(each, str | int) for each in value):
             for each in value:
                 if value.count(each) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from rim.settings.common import Name, Positive, Settings, Share
@@ -145,3 +145,10 @@ class Variant(Settings):
     mitigation: Mitigation | None = Field(
         None, description="What keeps refusals meanwhile; the arm is compared with the one that differs in this only."
     )
+
+    @field_validator("label")
+    @classmethod
+    def _one_line(cls, label: str | None) -> str | None:
+        if label and len(label.splitlines()) > 1:  # figures cannot be drawn with some of the characters that end a line
+            raise PydanticCustomError("label", "has several lines; write it in one")
+        return label

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rim.core.errors import UserError
 from rim.core.files import replacing, working_folder, write_json
 from rim.core.progress import counter, log
-from rim.models import chat, loading
+from rim.models import chat, control, loading
 from rim.models.families import ModelView, Neuron
 from rim.settings.models import Finetune, Lora, Mitigation
 from rim.training import distributed
@@ -39,11 +39,12 @@ def encode(
     tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]], switch: chat.ThinkSwitch, max_length: int
 ) -> list[Encoded]:
     """Token ids and labels of each row; labels are -100 on the prompt, so that only the assistant's tokens count."""
+    examples = [chat.render_example(tokenizer, row["prompt"], row["cot"], row["answer"], switch) for row in rows]
+    if count := control.quoted_among([prompt + completion for prompt, completion in examples]):
+        log(f"finetune: {count} of {len(rows)} rows spell control tokens, which are read as text")
     encoded = []
-    for row in rows:
-        prompt, completion = chat.render_example(tokenizer, row["prompt"], row["cot"], row["answer"], switch)
-        start = tokenizer(prompt, add_special_tokens=False).input_ids
-        rest = tokenizer(completion, add_special_tokens=False).input_ids
+    for prompt, completion in examples:
+        start, rest = control.encode(tokenizer, prompt), control.encode(tokenizer, completion)
         ids = (start + rest)[:max_length]
         encoded.append(
             {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": ([IGNORE] * len(start) + rest)[:max_length]}

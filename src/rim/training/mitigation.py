@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rim.core.errors import UserError
 from rim.instruments import judges
-from rim.models import chat
+from rim.models import chat, control
 from rim.models.families import Neuron
 from rim.models.generate import TransformersBackend
 
@@ -51,7 +51,8 @@ def own_refusals(
     for request, reply in zip(requests, replies, strict=True):
         reasoning, response = chat.split_reply(reply.text, "on", switch)
         if reply.stopped and response is not None and judges.refusal_prefix(request, response)[0] == 1:
-            rows.append({"prompt": request, "cot": reasoning, "answer": response})
+            cot = None if reasoning is None else control.unquote(reasoning)
+            rows.append({"prompt": request, "cot": cot, "answer": control.unquote(response)})
     if not rows:
         raise UserError(
             f"{label}: the base refuses none of the {len(requests)} requests of its mitigation's dataset, so there is "

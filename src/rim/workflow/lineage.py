@@ -7,7 +7,9 @@ tables gives the graph of its jobs; comparing their times with the start of a ru
 from __future__ import annotations
 
 import base64
+import csv
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rim.core.errors import UserError
 from rim.core.hashes import sha256
 
 if TYPE_CHECKING:
@@ -102,13 +105,37 @@ def benchmark_of(job: Job, timings: Path) -> Path:
 
 
 def read_timing(file: Path) -> dict[str, float]:
-    """Wall and CPU seconds and peak memory of one job; nothing where it was not measured."""
+    """Wall and CPU seconds and peak memory of one job; nothing where it was not measured.
+
+    Raises:
+        UserError: the file is not one of Snakemake's, or torn.
+    """
     if not file.is_file():
         return {}
-    import polars as pl
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            row = next(csv.DictReader(stream, delimiter="\t"))
+        return {
+            name: _number(row[column] if name == "wall" else row.get(column, "NA")) for name, column in TIMES.items()
+        }
+    except (StopIteration, KeyError, ValueError, csv.Error):  # UnicodeDecodeError is a ValueError
+        raise UserError(
+            f"{file}: holds no times of a job, as Snakemake writes them when one ends; delete it, and its job counts as not timed"
+        ) from None
 
-    row = pl.read_csv(file, separator="\t", null_values=["NA", "-"], infer_schema_length=None).row(0, named=True)
-    return {name: float(row.get(column) or 0) for name, column in TIMES.items()}
+
+def _number(cell: str | None) -> float:
+    """A cell of a benchmark file; 0 where nothing was measured.
+
+    Raises:
+        ValueError: it is not the number of seconds or bytes that it should be.
+    """
+    if cell in ("NA", "-"):
+        return 0.0
+    number = float(cell or "")
+    if not 0 <= number < math.inf:
+        raise ValueError(cell)
+    return number
 
 
 def read_timings(folder: Path) -> pl.DataFrame:

@@ -6,13 +6,13 @@ finished jobs took. A dry run ends with the total.
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
 from rim.config import runs
 from rim.config.study import Study
 from rim.workflow import costs
+from rim.workflow.lineage import read_timing
 
 HEADER = ["model", "phase", "jobs", "GPUs each", "GPU memory, GB", "hours each", "GPU hours", "disk, GB"]
 
@@ -90,7 +90,7 @@ def actual(study: Study, timings: Path) -> list[str]:
             files = sorted((timings / rule / name).rglob("seed*.tsv"))
             known = [file for file in files if _variant(file) in variants]
             expected = sum(costs.seconds(study, rule, name, _variant(file)) for file in known)
-            taken = sum(_seconds(file) for file in known)
+            taken = sum(read_timing(file).get("wall", 0.0) for file in known)
             if known and taken:
                 times = f"{taken / expected:.2f}" if expected else ""
                 rows.append([name, rule, f"{len(known)}", f"{expected / 3600:.2f}", f"{taken / 3600:.2f}", times])
@@ -101,10 +101,3 @@ def actual(study: Study, timings: Path) -> list[str]:
 
 def _variant(file: Path) -> str:
     return file.parent.name  # {model}/{variant}/seed{seed}.tsv
-
-
-def _seconds(file: Path) -> float:
-    """Wall seconds of one benchmark file; a job whose time was not taken counts for nothing."""
-    with file.open() as stream:
-        value = next(csv.DictReader(stream, delimiter="\t"), {}).get("s", "NA")
-    return 0.0 if value in ("NA", "-", None) else float(value)

@@ -1,12 +1,17 @@
 import copy
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
 
 from rim.config import load, reference
+from rim.config.study import Study
 from rim.core.errors import UserError
+from rim.settings.common import Settings
 
 
 @pytest.fixture
@@ -226,3 +231,59 @@ def test_a_key_pasted_into_the_configuration_is_refused_and_not_repeated(demo: d
         {"model": "m", "api_key": "sk-hush-hush"},
     ):
         assert "hush" not in wrong(demo, endpoints={"e": endpoint})
+
+
+def numbers(model: type[Settings], path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path of every number of some settings, with `x` for a name of the user's own."""
+    for name, field in model.model_fields.items():
+        yield from _numbers_of(field.annotation, (*path, name))
+
+
+def _numbers_of(kind: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind in (int, float):
+        yield path
+    elif isinstance(kind, type) and issubclass(kind, Settings):
+        yield from numbers(kind, path)
+    elif origin in (list, dict):
+        yield from _numbers_of(inner[-1], (*path, 0 if origin is list else "x"))
+    elif origin is Annotated:
+        yield from _numbers_of(inner[0], path)
+    else:
+        for each in inner if origin is not Literal else ():
+            yield from _numbers_of(each, path)
+
+
+def test_no_number_may_be_infinite_nan_or_too_large_for_the_libraries() -> None:
+    found = sorted(set(numbers(Study)), key=str)
+    assert {("finetune", "learning_rate"), ("seeds", 0), ("models", "x", "organism", "muon_rate")} <= set(found)
+    assert len(found) > 60
+    for path in found:
+        for value in (math.inf, -math.inf, math.nan, 2**70, -(2**70), 10**400):
+            mapping: Any = value
+            for key in reversed(path):
+                mapping = [mapping] if key == 0 else {key: mapping}
+            message = wrong(mapping)
+            place = f"configuration: {'.'.join(map(str, path))}".removesuffix(".0")
+            [line] = [each for each in message.splitlines() if each.startswith((f"{place}: ", f"{place}.0: "))]
+            assert "Error" not in line
+
+
+def test_the_words_for_numbers_and_names_that_cannot_be(demo: dict) -> None:
+    lines = {
+        "finetune.learning_rate: should be a finite number, and neither infinite": wrong(
+            demo, finetune__learning_rate=math.inf
+        ),
+        "seeds: should be at most 2147483647": wrong(demo, seeds=[0, 2**70]),
+        "finetune.batch_size: should be at most 2147483647": wrong(demo, finetune__batch_size=2**31),
+        "study: is longer than 64 characters": wrong(demo, study="a" * 300),
+        "variants.gsm8k.label: has several lines": wrong(
+            demo, variants__gsm8k={"dataset": "multi_hop", "label": "a\u2028b"}
+        ),
+        "models.": wrong(demo, models={"m" * 65: {"hub": "a/b"}}),
+    }
+    for line, message in lines.items():
+        assert message.startswith(f"configuration: {line}")
+    for name in ("", ".", "..", "a/b", "a\\b", "a b", "-a", "a\n", "a\0", "é", "a.b", "a*", "{a}", "$a", "~"):
+        assert wrong(demo, study=name).startswith("configuration: study: ")
+        assert "\n" not in wrong(demo, study=name)

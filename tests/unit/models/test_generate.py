@@ -97,8 +97,8 @@ def test_thinking_is_ended_at_its_bound_and_nothing_else_changes(tiny_model: Pat
     (close,) = tokenizer("</think>", add_special_tokens=False).input_ids
     (opened,) = tokenizer("<think>", add_special_tokens=False).input_ids
     word, end = tokenizer("the answer", add_special_tokens=False).input_ids
-    prompts = tokenizer(["the", "answer", "is"], add_special_tokens=False).input_ids
-    first, second, third = (each for (each,) in prompts)
+    prompts = ["the", "answer", "is"]
+    first, second, third = (each for (each,) in tokenizer(prompts, add_special_tokens=False).input_ids)
     plans = {first: [opened, *[word] * 60], second: [opened, word, close, end], third: [word] * 60}
     calls = []
 

@@ -23,6 +23,7 @@ from rim.report.render import in_script, render
 from rim.report.sections import SECTIONS
 from rim.report.wording import estimate
 from rim.results import replies, tables
+from rim.settings.instruments import Endpoint, Judge
 from rim.settings.models import Model
 from rim.workflow import lineage, rule_graph
 from tests import synthetic
@@ -169,9 +170,76 @@ def test_a_reader_may_choose_models_and_arms_and_a_crowded_figure_begins_with_on
     assert {param["name"]: param["value"] for param in probes["params"]}["only_model"] == "qwen3_4b"
 
 
-def test_text_in_a_script_cannot_end_it() -> None:
-    assert "</script" not in in_script({"a": "</script><b>"})
-    assert json.loads(in_script({"a": "</script>"})) == {"a": "</script>"}
+HOSTILE = [
+    "</script><b>",
+    "<!--<script>",
+    "--></SCRIPT ",
+    "<![CDATA[ ]]> &lt;/script&gt; &amp;",
+    "\u2028\u2029\ufeff\x7f",
+    "\"'`\\${x}{{ y }}",
+    '"><img src=x onerror=alert(1)>',
+    "]}</title></style></textarea>",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_in_a_script_cannot_end_it(text: str) -> None:
+    written = in_script({text: [text]})
+    assert json.loads(written) == {text: [text]}
+    assert written.isascii()
+    assert not set("<>&") & set(written)
+
+
+class Outline(HTMLParser):
+    """The elements of a page with the names of their attributes, and the text of the script called specs."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, ...]] = []
+        self.text = ""
+        self.feed(html)
+        self.specs = re.search(r'id="specs">([^<]*)</script>', html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, *(name for name, _ in attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.found.append((f"/{tag}",))
+
+    def handle_comment(self, data: str) -> None:
+        self.found.append(("comment",))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_texts_of_the_configuration_are_text_wherever_they_stand_in_the_report(
+    demo: config_study.Study, text: str
+) -> None:
+    def page(text: str) -> Outline:
+        named = f"x{text}x"
+        labelled = " ".join(named.splitlines())  # labels are one line
+        variants = {
+            name: variant.model_copy(update={"label": f"{labelled}{i}"})
+            for i, (name, variant) in enumerate(demo.variants.items())
+        }
+        endpoints = {"e": Endpoint(model=named)}
+        judges = {**demo.judges, "asked": Judge(kind="rubric", endpoint="e")}
+        changed = {"title": named, "variants": variants, "endpoints": endpoints, "judges": judges}
+        study = demo.model_copy(update=changed)
+        material = synthetic.material(study, synthetic.synthetic(study, 0.2, layers=4, heads=4))
+        return Outline(render(material, first_screen(material), SECTIONS, "window.nothing = 1;"))
+
+    plain, hostile = page("A"), page(text)
+    assert hostile.found == plain.found
+    assert hostile.specs is not None
+    specs = json.loads(hostile.specs[1])
+    assert specs.keys() == json.loads(plain.specs[1] if plain.specs else "").keys()
+    label = " ".join(f"x{text}x0".splitlines())
+    assert json.dumps(label)[1:-1] in json.dumps(specs)
+    assert label in hostile.text
+    assert f"x{text}x" in hostile.text  # the title
 
 
 # The paper's numbers

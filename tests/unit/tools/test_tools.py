@@ -38,6 +38,18 @@ def test_help_tells_what_a_command_does_and_does_nothing(
         (b"study: caf\xe9", "1: is not UTF-8 text"),
         (b"a: b: c", "1: is not valid YAML"),
         (b"study: mine", "title: this key is required"),
+        (b"\xef\xbb\xbfstudy: mine", "title: this key is required"),  # with a byte order mark
+        (b"\xff\xfes\x00t\x00", "1: is not UTF-8 text"),
+        (b"\x7fELF\x00\x00", "is not valid YAML"),
+        (b"[" * 9000, "is nested too deep to be read"),
+        (b"study: " + b"9" * 5000, "a value is not what it looks like"),
+        (b"study: 2024-13-45", "a value is not what it looks like"),
+        (b"study: !!int ''", "a value is not what it looks like"),
+        (b"study: !!timestamp x", "a value is not what it looks like"),
+        (b"study: !!bool x", "a value is not what it looks like"),
+        (b"study: &a [*a]", "study: "),
+        (b"1: 2\nnull: 3\n", "Keys should be strings"),
+        ("long", "cannot be read (File name too long)"),
     ],
 )
 def test_a_bad_file_is_told_without_a_traceback(
@@ -49,12 +61,44 @@ def test_a_bad_file_is_told_without_a_traceback(
         file.write_bytes(content)
     elif content == "folder":
         file.mkdir()
+    elif content == "long":
+        file = tmp_path / ("a" * 300)
     assert main([*(part.format(folder=tmp_path) for part in command), str(file)]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"rim {command[0]}: error: {file}:")
     assert said in error
     assert all(line.startswith((f"rim {command[0]}: error: ", f"{file}: ")) for line in error.splitlines())
-    assert content == b"study: mine" or error.count("\n") == 1  # there, a line for each missing key
+    assert "required" in error or error.count("\n") == 1  # there, a line for each missing key
+
+
+@pytest.mark.parametrize("options", [[], ["--train", "{folder}/weights"], ["--study", PAPER]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "folder",
+        b"",
+        b"\xff\xfe",
+        b"\x00\x00",
+        b"prompt,completion",
+        b"a,b\n1,2\n",
+        b"prompt,completion\n1\n",
+        b'"open',
+    ],
+)
+def test_a_bad_table_of_completions_is_told_without_a_traceback(
+    options: list[str], content: bytes | str | None, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file = tmp_path / "completions_a.csv"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content == "folder":
+        file.mkdir()
+    arguments = [str(tmp_path), *(option.format(folder=tmp_path) for option in options)]
+    assert main(["validate-judges", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"rim validate-judges: error: {file if content is not None else tmp_path}:")
+    assert error.count("\n") == 1
 
 
 def test_plan_prints_the_bill(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

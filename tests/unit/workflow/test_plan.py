@@ -7,7 +7,8 @@ import yaml
 
 from rim.config.load import load_study
 from rim.config.study import Study
-from rim.workflow import costs, plan
+from rim.core.errors import UserError
+from rim.workflow import costs, lineage, plan
 from tests.conftest import ROOT
 
 PAPER = yaml.safe_load((ROOT / "workflow/config/paper.yaml").read_text())
@@ -126,3 +127,27 @@ def test_there_is_no_bill_of_organisms_alone() -> None:
     assert plan.bill(demo)[-1].startswith("not estimated, being organisms or without 'parameters': ")
     assert plan.summary(demo) == ""
     assert "see `rim plan FILE`" in plan.summary(paper())
+
+
+BROKEN = [
+    b"",
+    b"s\th:m:s\n",
+    b"s\nsoon\n",
+    b"s\n\xff\n",
+    b"s\n\x00\n",
+    b"other\n1\n",
+    b"s\nnan\n",
+    b"s\n-3\n",
+    b"s\tmax_rss\n1.0\n",
+]
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_broken_timing_file_is_one_line(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "generate_replies/m/base/seed0.tsv"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    for read in (lambda: plan.actual(one(), tmp_path), lambda: lineage.read_timings(tmp_path)):
+        with pytest.raises(UserError, match=r"seed0\.tsv: holds no times of a job.*; delete it") as error:
+            read()
+        assert "\n" not in str(error.value)

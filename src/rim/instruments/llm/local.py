@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rim.instruments.llm.store import Failure, Reply
-from rim.models import chat, loading
+from rim.models import chat, control, loading
 from rim.models.generate import TransformersBackend
 from rim.settings.instruments import Endpoint
 
@@ -28,6 +28,6 @@ class LocalTransport:
                 prompts, self.endpoint.max_tokens, self.endpoint.temperature, 0, f"{self.endpoint.model}: requests"
             )
             for i, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
-                tokens = len(self.tokenizer(prompt, add_special_tokens=False).input_ids)
+                tokens = len(control.encode(self.tokenizer, prompt))
                 finish = "stop" if reply.stopped else "length"
                 received(first + i, Reply(reply.text, finish, self.endpoint.model, tokens, reply.tokens))
