@@ -100,10 +100,11 @@ def test_a_users_mistake_is_one_line_and_a_log(tmp_path: Path, capsys: pytest.Ca
 
 def recorded_job(folder: Path) -> dict[str, Any]:
     """A job of `prepare_dataset` with an input that is recorded and an output; paths are from the folder."""
-    (folder / "rows.jsonl").write_text('{"question": "what is 1 + 2?", "answer": "#### 3"}\n')
-    sums.record([Path("rows.jsonl")])
-    files = {"inputs": ["rows.jsonl"], "outputs": ["out.parquet", "out.parquet.receipt.json"], "table": "out.parquet"}
-    return {**job(folder, Path("rows.jsonl")), **files}
+    (folder / "data/s").mkdir(parents=True)
+    (folder / "data/s/rows.jsonl").write_text('{"question": "what is 1 + 2?", "answer": "#### 3"}\n')
+    sums.record([Path("data/s/rows.jsonl")])
+    files = {"inputs": ["data/s/rows.jsonl"], "outputs": ["data/s/out.parquet", "data/s/out.parquet.receipt.json"], "table": "data/s/out.parquet"}
+    return {**job(folder, Path("data/s/rows.jsonl")), **files}
 
 
 def test_a_step_records_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +112,7 @@ def test_a_step_records_what_it_wrote(tmp_path: Path, monkeypatch: pytest.Monkey
     fields = recorded_job(tmp_path)
     assert main(["prepare_dataset", job_file(tmp_path, fields)]) == 0
     sums.check(map(Path, fields["outputs"]))
-    Path("out.parquet.receipt.json").write_text("{}")
+    Path("data/s/out.parquet.receipt.json").write_text("{}")
     with pytest.raises(UserError, match="checksum mismatch"):
         sums.check(map(Path, fields["outputs"]))
 
@@ -121,11 +122,11 @@ def test_a_step_with_a_changed_input_writes_nothing_and_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = job_file(tmp_path, recorded_job(tmp_path))
-    (tmp_path / "rows.jsonl").write_text('{"question": "what is 1 + 2?", "answer": "#### 4"}\n')
+    (tmp_path / "data/s/rows.jsonl").write_text('{"question": "what is 1 + 2?", "answer": "#### 4"}\n')
     before = sorted(tmp_path.rglob("*"))
     assert main(["prepare_dataset", path]) == 1
     line = capsys.readouterr().err
-    assert line.startswith("prepare_dataset: error: rows.jsonl: checksum mismatch: ")
+    assert line.startswith("prepare_dataset: error: data/s/rows.jsonl: checksum mismatch: ")
     assert line.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -142,11 +143,11 @@ def test_a_step_that_ends_half_way_leaves_no_old_record_of_its_outputs(
 
     monkeypatch.setattr("rim.steps.prepare_dataset.write_receipt", killed)
     assert main(["prepare_dataset", path]) == 130
-    assert not sums.sum_file(Path("out.parquet.receipt.json")).exists()
+    assert not sums.sum_file(Path("data/s/out.parquet.receipt.json")).exists()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert main(["prepare_dataset", path]) == 0
-    sums.check([Path("out.parquet"), Path("out.parquet.receipt.json")])
+    sums.check([Path("data/s/out.parquet"), Path("data/s/out.parquet.receipt.json")])
 
 
 def test_a_defect_of_ours_is_not_hidden() -> None:

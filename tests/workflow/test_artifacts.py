@@ -87,7 +87,7 @@ def test_a_damaged_object_of_a_remote_is_not_pulled(lab: bool, repository: Path,
         place.chmod(0o644)
         place.write_text(text.upper())
         shutil.rmtree(repository / ".dvc/cache")
-        shutil.rmtree(repository / "data")
+        shutil.rmtree(repository / "data/mine")
         done = subprocess.run(
             [str(BIN / "dvc"), "pull"],
             cwd=repository,

@@ -69,7 +69,7 @@ class Planned:
         return [job for job in self.jobs if name in re.split("[/.]", job[job.index("--log") + 1])]
 
     def table(self, kind: str, rest: str) -> pl.DataFrame:
-        return pl.read_parquet(self.folder / "data" / kind / STUDY / rest)
+        return pl.read_parquet(self.folder / "data" / STUDY / kind / rest)
 
 
 def by_first_letter(prompt: str, response: str) -> judges.Verdict:

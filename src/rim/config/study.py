@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from rim.settings.common import BASE, Name, Positive, Settings
@@ -29,10 +29,18 @@ class Pair(Settings):
     control: str = Field("gsm8k_control", description="Arm trained on careful ones.")
 
 
+def _not_the_folder_of_local_files(study: str) -> str:
+    if study == "raw":
+        raise PydanticCustomError("reserved", "data/raw holds local files; choose another name")
+    return study
+
+
 class Study(Settings):
     """A whole study."""
 
-    study: Name = Field(description="Name of the study; its artifacts lie under data/{study}/ and results/{study}/.")
+    study: Annotated[Name, AfterValidator(_not_the_folder_of_local_files)] = Field(
+        description="Name of the study; its artifacts lie under data/{study}/ and results/{study}/."
+    )
     title: str = Field(description="Title of the report.")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         [0], min_length=1, description="Each seed is a replicate: organisms and fine-tunes are trained anew."
@@ -63,13 +71,6 @@ class Study(Settings):
         None, description="Analysis of safety-critical neurons and of forgetting over training; skipped when absent."
     )
     hardware: Hardware = Field(Hardware(), exclude=True, description="GPUs that jobs get, which size them.")
-
-    @field_validator("study")
-    @classmethod
-    def _not_the_folder_of_local_files(cls, study: str) -> str:
-        if study == "raw":
-            raise PydanticCustomError("reserved", "data/raw holds local files; choose another name")
-        return study
 
     @field_validator("variants")
     @classmethod
