@@ -76,7 +76,7 @@ def write_cache(
     from safetensors.torch import save_file
 
     bound_to = {**bound_to, "texts": digest([[row.id, row.ids] for row in rows])}
-    working = working_folder(output, digest([bound_to, positions, batch_size, shard, neurons, code]))
+    working = working_folder(output, digest([bound_to, positions, shard, neurons, code]))
     report = counter(label, len(rows))
     parts = [rows[first : first + shard] for first in range(0, len(rows), shard)]
     for number, part in enumerate(parts):

@@ -22,6 +22,7 @@ from rim.core.files import replacing, working_folder
 from rim.core.progress import counter, log
 from rim.models import chat, loading
 from rim.models.families import ModelView, Neuron
+from rim.settings.common import identity
 from rim.settings.models import Finetune, Lora, Mitigation
 from rim.training import distributed
 from rim.training import mitigation as mitigations
@@ -178,7 +179,7 @@ def _identity(training: Training, data: list[Encoded]) -> str:
     rows = hashlib.sha256(repr(data).encode()).hexdigest()
     base = f"{training.location} {training.revision} {training.dtype} {training.origin}"
     mitigation = f"{training.mitigation!r} {list(training.requests)} {list(training.neurons)}"
-    return f"{training.recipe!r} {mitigation} {training.seed} {base} {rows}"
+    return f"{identity(training.recipe)} {mitigation} {training.seed} {base} {rows}"
 
 
 def _refusals(training: Training, model: Any, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
