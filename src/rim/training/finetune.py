@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rim.core.errors import UserError
-from rim.core.files import replacing, working_folder
+from rim.core.files import discard, replacing, working_folder
 from rim.core.progress import counter, log
 from rim.models import chat, loading
 from rim.models.families import ModelView, Neuron
@@ -166,11 +166,13 @@ def finetune(training: Training) -> dict[str, Any]:
     total = math.ceil(len(data) / recipe.batch_size) * recipe.epochs
     saves = checkpoint_steps(total, recipe.checkpoints)
     trainer = _trainer(training, model, tokenizer, data, refusals, working, saves)
-    result = trainer.train(resume_from_checkpoint=resume)
+    trainer.train(resume_from_checkpoint=resume)
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
         _keep(training, working, saves)
-    facts = {"steps": total, "checkpoints": saves, "rows": len(data), "train_loss": round(result.training_loss, 6)}
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]  # of all steps, resumed or not
+    train_loss = round(sum(losses) / len(losses), 6)
+    facts = {"steps": total, "checkpoints": saves, "rows": len(data), "train_loss": train_loss}
     return facts | ({"neurons_frozen": len(training.neurons)} if training.kind == "freeze_neurons" else {})
 
 
@@ -260,7 +262,7 @@ def _arguments(training: Training, working: Path, micro: int, total: int) -> Any
         seed=training.seed,
         save_strategy="no",
         logging_strategy="steps",
-        logging_steps=max(1, total // 8),
+        logging_steps=1,
         report_to="none",
         disable_tqdm=True,
         use_cpu=not gpu,
@@ -297,4 +299,4 @@ def _keep(training: Training, working: Path, saves: list[int]) -> None:
             shutil.copytree(working / f"checkpoint-{step}", temporary / f"step{step:05d}", ignore=leave_out)
     with replacing(training.output) as temporary:
         shutil.copytree(working / f"checkpoint-{saves[-1]}", temporary, ignore=leave_out)
-    shutil.rmtree(working)
+    discard(working)
