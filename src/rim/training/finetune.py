@@ -170,7 +170,7 @@ def finetune(training: Training) -> dict[str, Any]:
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
         _keep(training, working, saves)
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]  # of all steps, resumed or not
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     train_loss = round(sum(losses) / len(losses), 6)
     facts = {"steps": total, "checkpoints": saves, "rows": len(data), "train_loss": train_loss}
     return facts | ({"neurons_frozen": len(training.neurons)} if training.kind == "freeze_neurons" else {})
@@ -262,7 +262,7 @@ def _arguments(training: Training, working: Path, micro: int, total: int) -> Any
         seed=training.seed,
         save_strategy="no",
         logging_strategy="steps",
-        logging_steps=1,
+        logging_steps=1,  # so that the mean loss is that of all steps, resumed or not
         report_to="none",
         disable_tqdm=True,
         use_cpu=not gpu,
