@@ -179,6 +179,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         datasets__kept={"sources": [{"adapter": "organism", "part": "requests", "rows": 12, "seed": "kept"}]},
         variants__gsm8k_target_kl={"dataset": "multi_hop_target", "mitigation": {"kind": "kl", "dataset": "kept"}},
+        forgetting__pairs=1,
+        forgetting__max_share=0.9,
         finetune={"lora": {"rank": 4, "alpha": 8}, "epochs": 3, "batch_size": 4, "learning_rate": 0.003},
     )  # fmt: skip
     targets = [

@@ -92,7 +92,7 @@ def with_adapters(model: Any, lora: Lora, revision: str | None) -> Any:
     from peft import LoraConfig, get_peft_model
 
     modules, parameters = loading.adapter_targets(model, lora.target_modules)
-    return get_peft_model(
+    adapted = get_peft_model(
         model,
         LoraConfig(
             r=lora.rank,
@@ -106,6 +106,9 @@ def with_adapters(model: Any, lora: Lora, revision: str | None) -> Any:
             revision=revision,
         ),
     )
+    config: Any = adapted.peft_config["default"]
+    config.target_modules = sorted(modules)  # a set, which would be written in any order
+    return adapted
 
 
 @dataclass(frozen=True)
