@@ -28,8 +28,8 @@ def raw_files(wildcards):
 
 
 def raw_content(wildcards):
-    """Names and hashes of the local files, since no rule makes them, wherever they lie."""
-    return " ".join(f"{Path(file).name} {sha256(Path(file))}" for file in raw_files(wildcards))
+    """Hashes of the local files, since no rule makes them."""
+    return " ".join(sha256(Path(file)) for file in raw_files(wildcards))
 
 
 def organism_settings(w):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from rim.settings.common import COST, Positive, Settings, Share
+from rim.settings.common import Positive, Settings, Share
 
 Arm = Literal["control", "target", "literal"]  # of a rewrite
 
@@ -18,10 +18,7 @@ class Source(Settings):
     adapter: str = Field(
         description="Which reader understands this source; workflow/config/README.md says in what columns."
     )
-    path: Annotated[str | None, COST] = Field(
-        None,
-        description="Local file or folder, whose names and content count; without it the adapter's hub dataset is loaded.",
-    )
+    path: str | None = Field(None, description="Local file or folder; without it the adapter's hub dataset is loaded.")
     hub: str | None = Field(None, description="Hub dataset to load in place of the adapter's usual one.")
     split: str | None = Field(None, description="Hub split to load in place of the adapter's usual one.")
     revision: str | None = Field(None, description="Hub revision (commit or tag) to pin.")
