@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 from pydantic import BaseModel
@@ -26,6 +27,7 @@ from pydantic import BaseModel
 from rim.config.load import load_study_file
 from rim.config.reference import PARTS
 from rim.core.files import sha256
+from rim.core.receipts import SUFFIX, write_receipt
 from rim.settings.common import COST, Settings
 from rim.settings.instruments import Endpoint
 from rim.settings.models import Model
@@ -291,6 +293,10 @@ def test_how_an_endpoint_is_asked_changes_no_judgement(
     monkeypatch.chdir(copy)
     monkeypatch.setenv("OTHER_KEY", "secret")
     document = json.loads(sorted(FOLDER.glob("judge_responses-*.json"))[0].read_text())
+    replies = Path(document["replies"].removesuffix(SUFFIX))
+    texts = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("sure. find it.")).otherwise(pl.col("id"))
+    pl.read_parquet(replies).with_columns(response=texts, complete=True).write_parquet(replies)
+    write_receipt(replies)
     found = []
     with Server() as server:
         plain = Endpoint(model="double", base_url=server.url).model_dump()
@@ -300,8 +306,7 @@ def test_how_an_endpoint_is_asked_changes_no_judgement(
             document["judge"] |= {"kind": "rubric", "endpoint": "e"}
             run_here("judge_responses", document, tmp_path)
             found.append(written(document, ("judgements",)))
-            assert len(server.requests) % (number + 1) == 0
-    assert len(server.requests) > 0
+    assert len(server.requests) > 20
     assert all(each == found[0] for each in found)
 
 

@@ -40,11 +40,14 @@ Job = dict[str, Any]
 
 
 def small_parts() -> None:
-    """Let what a killed run can go on from be so small that there are several parts of it."""
+    """Let what a killed run can go on from be so small that there are several parts of it, and a base of crumbs refuse."""
     from rim.steps import cache_activations
-    from rim.training import organism
+    from rim.training import mitigation, organism
 
     organism.SNAPSHOT_EVERY = 2
+    mitigation.own_refusals = lambda model, tokenizer, requests, *rest: [
+        {"prompt": each, "cot": "i think.", "answer": "i cannot help with that."} for each in requests
+    ]
     cache_activations.write_cache = partial(cache_activations.write_cache, shard=4)
 
 
