@@ -46,7 +46,7 @@ def small_parts() -> None:
 
     organism.SNAPSHOT_EVERY = 2
     mitigation.own_refusals = lambda model, tokenizer, requests, *rest: [
-        {"prompt": each, "cot": "i think.", "answer": "i cannot help with that."} for each in requests
+        {"prompt": each, "cot": each, "answer": each} for each in requests
     ]
     cache_activations.write_cache = partial(cache_activations.write_cache, shard=4)
 
@@ -204,7 +204,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def job_of(world: Path, step: Step) -> Job:
     """The job of a step that writes the artifact of this arm."""
-    where = f"smoke/associated/{step.arm}" if step.arm else "smoke/associated/base/seed0"
+    where = f"/associated/{step.arm or 'base'}"
     jobs = [json.loads(path.read_text()) for path in sorted((world / ".snakemake/jobs").glob(f"{step.name}-*.json"))]
     [job] = [
         job
