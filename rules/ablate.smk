@@ -25,7 +25,7 @@ rule measure_head_effects:
         **model_resources("measure_head_effects"),
     params:
         code=code("measure_head_effects", TRAIN_ENV),
-        job=job("measure_head_effects", mechanism_settings("sweep_prompts", "batch_size")),
+        job=job("measure_head_effects", mechanism_settings("sweep_prompts")),
     shell:
         model_step("measure_head_effects")
 

@@ -14,7 +14,7 @@ from rim.core.errors import UserError
 from rim.core.hashes import sha256
 from rim.core.receipts import SUFFIX
 from rim.models import hub
-from rim.settings.common import BASE
+from rim.settings.common import BASE, part
 from rim.settings.jobs import ModelReference, NamedEndpoint
 from rim.workflow import cluster, costs, plan
 from rim.workflow.fingerprint import fingerprint

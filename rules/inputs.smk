@@ -83,11 +83,6 @@ def asks_locally(*endpoints):
     return int(any(each is not None and STUDY.endpoints[each].kind == "transformers" for each in endpoints))
 
 
-def settings_of(section, *keys):
-    """Those keys of a section of the configuration."""
-    return {key: getattr(section, key) for key in keys}
-
-
 SUMMARIZED = STUDY.model_copy(update={"title": ""})  # for the tables of results; the report alone shows the title
 
 

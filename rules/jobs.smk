@@ -121,7 +121,7 @@ def finetune_settings(w):
         "model": model_reference(w, BASE),
         "recipe": STUDY.finetune_of(w.variant),
         "code": code("finetune_model", TRAIN_ENV),
-        **settings_of(STUDY.variants[w.variant], "rows", "mitigation"),
+        **part(STUDY.variants[w.variant], "rows", "mitigation"),
     }
 
 
@@ -153,7 +153,7 @@ def report_files():
 
 def mechanism_settings(*keys):
     """Settings of an analysis of activations: its model, its requests, and those keys of the section."""
-    chosen = settings_of(STUDY.mechanism, "harmful", "harmless", *keys)
+    chosen = part(STUDY.mechanism, "harmful", "harmless", *keys)
     return lambda w: {"model": model_reference(w), **chosen}
 
 
@@ -174,12 +174,12 @@ def ablation_artifacts(w):
 
 
 def neuron_settings(w):
-    keys = settings_of(STUDY.forgetting, "harmful", "think", "pool_over", "pairs", "rule")
+    keys = part(STUDY.forgetting, "harmful", "think", "pool_over", "pairs", "rule")
     return {"model": model_reference(w), **keys}
 
 
 def without_neurons_settings(w):
-    keys = settings_of(STUDY.forgetting, "think", "neuron_type")
+    keys = part(STUDY.forgetting, "think", "neuron_type")
     return {
         "model": model_reference(w),
         "inference": STUDY.inference_of(w.model),
@@ -196,7 +196,7 @@ def checkpoint_settings(w):
         "inference": STUDY.inference_of(w.model),
         "max_new_tokens": benchmark.max_new_tokens or STUDY.inference.max_new_tokens,
         "trained_rows": STUDY.variants[w.variant].rows,
-        **settings_of(STUDY.forgetting, *keys),
+        **part(STUDY.forgetting, *keys),
     }
 
 

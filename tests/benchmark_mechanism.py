@@ -193,7 +193,7 @@ def sweeping(shape: str) -> None:
 
     ways: dict[str, Callable[[], Any]] = {
         "one forward pass per head": each,
-        "rim": lambda: head_effects(view, ids, (5, 9), BATCH, "sweep"),
+        "rim": lambda: head_effects(view, ids, (5, 9), "sweep"),
     }
     try:
         bridge = lens(shape)

@@ -103,7 +103,11 @@ def recorded_job(folder: Path) -> dict[str, Any]:
     (folder / "data/s").mkdir(parents=True)
     (folder / "data/s/rows.jsonl").write_text('{"question": "what is 1 + 2?", "answer": "#### 3"}\n')
     sums.record([Path("data/s/rows.jsonl")])
-    files = {"inputs": ["data/s/rows.jsonl"], "outputs": ["data/s/out.parquet", "data/s/out.parquet.receipt.json"], "table": "data/s/out.parquet"}
+    files = {
+        "inputs": ["data/s/rows.jsonl"],
+        "outputs": ["data/s/out.parquet", "data/s/out.parquet.receipt.json"],
+        "table": "data/s/out.parquet",
+    }
     return {**job(folder, Path("data/s/rows.jsonl")), **files}
 
 

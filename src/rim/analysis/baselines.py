@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rim.analysis.capture import Row
+from rim.analysis.capture import Row, batches, experts_in_turn, padded
 from rim.core.errors import UserError
 from rim.settings.forgetting import TOKENS
 
@@ -45,13 +45,9 @@ def reply_states(view: ModelView, rows: list[Row], batch_size: int) -> list[Tens
     import torch
 
     states: list[Any] = [None] * len(rows)
-    order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
-    with torch.inference_mode():
-        for first in range(0, len(order), batch_size):
-            index = order[first : first + batch_size]
-            length = len(rows[index[-1]].ids)
-            ids = [rows[i].ids + [0] * (length - len(rows[i].ids)) for i in index]  # causal: the padding is not seen
-            batch = torch.tensor(ids, device=view.model.device)
+    with torch.inference_mode(), experts_in_turn(view):
+        for index, length in batches(rows, batch_size):
+            batch = padded([rows[i] for i in index], length, view)  # causal: the padding is not seen
             hidden = view.backbone(input_ids=batch, use_cache=False).last_hidden_state
             for i, values in zip(index, hidden, strict=True):
                 states[i] = values[rows[i].query - 1 : len(rows[i].ids) - 1].to("cpu", copy=True)
@@ -140,7 +136,7 @@ def activation_angles(pairs: Sequence[tuple[Values, Values]]) -> Values:
 Text = tuple[list[int], int]  # token ids, and which is the first that counts
 
 
-def neuron_gradients(view: ModelView, texts: list[Text], batch_size: int) -> Iterator[Tensor]:
+def neuron_gradients(view: ModelView, texts: list[Text]) -> Iterator[Tensor]:
     """Per layer the gradient of the mean loss over the texts, [neurons, weights into and out of one], on the CPU.
 
     Experts lie side by side, as in `rim.analysis.checkpoints.pooled`. Texts are cut at TOKENS, and no more of these are read at once.
@@ -155,7 +151,7 @@ def neuron_gradients(view: ModelView, texts: list[Text], batch_size: int) -> Ite
         weight.requires_grad_(True)
     texts = [(ids[:TOKENS], start) for ids, start in texts if start < TOKENS]
     tokens = sum(len(ids) - start for ids, start in texts)
-    for batch in _batches(texts, batch_size):
+    for batch in _batches(texts):
         length = len(batch[-1][0])
         ids = torch.tensor([ids + [0] * (length - len(ids)) for ids, _ in batch], device=model.device)
         at = torch.arange(length, device=model.device)
@@ -169,11 +165,11 @@ def neuron_gradients(view: ModelView, texts: list[Text], batch_size: int) -> Ite
     model.requires_grad_(False)
 
 
-def _batches(texts: list[Text], batch_size: int) -> Iterator[list[Text]]:
-    """The texts by length, at most `batch_size` and TOKENS at a time, padding counted."""
+def _batches(texts: list[Text]) -> Iterator[list[Text]]:
+    """The texts by length, at most TOKENS at a time, padding counted."""
     batch: list[Text] = []
     for each in sorted(texts, key=lambda text: len(text[0])):
-        if len(batch) == batch_size or (len(batch) + 1) * len(each[0]) > TOKENS:
+        if batch and (len(batch) + 1) * len(each[0]) > TOKENS:
             yield batch
             batch = []
         batch = [*batch, each]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from rim.analysis.capture import Row, capture
 from rim.core.errors import UserError
-from rim.core.files import replacing, working_folder, write_json
+from rim.core.files import MARK, replacing, working_folder, write_json
 from rim.core.progress import counter
 from rim.settings.jobs import ModelReference
 
@@ -76,7 +77,8 @@ def write_cache(
     from safetensors.torch import save_file
 
     bound_to = {**bound_to, "texts": digest([[row.id, row.ids] for row in rows])}
-    working = working_folder(output, digest([bound_to, positions, batch_size, shard, neurons, code]))
+    read = [asdict(row) for row in rows]
+    working = working_folder(output, digest([bound_to, read, str(view.model.dtype), positions, shard, neurons, code]))
     report = counter(label, len(rows))
     parts = [rows[first : first + shard] for first in range(0, len(rows), shard)]
     for number, part in enumerate(parts):
@@ -95,7 +97,7 @@ def write_cache(
         "shards": [len(part) for part in parts],
     }
     write_json(working / INDEX, index)
-    (working / "settings.txt").unlink()
+    (working / MARK).unlink()
     with replacing(output) as temporary:
         working.rename(temporary)
 

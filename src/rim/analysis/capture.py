@@ -11,8 +11,10 @@ For each row (one prompt, or a prompt with what followed it) and each layer:
     attention_argmax [heads]               where the query row's largest weight lies, the first token left out
     attention_mass  [heads, positions]     the query row's weight on each named position
 
-Rows are sorted by length, padded on the right and run without the unembedding; causal attention never sees the padding,
-so no mask is needed. Sums are accumulated in float32 and stored in the model's type.
+Rows are padded on the right to a whole multiple of WIDTH and run without the unembedding, beside others of that length; causal
+attention never sees the padding, so no mask is needed. Sums are accumulated in float32 and stored in the model's type. What
+is read of a row does not depend on how many are read at a time: its own length is that of its batch, matrices have at least
+WIDTH rows, on which kernels round alike, and experts get theirs one after the other, filled up in the same way.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from rim.models.families import ModelView
 
 
+WIDTH = 32  # tokens
 Records = dict[str, "Tensor"]  # "{record}.{layer}" -> one entry per row
 
 
@@ -45,6 +48,23 @@ class Row:
     spans: dict[str, tuple[int, int]]
     pool: tuple[int, int]
     query: int
+
+
+def batches(rows: Sequence[Row], batch_size: int) -> Iterator[tuple[list[int], int]]:
+    """Which rows are run together, by length and at most `batch_size` at a time, and the tokens to which each is padded."""
+    lengths: dict[int, list[int]] = {}
+    for i in sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i)):
+        lengths.setdefault(-(-len(rows[i].ids) // WIDTH) * WIDTH, []).append(i)
+    for length, alike in lengths.items():
+        for first in range(0, len(alike), batch_size):
+            yield alike[first : first + batch_size], length
+
+
+def padded(rows: Sequence[Row], length: int, view: ModelView) -> Tensor:
+    """Token ids of a batch on the model's device, [rows, length]."""
+    import torch
+
+    return torch.tensor([row.ids + [0] * (length - len(row.ids)) for row in rows], device=view.model.device)
 
 
 class Reader:
@@ -168,30 +188,37 @@ def _reading(view: ModelView, reader: Reader, neurons: bool, outputs: bool) -> I
             for handle in handles:
                 stack.callback(handle.remove)
         stack.enter_context(attending_through(view, reading_rows(lambda: reader.query, reader.attention)))
-        if neurons:
-            stack.enter_context(_reading_experts(view, reader))
+        stack.enter_context(experts_in_turn(view, reader if neurons else None))
         yield
 
 
 @contextmanager
-def _reading_experts(view: ModelView, reader: Reader) -> Iterator[None]:
-    """Fused experts are no modules, so their neurons are read by running them one after the other, through the same
-    registry by which transformers chooses between its own implementations."""
+def experts_in_turn(view: ModelView, reader: Reader | None = None) -> Iterator[None]:
+    """Run fused experts one after the other, each on whole multiples of WIDTH tokens, through the same registry by which
+    transformers chooses between its own implementations, so that what one gives does not depend on the rest of its batch.
+
+    Args:
+        reader: collects their neurons, since they are no modules.
+    """
     layers = {id(view.experts(layer)): layer for layer in range(len(view.blocks)) if view.experts(layer)}
     if not layers:
         yield
         return
     import torch
-    from torch.nn.functional import linear
+    from torch.nn.functional import linear, pad
     from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
     def run_experts(module: Any, hidden: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         output = torch.zeros_like(hidden)
         for expert in range(module.num_experts):
             tokens, slots = torch.where(chosen == expert)
-            inputs = module._apply_gate(linear(hidden[tokens], module.gate_up_proj[expert]))
-            reader.routed(layers[id(module)], expert, module.num_experts, tokens, inputs)
-            outputs = linear(inputs, module.down_proj[expert]) * weights[tokens, slots, None]
+            count = len(tokens)
+            inputs = module._apply_gate(
+                linear(pad(hidden[tokens], (0, 0, 0, -count % WIDTH)), module.gate_up_proj[expert])
+            )
+            if reader is not None:
+                reader.routed(layers[id(module)], expert, module.num_experts, tokens, inputs[:count])
+            outputs = linear(inputs, module.down_proj[expert])[:count] * weights[tokens, slots, None]
             output.index_add_(0, tokens, outputs.to(output.dtype))
         return output
 
@@ -224,15 +251,11 @@ def capture(
     import torch
 
     reader = Reader(view, positions, len(rows))
-    order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i))
     with torch.inference_mode(), _reading(view, reader, neurons, outputs):
-        for first in range(0, len(order), batch_size):
-            index = order[first : first + batch_size]
+        for index, length in batches(rows, batch_size):
             batch = [rows[i] for i in index]
-            length = len(batch[-1].ids)
-            ids = torch.tensor([row.ids + [0] * (length - len(row.ids)) for row in batch], device=view.model.device)
             reader.start(index, batch, length)
-            view.backbone(input_ids=ids, use_cache=False)
+            view.backbone(input_ids=padded(batch, length, view), use_cache=False)
     _check(reader.records, rows, len(view.blocks))
     return reader.records
 

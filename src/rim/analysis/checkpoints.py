@@ -119,7 +119,6 @@ def gradient_rows(
     safety: list[baselines.Text],
     task: list[baselines.Text],
     sets: Mapping[str, Sequence[Columns]],
-    batch_size: int,
 ) -> Iterator[Measured]:
     """What gradients foretell over every set of neurons; of several random sets the mean.
 
@@ -128,8 +127,8 @@ def gradient_rows(
     if not safety:
         return
     # kept in the model's own type: they are as large as its MLPs
-    refusing = list(baselines.neuron_gradients(view, safety, batch_size))
-    learning = baselines.neuron_gradients(view, task, batch_size)
+    refusing = list(baselines.neuron_gradients(view, safety))
+    learning = baselines.neuron_gradients(view, task)
     products = [_products(kept.float(), own.float()) for kept, own in zip(refusing, learning, strict=True)]
     for kind, several in sets.items():
         sums = [_gradient_sums(products, columns) for columns in several]

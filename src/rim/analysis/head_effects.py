@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from rim.models.families import ModelView
 
 
+TOKENS = 2048  # of one pass, of which all blocks' inputs, heads and outputs are kept
+
+
 def discriminative_first_tokens(refused: Sequence[int], fulfilled: Sequence[int]) -> tuple[int, int] | None:
     """The first token typical of refusals and that typical of other replies, or None when nothing tells them apart."""
     if not refused or not fulfilled:
@@ -134,12 +137,10 @@ class Replay:
         raise AssertionError("the last block ran without attention")
 
 
-def head_effects(
-    view: ModelView, prompts: list[list[int]], tokens: tuple[int, int], batch_size: int, label: str
-) -> NDArray[np.float64]:
+def head_effects(view: ModelView, prompts: list[list[int]], tokens: tuple[int, int], label: str) -> NDArray[np.float64]:
     """How much zeroing each head lowers logit(refusal) - logit(other) after each prompt: [prompts, layers, heads].
 
-    Prompts are batched with others of their own length, so that nothing is padded.
+    Prompts are batched with others of their own length, so that nothing is padded, TOKENS at a time.
     """
     import torch
 
@@ -148,7 +149,10 @@ def head_effects(
     lengths: dict[int, list[int]] = {}
     for i, ids in enumerate(prompts):
         lengths.setdefault(len(ids), []).append(i)
-    batches = [group[i : i + batch_size] for group in lengths.values() for i in range(0, len(group), batch_size)]
+    sizes = {length: max(1, TOKENS // length) for length in lengths}
+    batches = [
+        group[i : i + sizes[length]] for length, group in lengths.items() for i in range(0, len(group), sizes[length])
+    ]
     report = counter(label, len(batches))
 
     def difference(replay: Replay, final: Tensor) -> NDArray[np.float64]:
@@ -172,7 +176,6 @@ def effects_table(
     responses: pl.DataFrame,
     groups: pl.DataFrame,
     prompts: int,
-    batch_size: int,
     label: str,
 ) -> pl.DataFrame:
     """Mean effect of every head, thinking off, over calibration requests of each kind. Returns the effects table.
@@ -195,7 +198,7 @@ def effects_table(
         if tokens is None or not texts:
             continue
         ids = [control.encode(tokenizer, text) for text in texts]
-        effects = head_effects(view, ids, tokens, batch_size, f"{label} {kind}")
+        effects = head_effects(view, ids, tokens, f"{label} {kind}")
         for layer, head in np.ndindex(effects.shape[1:]):
             value, low, high, _ = statistics.mean_interval(effects[:, layer, head])
             keys = {"layer": layer, "head": head, "group": kind, "n": len(ids)}

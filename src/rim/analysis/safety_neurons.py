@@ -23,6 +23,7 @@ from rim.settings.forgetting import NeuronRule
 if TYPE_CHECKING:
     from rim.models.families import ModelView
 
+PAIRS = 32  # whose activations are in memory at a time
 Sets = dict[tuple[str, int], neurons.Columns]  # kind and draw -> the columns of each layer
 
 
@@ -30,8 +31,8 @@ def read_pairs(view: ModelView, pairs: Sequence[Sequence[Row]], rule: NeuronRule
     """What every layer's neurons do on the pairs, each [request, with intent, with placebo]."""
     layers: list[neurons.Layer] = []
     report = counter(label, len(pairs))
-    for first in range(0, len(pairs), rule.batch_size):
-        part = pairs[first : first + rule.batch_size]
+    for first in range(0, len(pairs), PAIRS):
+        part = pairs[first : first + PAIRS]
         arms = [
             checkpoints.read(view, list(rows), rule.neuron_type, rule.batch_size, math.nan)
             for rows in zip(*part, strict=True)

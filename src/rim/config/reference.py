@@ -13,7 +13,7 @@ from typing import Any
 from rim.config.choices import choices
 from rim.config.study import Pair, Study
 from rim.data.adapters import ADAPTERS, Published
-from rim.settings.common import Settings
+from rim.settings.common import COST, Settings
 from rim.settings.datasets import Dataset, Source
 from rim.settings.forgetting import Forgetting
 from rim.settings.hardware import Hardware
@@ -52,16 +52,27 @@ def schema() -> dict[str, Any]:
 
 
 def _schema_of(model: type[Settings]) -> dict[str, Any]:
-    """The JSON schema of some settings, in which each key that chooses a name lists what may be chosen."""
+    """The JSON schema of some settings, in which each key that chooses a name lists what may be chosen, and each that only
+    costs says so."""
     described = model.model_json_schema()
+    for part in PARTS:
+        own = _own_schema(described, model, part)
+        for name, field in part.model_fields.items() if own else ():
+            if COST in field.metadata:
+                own["properties"][name]["description"] += " A change of it runs nothing again."
     for choice in choices():
-        name = choice.settings.__name__
-        own = described if name == model.__name__ else described.get("$defs", {}).get(name)
-        if own is not None:
+        own = _own_schema(described, model, choice.settings)
+        if own:
             key = own["properties"][choice.key]
             key["description"] += choice.about
             _text_of(key)["enum"] = choice.names
     return described
+
+
+def _own_schema(described: dict[str, Any], model: type[Settings], part: type[Settings]) -> dict[str, Any]:
+    """Where the schema of `model` describes settings of type `part`; empty where it has none."""
+    own: dict[str, Any] = described if part is model else described.get("$defs", {}).get(part.__name__, {})
+    return own
 
 
 def _text_of(schema: dict[str, Any]) -> dict[str, Any]:

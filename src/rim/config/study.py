@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from rim.settings.common import BASE, Name, Positive, Settings
+from rim.settings.common import BASE, COST, Name, Positive, Settings
 from rim.settings.datasets import Dataset
 from rim.settings.forgetting import Forgetting
 from rim.settings.hardware import Hardware
@@ -45,9 +45,8 @@ class Study(Settings):
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         [0], min_length=1, description="Each seed is a replicate: organisms and fine-tunes are trained anew."
     )
-    threads: Positive = Field(
+    threads: Annotated[Positive, COST] = Field(
         1,
-        exclude=True,
         description="Threads of a model job; one each is fastest for the organisms. Tables are equal byte for byte only for equal threads.",
     )
     datasets: dict[Name, Dataset] = Field(min_length=1, description="Prepared datasets by name.")
@@ -70,7 +69,7 @@ class Study(Settings):
     forgetting: Forgetting | None = Field(
         None, description="Analysis of safety-critical neurons and of forgetting over training; skipped when absent."
     )
-    hardware: Hardware = Field(Hardware(), exclude=True, description="GPUs that jobs get, which size them.")
+    hardware: Annotated[Hardware, COST] = Field(Hardware(), description="GPUs that jobs get, which size them.")
 
     @field_validator("variants")
     @classmethod

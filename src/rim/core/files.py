@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rim.core.progress import log
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the place of `path`, on any error it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _remove(temporary)  # of a killed process that had this number
     try:
         yield temporary
         _as_readable_as_any(temporary)
@@ -23,9 +26,14 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         temporary.replace(path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    """Delete a file or a folder, if there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def _as_readable_as_any(path: Path) -> None:
@@ -37,17 +45,31 @@ def _as_readable_as_any(path: Path) -> None:
             file.chmod(0o666 & ~mask)
 
 
-def working_folder(output: Path, settings: str) -> Path:
+MARK = "settings.txt"
+
+
+def working_folder(output: Path, identity: str) -> Path:
     """The folder beside `output` in which a long job keeps what a killed run should go on from.
 
-    It is emptied first when it was left by a job with other settings.
+    It is emptied first when it was left by a job of another identity, and this is said.
+
+    Args:
+        identity: all that the result depends on, contents of inputs and code included.
     """
     working = output.with_name(f".{output.name}.working")
-    mark = working / "settings.txt"
-    if working.exists() and (not mark.is_file() or mark.read_text() != settings):
-        shutil.rmtree(working)
-    write_text(mark, settings)
+    mark = working / MARK
+    if working.exists() and (not mark.is_file() or mark.read_text() != identity):
+        if mark.is_file():
+            log(f"{output}: starts anew, since what an ended run left was made with other settings, inputs or code")
+        discard(working)
+    write_text(mark, identity)
     return working
+
+
+def discard(working: Path) -> None:
+    """Delete a working folder; nobody goes on from one of which a part is gone."""
+    (working / MARK).unlink(missing_ok=True)
+    shutil.rmtree(working)
 
 
 def write_text(path: Path, text: str) -> None:

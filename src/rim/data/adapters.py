@@ -73,7 +73,8 @@ class Published(Adapter):
     def load(self, source: Source) -> tuple[list[Row], Facts]:
         raw, place, revision = self._raw(source)
         rows = [self._row(each, f"{place}: row {number}", source.adapter) for number, each in enumerate(raw, 1)]
-        return rows, {"source": place, "revision": revision, "licence": self.licence, "rows": len(raw)}
+        name = Path(place).name if source.path else place  # a file that is moved is the same to all that follows
+        return rows, {"source": name, "revision": revision, "licence": self.licence, "rows": len(raw)}
 
     def _raw(self, source: Source) -> tuple[list[sources.Row], str, str]:
         """(raw rows, where they are from, their revision)."""

@@ -1,7 +1,8 @@
-"""What all settings have in common."""
+"""What all settings have in common, and which of them a result depends on: all but those marked `COST`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -13,6 +14,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Think = Literal["on", "off"]
 LARGEST = 2**31 - 1  # that any setting may be; libraries keep seeds and counts in 32 bits
+COST = "only cost"  # in the annotation of a setting that decides what a result costs or where it comes from, never what it is
 BASE = "base"  # the name of the variant without fine-tuning
 
 
@@ -34,3 +36,32 @@ class Settings(BaseModel):
                         "twice", "lists '{each}' more than once; leave it there once", {"each": each}
                     )
         return value
+
+
+@dataclass(frozen=True)
+class OnlyCost:
+    """The value of a setting marked `COST`, where it stands outside of its section."""
+
+    value: Any
+
+
+def part(section: Settings, *keys: str) -> dict[str, Any]:
+    """Those keys of a section; the value of one that only costs still says so."""
+    fields = type(section).model_fields
+    values = {key: getattr(section, key) for key in keys}
+    return {
+        key: OnlyCost(value) if key in fields and COST in fields[key].metadata else value
+        for key, value in values.items()
+    }
+
+
+def identity(value: Any) -> Any:
+    """What of a value determines a result: the same without what only costs, at any depth, settings as mappings."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        return {name: identity(getattr(value, name)) for name, field in fields.items() if COST not in field.metadata}
+    if isinstance(value, dict):
+        return {name: identity(each) for name, each in value.items() if not isinstance(each, OnlyCost)}
+    if isinstance(value, list | tuple):
+        return [identity(each) for each in value]
+    return value

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rim.settings.common import Name, Positive, Settings, Share, Think
+from rim.settings.common import COST, Name, Positive, Settings, Share, Think
 
 TOKENS = 2048  # of a backward pass for `gradients`: 11 GB in Qwen3-4B, where a layer keeps 145 kB per token
 
@@ -32,7 +32,7 @@ class NeuronRule(Settings):
     random_sets: int = Field(
         5, ge=0, description="Random sets of equal size per layer, and as many that are matched in activation as well."
     )
-    batch_size: Positive = Field(32, description="Texts per forward pass.")
+    batch_size: Annotated[Positive, COST] = Field(32, description="Texts per forward pass.")
 
 
 class Forgetting(NeuronRule):

@@ -45,7 +45,10 @@ class Inference(Settings):
     temperature: float = Field(
         0.0, ge=0, description="0 decodes greedily (published); above 0 samples with the study's seed."
     )
-    batch_size: Positive = Field(32, description="Prompts per batch; vLLM fills its memory instead.")
+    batch_size: Positive = Field(
+        32,
+        description="Prompts per batch; vLLM fills its memory instead. Sums are rounded differently, which changes replies in bfloat16, so they are made again.",
+    )
     max_new_tokens: Positive = Field(8192, description="Bound on the tokens of a reply, thinking included.")
     max_thinking_tokens: int | None = Field(
         None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from rim.settings.common import Name, Positive, Settings
+from rim.settings.common import COST, Name, Positive, Settings
 from rim.settings.datasets import Arm
 
 
@@ -22,7 +22,7 @@ class Endpoint(Settings):
     base_url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] | None = Field(
         None, description="Address of the server, such as http://localhost:8000/v1; OpenAI's own when absent."
     )
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = Field(
+    api_key_env: Annotated[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None, COST] = Field(
         None, description="Name of the environment variable that holds the key. The key itself is never written down."
     )
     structured: Literal["json_schema", "json_object", "none"] = Field(
@@ -31,15 +31,25 @@ class Endpoint(Settings):
     temperature: float = Field(0.0, ge=0, description="Sampling temperature.")
     max_tokens: Positive = Field(1024, description="Bound on the tokens of an answer.")
     extra_body: dict[str, Any] = Field({}, description="Further fields of each request, as the server wants them.")
-    concurrency: Positive = Field(16, description="Requests of a job under way at a time.")
-    requests_per_minute: float | None = Field(None, gt=0, description="Bound on the requests a job starts per minute.")
-    timeout: float = Field(120.0, gt=0, description="Seconds without a sign of life after which a request is repeated.")
-    max_retries: int = Field(6, ge=0, description="Repetitions after 429, 5xx, a time-out or a broken connection.")
+    concurrency: Annotated[Positive, COST] = Field(
+        16, description="Requests of a job under way at a time; 'transformers' answers 16 together."
+    )
+    requests_per_minute: Annotated[float | None, COST] = Field(
+        None, gt=0, description="Bound on the requests a job starts per minute."
+    )
+    timeout: Annotated[float, COST] = Field(
+        120.0, gt=0, description="Seconds without a sign of life after which a request is repeated."
+    )
+    max_retries: Annotated[int, COST] = Field(
+        6, ge=0, description="Repetitions after 429, 5xx, a time-out or a broken connection."
+    )
     attempts: Positive = Field(
         3, description="Times to ask before an answer that does not fit its schema is an error row."
     )
-    input_price: float | None = Field(None, ge=0, description="Price of a million input tokens, for the cost of a job.")
-    output_price: float | None = Field(None, ge=0, description="Price of a million output tokens.")
+    input_price: Annotated[float | None, COST] = Field(
+        None, ge=0, description="Price of a million input tokens, for the cost of a job."
+    )
+    output_price: Annotated[float | None, COST] = Field(None, ge=0, description="Price of a million output tokens.")
     dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="'transformers' only: type of the weights.")
 
 

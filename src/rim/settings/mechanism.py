@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rim.settings.common import BASE, Name, Positive, Settings, Share
+from rim.settings.common import BASE, COST, Name, Positive, Settings, Share
 
 
 class Mechanism(Settings):
@@ -22,7 +22,7 @@ class Mechanism(Settings):
         True,
         description="Cache MLP neurons too; those of a large mixture of experts take tens of megabytes per prompt.",
     )
-    batch_size: Positive = Field(32, description="Prompts per forward pass.")
+    batch_size: Annotated[Positive, COST] = Field(32, description="Prompts per forward pass.")
     head_share: Share = Field(
         0.4, description="A refusal head shifts its attention on at least this share of harmful requests."
     )

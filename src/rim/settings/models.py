@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from rim.settings.common import Name, Positive, Settings, Share
+from rim.settings.common import COST, Name, Positive, Settings, Share
 
 
 class Organism(Settings):
@@ -57,14 +57,13 @@ class Model(Settings):
     variants: list[Name] | None = Field(
         None, description="Fine-tuned variants of this model; all of the study's when absent, none when empty."
     )
-    parameters: float | None = Field(
+    parameters: Annotated[float | None, COST] = Field(
         None,
         gt=0,
-        exclude=True,
         description="Billions of parameters, which size the GPUs, memory and time of its jobs.",
     )
-    active: float | None = Field(
-        None, gt=0, exclude=True, description="Billions of parameters that one token passes in a mixture of experts."
+    active: Annotated[float | None, COST] = Field(
+        None, gt=0, description="Billions of parameters that one token passes in a mixture of experts."
     )
 
     @model_validator(mode="after")
@@ -95,9 +94,10 @@ class Finetune(Settings):
     epochs: Positive = Field(3, description="Passes over the training rows.")
     batch_size: Positive = Field(32, description="Rows per optimizer step.")
     micro_batch_size: Positive | None = Field(
-        None, description="Rows per forward pass, when a whole batch does not fit; must divide batch_size."
+        None,
+        description="Rows per forward pass, when a whole batch does not fit; must divide batch_size. Sums are rounded differently, so fine-tunes run again.",
     )
-    gradient_checkpointing: bool = Field(
+    gradient_checkpointing: Annotated[bool, COST] = Field(
         False, description="Compute activations again in the backward pass: a third more time, far less memory."
     )
     learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of AdamW, cosine schedule.")

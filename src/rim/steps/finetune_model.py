@@ -16,6 +16,7 @@ from rim.core.receipts import verified, write_receipt
 from rim.models import loading
 from rim.models.families import Neuron
 from rim.settings import jobs
+from rim.settings.common import identity
 from rim.settings.models import Finetune, Mitigation
 from rim.training import distributed
 from rim.training.finetune import Training, finetune
@@ -54,7 +55,7 @@ def run(job: Job) -> None:
     )
     facts = distributed.run_distributed(processes(job), partial(finetune, training))
     write_receipt(job.steps)
-    write_receipt(job.folder, recipe=job.recipe.model_dump(), seed=job.model.seed, **facts)
+    write_receipt(job.folder, recipe=identity(job.recipe), seed=job.model.seed, **facts)
 
 
 def processes(job: Job) -> int:

@@ -100,7 +100,6 @@ def gradients(
         [(row.ids, row.query) for row in texts.forced_texts(tokenizer, refusals, job.pool_over)],
         texts.training_texts(tokenizer, rows, job.model.think_switch),
         reference.sets,
-        job.batch_size,
     )
     return [{"step": 0, **row} for row in found]
 

@@ -17,7 +17,6 @@ class Job(jobs.Job):
     harmful: str
     harmless: str
     sweep_prompts: int
-    batch_size: int
     replies: Path  # a receipt
     judgements: Path
     datasets: list[Path]  # receipts, of harmful and harmless requests
@@ -29,5 +28,5 @@ def run(job: Job) -> None:
     view, tokenizer = loading.open_model(job.model)
     replies = tables.read(verified(job.replies), contracts.RESPONSE)
     label = f"measure_head_effects {job.model.label}"
-    effects = effects_table(view, tokenizer, replies, groups, job.sweep_prompts, job.batch_size, label)
+    effects = effects_table(view, tokenizer, replies, groups, job.sweep_prompts, label)
     tables.write(effects, contracts.EFFECTS, job.effects)

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rim.core.errors import UserError
-from rim.core.files import replacing, working_folder, write_json
+from rim.core.files import discard, replacing, working_folder, write_json
 from rim.core.progress import counter, log
 from rim.models import chat, control, loading
 from rim.models.families import ModelView, Neuron
+from rim.settings.common import identity
 from rim.settings.models import Finetune, Lora, Mitigation
 from rim.training import distributed
 from rim.training import mitigation as mitigations
@@ -166,11 +167,13 @@ def finetune(training: Training) -> dict[str, Any]:
     total = math.ceil(len(data) / recipe.batch_size) * recipe.epochs
     saves = checkpoint_steps(total, recipe.checkpoints)
     trainer = _trainer(training, model, tokenizer, data, refusals, working, saves)
-    result = trainer.train(resume_from_checkpoint=resume)
+    trainer.train(resume_from_checkpoint=resume)
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
         _keep(training, working, saves)
-    facts = {"steps": total, "checkpoints": saves, "rows": len(data), "train_loss": round(result.training_loss, 6)}
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    train_loss = round(sum(losses) / len(losses), 6)
+    facts = {"steps": total, "checkpoints": saves, "rows": len(data), "train_loss": train_loss}
     return facts | ({"neurons_frozen": len(training.neurons)} if training.kind == "freeze_neurons" else {})
 
 
@@ -179,7 +182,7 @@ def _identity(training: Training, data: list[Encoded]) -> str:
     rows = hashlib.sha256(repr(data).encode()).hexdigest()
     base = f"{training.location} {training.revision} {training.dtype} {training.origin}"
     mitigation = f"{training.mitigation!r} {list(training.requests)} {list(training.neurons)}"
-    return f"{training.recipe!r} {mitigation} {training.seed} {base} {rows}"
+    return f"{identity(training.recipe)} {mitigation} {training.seed} {base} {rows}"
 
 
 def _refusals(training: Training, model: Any, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
@@ -260,7 +263,7 @@ def _arguments(training: Training, working: Path, micro: int, total: int) -> Any
         seed=training.seed,
         save_strategy="no",
         logging_strategy="steps",
-        logging_steps=max(1, total // 8),
+        logging_steps=1,  # so that the mean loss is that of all steps, resumed or not
         report_to="none",
         disable_tqdm=True,
         use_cpu=not gpu,
@@ -296,7 +299,7 @@ def _keep(training: Training, working: Path, saves: list[int]) -> None:
             _copy_weights(working / f"checkpoint-{step}", temporary / f"step{step:05d}")
     with replacing(training.output) as temporary:
         _copy_weights(working / f"checkpoint-{saves[-1]}", temporary)
-    shutil.rmtree(working)
+    discard(working)
 
 
 def _copy_weights(checkpoint: Path, folder: Path) -> None:

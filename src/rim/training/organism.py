@@ -7,8 +7,8 @@ from its last snapshot exactly as if nothing had happened.
 
 from __future__ import annotations
 
+import json
 import math
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from rim.core.files import replacing, working_folder
+from rim.core.files import discard, replacing, working_folder
 from rim.core.progress import counter, log
 from rim.data.organism import corpus
 from rim.data.organism.tokenizer import build_tokenizer
@@ -133,10 +133,10 @@ def train_stage(
 
     optimizers = _optimizers(model, organism, stage.scale)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
-    start = load_snapshot(snapshot, model, optimizers)
+    start, before = load_snapshot(snapshot, model, optimizers)
     if start:
         log(f"train_organism {seed}: goes on from step {start}")
-    losses: deque[float] = deque(maxlen=50)
+    losses = deque(before, maxlen=50)
     stream = batches(tokenizer, stage.mix, organism.batch_size, seed, start)
     model.train()
     for step in range(start, stage.steps):
@@ -154,13 +154,15 @@ def train_stage(
         losses.append(loss.item())
         report(step + 1, f"loss {losses[-1]:.3f}")
         if (step + 1) % SNAPSHOT_EVERY == 0 or step + 1 == stage.steps:
-            save_snapshot(snapshot, model, optimizers, step + 1)
+            save_snapshot(snapshot, model, optimizers, step + 1, list(losses))
     model.eval()
     return sum(losses) / len(losses) if losses else math.nan
 
 
-def save_snapshot(path: Path, model: PreTrainedModel, optimizers: list[torch.optim.Optimizer], step: int) -> None:
-    """Write weights and optimizer state after `step` steps as one safetensors file."""
+def save_snapshot(
+    path: Path, model: PreTrainedModel, optimizers: list[torch.optim.Optimizer], step: int, losses: list[float]
+) -> None:
+    """Write weights and optimizer state after `step` steps as one safetensors file, with the losses of the last steps."""
     import torch
     from safetensors.torch import save_file
 
@@ -169,15 +171,17 @@ def save_snapshot(path: Path, model: PreTrainedModel, optimizers: list[torch.opt
         for j, state in optimizer.state_dict()["state"].items():
             tensors.update({f"optimizer.{i}.{j}.{key}": torch.as_tensor(value).clone() for key, value in state.items()})
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"step": str(step)})
+        save_file(tensors, temporary, metadata={"step": str(step), "losses": json.dumps(losses)})
 
 
-def load_snapshot(path: Path, model: PreTrainedModel, optimizers: list[torch.optim.Optimizer]) -> int:
-    """Restore a snapshot in place and return its step; 0 when there is none."""
+def load_snapshot(
+    path: Path, model: PreTrainedModel, optimizers: list[torch.optim.Optimizer]
+) -> tuple[int, list[float]]:
+    """Restore a snapshot in place and return its step and the losses of the last ones; 0 and none when there is none."""
     from safetensors import safe_open
 
     if not path.is_file():
-        return 0
+        return 0, []
     states: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in optimizers]
     parameters = dict(model.named_parameters())
     with safe_open(path, "pt") as stored:
@@ -188,10 +192,10 @@ def load_snapshot(path: Path, model: PreTrainedModel, optimizers: list[torch.opt
             else:
                 i, j, name = rest.split(".")
                 states[int(i)].setdefault(int(j), {})[name] = stored.get_tensor(key)
-        step = int(stored.metadata()["step"])
+        step, losses = (json.loads(stored.metadata()[key]) for key in ("step", "losses"))
     for optimizer, state in zip(optimizers, states, strict=True):
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return step
+    return step, losses
 
 
 @dataclass(frozen=True)
@@ -238,5 +242,5 @@ def train_organism(organism: Organism, seed: int, output: Path, label: str, code
     with replacing(output) as temporary:
         model.bfloat16().save_pretrained(temporary)  # half the size; whoever measures loads it in float32
         tokenizer.save_pretrained(temporary)
-    shutil.rmtree(working)
+    discard(working)
     return facts

@@ -1,7 +1,8 @@
 """Job files: what a rule tells its step, as JSON under a name made of its content, and reading them again.
 
-The name is a param of the rule, so a job runs again exactly when something that it is told changes. Nothing of the machine
-is told: no threads, memory, temporary folder or profile.
+The name is the job's *identity*, a hash of what it is told without the settings marked `COST`, and a param of the rule: a job
+runs again exactly when something that its result depends on changes. The settings that only cost are in the file too, as
+they were when it was last planned. Nothing of the machine is told: no threads, memory, temporary folder or profile.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from rim.core.errors import UserError
 from rim.core.files import write_text
+from rim.settings.common import OnlyCost, identity
 from rim.settings.jobs import Job
 
 AnyJob = TypeVar("AnyJob", bound=Job)
@@ -24,19 +26,27 @@ FOLDER = Path(".snakemake/jobs")
 
 
 def job_file(step: str, fields: dict[str, Any]) -> str:
-    """Write a job's file, unless it is there; return its name.
+    """Write a job's file, unless it is there as it should be; return its name.
+
+    The file is replaced whole, so that a job which reads it meanwhile reads the old or the new one.
 
     Args:
         fields: the settings, inputs and outputs of the job, as its step's `Job` names them.
     """
-    text = json.dumps(fields, default=_plain, ensure_ascii=False, indent=1)
-    path = FOLDER / f"{step}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    if not path.exists():
+    path = FOLDER / f"{step}-{hashlib.sha256(_json(identity(fields)).encode()).hexdigest()[:16]}.json"
+    text = _json(fields)
+    if not path.exists() or path.read_text() != text:
         write_text(path, text)
     return str(path)
 
 
+def _json(value: Any) -> str:
+    return json.dumps(value, default=_plain, ensure_ascii=False, indent=1)
+
+
 def _plain(value: Any) -> Any:
+    if isinstance(value, OnlyCost):
+        return value.value
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
 
 

@@ -358,7 +358,7 @@ def test_a_metric_is_added_by_its_entry(view: ModelView, monkeypatch: pytest.Mon
         for row in (
             *checkpoints.ras_rows(before, before, sets),
             *checkpoints.baseline_rows(before, before, view, view),
-            *checkpoints.gradient_rows(view, texts, texts, sets, 4),
+            *checkpoints.gradient_rows(view, texts, texts, sets),
         )
     }
     assert found["log_ras", "all"] == found["log_ras", "safety"] == pytest.approx(0, abs=1e-6)

@@ -155,7 +155,7 @@ def test_the_planted_direction_is_found_where_it_is_written_and_nowhere_before(k
 
 
 def test_the_sweep_finds_the_planted_heads_and_no_other(known: Known) -> None:
-    effects = effects_table(known.view, known.tokenizer, known.responses, known.groups, 12, 8, "test")
+    effects = effects_table(known.view, known.tokenizer, known.responses, known.groups, 12, "test")
     harmful = effects.filter(pl.col("group") == "harmful")
     assert set(harmful.filter(pl.col("estimate").abs() > 1e-4).select("layer", "head").rows()) == {
         planted.FINDS_BAD,
@@ -165,7 +165,7 @@ def test_the_sweep_finds_the_planted_heads_and_no_other(known: Known) -> None:
     harmless = effects.filter((pl.col("group") == "harmless") & (pl.col("layer") == 0))
     assert harmless["estimate"].abs().max() < 1e-4
     turned = known.groups.reverse()  # the order of the file does not say which requests are asked
-    other = effects_table(known.view, known.tokenizer, known.responses, turned, 12, 8, "test")
+    other = effects_table(known.view, known.tokenizer, known.responses, turned, 12, "test")
     assert other["estimate"].to_list() == effects["estimate"].to_list()
 
 
@@ -180,7 +180,7 @@ def says(known: Known, think: str, benchmark: str) -> list[str]:
 
 
 def test_only_without_the_planted_head_the_model_goes_along(known: Known, cache: Cache) -> None:
-    effects = effects_table(known.view, known.tokenizer, known.responses, known.groups, 8, 8, "test")
+    effects = effects_table(known.view, known.tokenizer, known.responses, known.groups, 8, "test")
     made = plan(find_refusal_heads(cache, known.groups, 0.4), effects, ["refusal_heads", "effect_heads"], ["zero"], 3)
     found = {condition.target: heads for condition, heads in made if condition.kind == "found"}
     assert found == {"refusal_heads": [planted.REFUSES], "effect_heads": [planted.REFUSES]}
@@ -301,15 +301,15 @@ def test_random_sets_match_the_layers_and_avoid_the_found_heads() -> None:
 
 def test_no_telling_token_gives_no_effects(known: Known) -> None:
     same = known.responses.with_columns(pl.lit("sure").alias("response"))
-    effects = effects_table(known.view, known.tokenizer, same, known.groups, 8, 8, "test")
+    effects = effects_table(known.view, known.tokenizer, same, known.groups, 8, "test")
     assert effects.is_empty()
     assert dict(effects.schema) == dict(contracts.EFFECTS)
 
 
 def test_prompts_of_one_length_or_many_give_the_same_effects(known: Known) -> None:
     prompts = [row.ids for row in known.rows if row.id.endswith("off")][:10]
-    together = head_effects(known.view, prompts, (5, 9), 32, "test")
-    alone = np.concatenate([head_effects(known.view, [ids], (5, 9), 1, "test") for ids in prompts])
+    together = head_effects(known.view, prompts, (5, 9), "test")
+    alone = np.concatenate([head_effects(known.view, [ids], (5, 9), "test") for ids in prompts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 

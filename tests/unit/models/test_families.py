@@ -145,7 +145,7 @@ def test_a_head_ablated_by_its_weights_equals_hooks_and_is_restored_bitwise(view
 
 def test_the_sweep_is_exact_for_every_head(view: ModelView) -> None:
     prompts = [row.ids for row in rows((10, 13, 10))]
-    found = head_effects(view, prompts, (5, 9), 2, "test")
+    found = head_effects(view, prompts, (5, 9), "test")
     assert found.shape == (3, 3, 4)
     for i, ids in enumerate(prompts):
         whole = logits(view, ids)[-1]
@@ -184,9 +184,9 @@ def test_a_model_that_accelerate_has_spread_gives_the_same(family: str) -> None:
     both = [capture(each, rows(), POSITIONS, 3) for each in (plain, spread)]
     assert all(torch.equal(both[0][name], both[1][name]) for name in both[0])
     prompts = [rows()[1].ids, rows()[3].ids]
-    effects = [head_effects(each, prompts, (5, 9), 2, "test") for each in (plain, spread)]
+    effects = [head_effects(each, prompts, (5, 9), "test") for each in (plain, spread)]
     assert np.array_equal(effects[0], effects[1])
-    assert np.array_equal(head_effects(spread, prompts, (5, 9), 2, "again"), effects[1])
+    assert np.array_equal(head_effects(spread, prompts, (5, 9), "again"), effects[1])
     move_off_gpu(spread)
     assert not any(hasattr(module, "_hf_hook") for module in spread.model.modules())
     assert torch.equal(logits(spread, rows()[0].ids), logits(plain, rows()[0].ids))

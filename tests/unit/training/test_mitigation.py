@@ -150,7 +150,7 @@ def test_divergence_in_the_loss_keeps_the_model_near_its_base(
 
 
 @pytest.mark.parametrize("family", ["qwen3", "phi3", "qwen3_moe"])
-def test_gradients_of_neurons_are_those_of_the_loss(family: str) -> None:
+def test_gradients_of_neurons_are_those_of_the_loss(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nudging a neuron's weights along its gradient changes the loss by the gradient's squared length."""
     import torch
     from torch.nn.functional import cross_entropy
@@ -158,8 +158,9 @@ def test_gradients_of_neurons_are_those_of_the_loss(family: str) -> None:
     texts = [([5, 6, 7, 8, 9], 2), ([9, 8, 7, 11], 1), ([4, 4, 6, 30, 31, 32], 3)]
     model = build(family)
     view = ModelView(model)
-    made = list(baselines.neuron_gradients(view, texts, 2))
-    whole = list(baselines.neuron_gradients(view, texts, 8))
+    whole = list(baselines.neuron_gradients(view, texts))
+    monkeypatch.setattr(baselines, "TOKENS", 10)  # two texts at a time
+    made = list(baselines.neuron_gradients(view, texts))
     assert all(a.allclose(b, rtol=1e-4, atol=1e-7) for a, b in zip(made, whole, strict=True))
 
     def loss() -> float:
@@ -191,7 +192,7 @@ def test_gradients_of_opposite_tasks_conflict() -> None:
         "random": [[np.array([], int)] * 3],
     }
     texts = [([5, 6, 7, 8, 9], 2)]
-    rows = list(checkpoints.gradient_rows(view, texts, texts, sets, 4))
+    rows = list(checkpoints.gradient_rows(view, texts, texts, sets))
     found = {(row["metric"], row["neurons"]): row["estimate"] for row in rows}
     assert found["gradient_conflict", "all"] == pytest.approx(-1, abs=1e-5)  # the same texts: no conflict at all
     assert found["gradient_conflict", "safety"] == pytest.approx(-1, abs=1e-5)

@@ -160,12 +160,12 @@ def test_killed_training_goes_on_to_the_same_weights(tiny, tmp_path: Path, monke
     from safetensors.torch import load_file
 
     monkeypatch.setattr(organism, "SNAPSHOT_EVERY", 2)
-    organism.train_organism(tiny, 1, tmp_path / "whole", "whole")
+    facts = organism.train_organism(tiny, 1, tmp_path / "whole", "whole")
 
     save = organism.save_snapshot
 
-    def save_and_die(path, model, optimizers, step):
-        save(path, model, optimizers, step)
+    def save_and_die(path, model, optimizers, step, losses):
+        save(path, model, optimizers, step, losses)
         if path.stem == "pretrain" and step == 4:
             raise KeyboardInterrupt
 
@@ -179,7 +179,7 @@ def test_killed_training_goes_on_to_the_same_weights(tiny, tmp_path: Path, monke
     monkeypatch.setattr(
         organism, "counter", lambda *a: lambda done, note="": (steps.append(done), counter(*a)(done, note))
     )
-    organism.train_organism(tiny, 1, tmp_path / "resumed", "resumed")
+    assert organism.train_organism(tiny, 1, tmp_path / "resumed", "resumed") == facts
     assert steps == [5, 1, 2, 3]  # the drill was done, one step of pretraining was left, then all of alignment
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed"))
     assert all(whole[name].equal(resumed[name]) for name in whole)

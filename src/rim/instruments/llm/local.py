@@ -10,6 +10,8 @@ from rim.models import chat, control, loading
 from rim.models.generate import TransformersBackend
 from rim.settings.instruments import Endpoint
 
+TOGETHER = 16  # requests of a batch: which ones are together decides how sums are rounded, so no setting changes it
+
 
 class LocalTransport:
     """Loads the endpoint's model and answers all requests in batches, without thinking. Nothing enforces the schema."""
@@ -18,11 +20,11 @@ class LocalTransport:
         self.endpoint = endpoint
         self.tokenizer = loading.load_tokenizer(endpoint.model)
         model = loading.load_model(endpoint.model, endpoint.dtype)
-        self.backend = TransformersBackend(model, self.tokenizer, endpoint.concurrency)
+        self.backend = TransformersBackend(model, self.tokenizer, TOGETHER)
 
     def send(self, requests: Sequence[dict[str, Any]], received: Callable[[int, Reply | Failure], None]) -> None:
-        for first in range(0, len(requests), self.endpoint.concurrency):
-            batch = requests[first : first + self.endpoint.concurrency]
+        for first in range(0, len(requests), TOGETHER):
+            batch = requests[first : first + TOGETHER]
             prompts = [chat.render_messages(self.tokenizer, request["messages"]) for request in batch]
             replies = self.backend.generate(
                 prompts, self.endpoint.max_tokens, self.endpoint.temperature, 0, f"{self.endpoint.model}: requests"
