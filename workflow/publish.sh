@@ -20,7 +20,10 @@ cp .dvcignore .publish/
     sed 's#path: demo#path: data/demo#' data/demo.dvc > data.dvc # beside the README, where people look for it
     dvc push --quiet
 )
+others=(data/?*.dvc)
+test -e "${others[0]}" && dvc fetch --quiet "${others[@]}" # what of other studies lies in the remote stays there
 rm -rf .artifacts
 mv .publish/.artifacts .artifacts
 mv .publish/data.dvc data.dvc
+test -e "${others[0]}" && dvc push --quiet "${others[@]}"
 du -sh --apparent-size .artifacts

@@ -176,4 +176,4 @@ def test_publishing_leaves_out_caches_and_other_studies(repository: Path, tmp_pa
     found = {
         str(path.relative_to(tmp_path / "clone")) for path in (tmp_path / "clone/data").rglob("*") if path.is_file()
     }
-    assert found == kept
+    assert found == {*kept, *FILES, "data/mine.dvc"}  # what was pushed before is still there
