@@ -26,7 +26,7 @@ from pydantic import BaseModel
 
 from rim.config.load import load_study_file
 from rim.config.reference import PARTS
-from rim.core.files import sha256
+from rim.core.hashes import sha256
 from rim.core.receipts import SUFFIX, write_receipt
 from rim.settings.common import COST, Settings
 from rim.settings.instruments import Endpoint

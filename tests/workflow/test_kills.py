@@ -24,7 +24,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from rim.core.files import sha256
+from rim.core.hashes import sha256
 from rim.core.receipts import write_receipt
 from tests.workflow.conftest import configured, snakemake
 

@@ -122,6 +122,9 @@ def _model_names(study: Study) -> Problems:
             yield from _unknown(path, variant.mitigation.dataset, study.datasets, "dataset")
     for name, model in study.models.items():
         yield from _each_unknown(f"models.{name}.variants", model.variants, study.variants)
+        for key in ("parameters", "active") if model.organism else ():
+            if getattr(model, key) is not None:
+                yield f"models.{name}.{key}: sizes the jobs of a hub model, and '{name}' is an organism; leave this out"
     for i, pair in enumerate(study.pairs):
         for key, side in (("positive", pair.positive), ("negative", pair.negative)):
             yield from _unknown(f"pairs.{i}.{key}", side, study.models, "model")

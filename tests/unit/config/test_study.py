@@ -68,6 +68,7 @@ def test_mistakes_are_one_line_with_the_keys_path(demo: dict) -> None:
         ),
         "study: ": wrong(demo, study="../elsewhere"),
         "study: data/raw holds local files": wrong(demo, study="raw"),
+        "models.null.parameters: sizes the jobs of a hub model": wrong(demo, models__null__parameters=4),
     }
     for expected, message in lines.items():
         assert expected in message, (expected, message)
