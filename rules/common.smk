@@ -78,10 +78,14 @@ def job(step, settings):
     Snakemake runs nothing again for a param whose function has a parameter called input or output, so these two are taken
     from its keywords.
     """
+    names = {}  # by outputs, since Snakemake asks for all that is ready each time a job ends
 
     def path(wildcards, **files):
-        told = settings(wildcards) if callable(settings) else settings
-        return job_file(step, {**told, **told_files(files["input"], files["output"])})
+        made = tuple(files["output"])
+        if made not in names:
+            told = settings(wildcards) if callable(settings) else settings
+            names[made] = job_file(step, {**told, **told_files(files["input"], files["output"])})
+        return names[made]
 
     return path
 
