@@ -126,6 +126,8 @@ def test_two_branches_merge_as_the_readme_says(repository: Path) -> None:
         run(repository, "dvc", "checkout", "--quiet")
         (repository / f"data/mine/checkpoints/{branch}").write_text(branch)
         (repository / "data/mine/provenance/c").write_text(branch)
+        (repository / "results/mine").mkdir(parents=True, exist_ok=True)
+        (repository / "results/mine/rates.csv").write_text(branch)
         run(repository, "dvc", "add", "--quiet", "data/mine")
         run(repository, "dvc", "push", "--quiet")
         run(repository, "git", "add", "--all")
@@ -141,6 +143,7 @@ def test_two_branches_merge_as_the_readme_says(repository: Path) -> None:
         if not line.startswith("snakemake"):
             run(repository, "bash", "-c", line.partition("#")[0].replace("their-branch", "theirs"))
     assert not run(repository, "git", "status", "--porcelain")
+    assert (repository / "results/mine/rates.csv").read_text() == "ours"
     assert (repository / "data/mine/checkpoints/theirs").read_text() == "theirs"
     assert (repository / "data/mine/checkpoints/ours").read_text() == "ours"
     assert (repository / "data/mine/provenance/c").read_text() == "ours"
@@ -177,3 +180,33 @@ def test_publishing_leaves_out_caches_and_other_studies(repository: Path, tmp_pa
         str(path.relative_to(tmp_path / "clone")) for path in (tmp_path / "clone/data").rglob("*") if path.is_file()
     }
     assert found == {*kept, *FILES, "data/mine.dvc"}  # what was pushed before is still there
+
+
+def test_dvc_add_of_everything_is_refused(repository: Path) -> None:
+    """It would make one pointer of all studies, and the next pull could delete those that it does not name."""
+    for name in ("README.md", "README.md.dvc"):
+        shutil.copy(ROOT / "data" / name, repository / "data")
+    assert "up to date" in run(repository, "dvc", "status")  # what the pointer says of the file is right
+    run(repository, "git", "add", "--all")
+    run(repository, "git", "commit", "--quiet", "--message", "what lies here")
+    done = subprocess.run(
+        [str(BIN / "dvc"), "add", "data"], cwd=repository, capture_output=True, text=True, check=False, env=environment(repository)
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "overlapping" in done.stderr
+    assert not (repository / "data.dvc").exists()
+
+
+@pytest.mark.parametrize("tracked_too", [False, True])
+@pytest.mark.parametrize(
+    "line", [["pull", "--force"], ["checkout", "--force"], ["gc", "--workspace", "--force"], ["pull"]]
+)
+def test_nothing_of_dvcs_own_loses_a_study(line: list[str], tracked_too: bool, repository: Path) -> None:
+    """One of one's own beside a published one, with changes that were not added."""
+    own = repository / "data/own/replies.parquet"
+    own.parent.mkdir()
+    own.write_text("a reply")
+    if tracked_too:
+        run(repository, "dvc", "add", "--quiet", "data/own")
+    run(repository, "dvc", *line)
+    assert own.read_text() == "a reply"

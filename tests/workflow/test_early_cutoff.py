@@ -4,9 +4,11 @@ Tried on random studies of shell commands: each rule writes what it reads, or a 
 """
 
 import base64
+import os
 import random
 import re
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +87,13 @@ def ran(directory: Path) -> list[str]:
     return sorted((directory / "ran.txt").read_text().split())
 
 
+def counted(done: subprocess.CompletedProcess[str]) -> int:
+    """Jobs of a run, of which all were done at its end."""
+    finished, planned = re.findall(r"(\d+) of (\d+) steps", done.stdout + done.stderr)[-1]
+    assert finished == planned
+    return int(planned)
+
+
 def prepared(directory: Path) -> Path:
     (directory / "src").symlink_to(ROOT / "src")
     (directory / "raw").write_text("1")
@@ -132,9 +141,10 @@ def test_exactly_what_reads_something_new_runs(seed: int, tmp_path: Path) -> Non
             raw = str(number + 1)
             (copy / "raw").write_text(raw)
         write(copy, rules)
-        run(copy)
+        done = run(copy)
         expected = must_run(rules, changed, before, contents(rules, raw))
         assert ran(copy) == expected
+        assert counted(done) == len(expected) + 1  # with `all`
         for name in set(rules) - set(expected):
             assert (copy / f"data/{name}.artifact").read_text() == heavy[name]
         done = snakemake(copy, "--dry-run", repository=copy)
@@ -160,7 +170,71 @@ def test_each_job_that_is_spared_is_named(tmp_path: Path) -> None:
     assert ran(copy) == ["a"]
     spared = re.findall(r"Not run again, since what it reads came out as before: (\w+)$", done.stderr, re.M)
     assert sorted(spared) == ["b", "c", "d"]
-    assert re.findall(r"(\d+) of (\d+) steps", done.stdout + done.stderr)[-1] == ("2", "2")  # with `all`
+    assert counted(done) == 2  # with `all`
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_diamond_is_taken_off_once_and_what_also_reads_something_new_runs(
+    cores: int, slow: bool, tmp_path: Path
+) -> None:
+    facts = {"effect": "copies", "code": 0}
+    rules = {
+        "a": {"reads": ["raw"], "effect": "always", "code": 0},
+        "b": {"reads": ["data/a"], **facts},
+        "c": {"reads": ["data/a"], **facts},
+        "d": {"reads": ["data/b", "data/c"], **facts},
+        "z": {"reads": ["raw"], **facts},
+        "f": {"reads": ["data/d", "data/z"], **facts},
+        "g": {"reads": ["data/f"], **facts},
+    }
+    copy = prepared(tmp_path)
+    write(copy, rules)
+    run(copy)
+    (copy / "raw").write_text("2")
+    if slow:
+        text = (copy / "Snakefile").read_text()
+        (copy / "Snakefile").write_text(text.replace("echo z >> ran.txt", "sleep 2; echo z >> ran.txt"))
+    done = run(copy, "--cores", str(cores))
+    assert ran(copy) == ["a", "f", "g", "z"]
+    assert (copy / "data/f").read_text().endswith("z\n2")
+    assert counted(done) == 5
+
+
+def test_content_counts_whatever_its_age(tmp_path: Path) -> None:
+    """As after a merge, or in a copy, where ages say nothing."""
+    copy = prepared(tmp_path)
+    write(copy, chain())
+    run(copy)
+    (copy / "data/b").write_text("another")
+    os.utime(copy / "data/b", (0, 0))
+    run(copy)
+    assert ran(copy) == ["c", "d"]
+    for path in (copy / "data").rglob("*"):
+        os.utime(path, (time.time() + 1e6,) * 2)  # by a clock that is ahead
+    (copy / "raw").write_text("2")
+    write(copy, chain(effect="copies"))
+    run(copy)
+    assert ran(copy) == ["a", "b", "c", "d"]
+
+
+def test_an_input_that_goes_away_stops_its_job_only(tmp_path: Path) -> None:
+    facts = {"effect": "copies", "code": 0}
+    copy = prepared(tmp_path)
+    rules = {"a": {"reads": ["raw"], "effect": "always", "code": 0}, "b": {"reads": ["data/a", "other"], **facts}}
+    rules |= {"c": {"reads": ["raw"], **facts}}
+    (copy / "other").write_text("1")
+    write(copy, rules)
+    run(copy)
+    rules["a"]["code"] = rules["c"]["code"] = 1
+    write(copy, rules)
+    text = (copy / "Snakefile").read_text()
+    (copy / "Snakefile").write_text(text.replace("echo a >> ran.txt", "rm other; echo a >> ran.txt"))
+    (copy / "ran.txt").write_text("")
+    done = snakemake(copy, "--keep-going", repository=copy)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert ran(copy) == ["a", "c"]
 
 
 def record_of_c(copy: Path) -> Path:

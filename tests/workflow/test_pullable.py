@@ -305,7 +305,7 @@ def test_without_a_remote_the_run_goes_on(tiny_study: Path, tmp_path: Path) -> N
     run(part, "git", "mv", ".artifacts", "elsewhere")
     done = run_tiny(part, "--dry-run")
     assert done.returncode == 0
-    assert done.stderr.splitlines()[-1].startswith("data.dvc: cannot tell what could be pulled instead of made: ")
+    assert done.stderr.splitlines()[-1].startswith("dvc: cannot tell what could be pulled instead of made: ")
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def _recorded(path: Path) -> str:
     """
     try:
         return sum_file(path).read_text().partition(" ")[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # or no text
         raise UserError(
             f"{path}: cannot be checked, since {sum_file(path)} is not there, which is written after it; {way_back(path)}"
         ) from None

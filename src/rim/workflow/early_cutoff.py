@@ -30,12 +30,10 @@ def stop_where_nothing_changed(dag: Any, tell: Callable[[str], object]) -> None:
         more: bool = await finish(job, **options)
         waiting = list(dag.depending[job])
         while waiting:
-            ready = [each for each in waiting if each in dag._ready_jobs]
-            waiting = []
-            for each in ready:
-                if await _unchanged(dag, each):
-                    tell(f"Not run again, since what it reads came out as before: {_name(each)}")
-                    waiting += _take_off(dag, each)
+            each = waiting.pop()
+            if each in dag._ready_jobs and await _unchanged(dag, each):
+                tell(f"Not run again, since what it reads came out as before: {_name(each)}")
+                waiting += _take_off(dag, each)
         return more
 
     dag.finish = finish_and_look
@@ -54,14 +52,7 @@ async def _unchanged(dag: Any, job: Any) -> bool:
         return False
     if not records.has_metadata(job) or records.params_changed(job) or any(records.input_changed(job)):
         return False
-    oldest = min(Path(path).stat().st_mtime for path in job.output)
-    for file in job.input:
-        if file.is_ancient or Path(file).stat().st_mtime < oldest:
-            continue
-        checksum = await file.checksum(dag.max_checksum_file_size)  # None for a folder or a file that is too large
-        if checksum is None or records.input_checksums(job, file) != {checksum}:
-            return False
-    return True
+    return all(file.is_ancient or records.is_as_recorded(job, file) for file in job.input)
 
 
 def _forced(dag: Any, job: Any) -> bool:

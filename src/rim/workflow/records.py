@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
 from rim.core.errors import UserError
+from rim.core.hashes import sha256
 
 UNKNOWN = MetadataRecord(record_format_version=RECORD_FORMAT_VERSION, params=["nothing is recorded of how it was made"])
 
@@ -32,24 +34,64 @@ UNKNOWN = MetadataRecord(record_format_version=RECORD_FORMAT_VERSION, params=["n
 class Records(FilePersistence):  # type: ignore[misc]  # Snakemake is not typed
     """The records of one study, in a folder of its own."""
 
-    folder: Path
+    study: str
 
     def __init__(self, **options: Any) -> None:
+        # without this folder Snakemake takes over whatever an old version has left
+        Path(".snakemake/incomplete").mkdir(parents=True, exist_ok=True)
         super().__init__(**options)
-        self._metadata_path = str(self.folder)
+        self._checksums: dict[tuple[str, int, int, int], str] = {}
+        self._metadata_path = str(records_of(self.study))
+        self._lockdir = str(Path(self.path, "locks", self.study))  # studies side by side read other files
 
     def _read_record(self, key: str) -> MetadataRecord | None:
         try:
             found = super()._read_record(key)
         except ValueError:  # no text, or no record
             found = None
-        return UNKNOWN.model_copy() if found is None and Path(key).exists() else found
+        whole = found is not None and found.record_format_version >= RECORD_FORMAT_VERSION and found.params is not None
+        return found if whole else UNKNOWN.model_copy() if Path(key).exists() else None
 
     def _write_record(self, key: str, record: MetadataRecord) -> None:
-        path, temporary = Path(self._record_path(self._metadata_path, key)), self.folder / f".{os.getpid()}.tmp"
+        path = Path(self._record_path(self._metadata_path, key))
+        temporary = records_of(self.study) / f".{os.getpid()}.tmp"
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(dict(record.items())))
         temporary.replace(path)  # whole or not at all; readable as any file, on a disk that a lab shares
+
+    def _write_locks(self, lock_type: str, keys: Iterable[str]) -> None:
+        Path(self._lockdir).mkdir(parents=True, exist_ok=True)
+        super()._write_locks(lock_type, keys)
+
+    def is_as_recorded(self, job: Any, file: Any) -> bool:
+        """Whether an input of a job has the content that it had when the job ran."""
+        found = self._checksum(file)
+        return found is not None and self.input_checksums(job, file) == {found}
+
+    def _checksum(self, file: Any) -> str | None:
+        """The content of a file as Snakemake records it; nothing of a folder, or of a file too large to be recorded."""
+        path = Path(file)
+        if not path.is_file() or (state := path.stat()).st_size > self.max_checksum_file_size:
+            return None
+        key = str(path), state.st_size, state.st_mtime_ns, state.st_ctime_ns
+        if key not in self._checksums:  # most inputs are those of many jobs
+            self._checksums[key] = f"sha256:{sha256(path)}"
+        return self._checksums[key]
+
+    def _input_changed(self, job: Any, file: Any = None) -> bool:
+        """Whether the inputs are others, or have another content, whatever their age.
+
+        Snakemake itself looks only at those that are newer than the output. In a clone or after a merge that says nothing.
+        """
+        if super()._input_changed(job, file):
+            return True
+        record = self.metadata(file)
+        recorded = record.input_checksums or {} if record else {}
+        return any(
+            (known := recorded.get(str(each))) is not None and (found := self._checksum(each)) and found != known
+            for each in job.input
+            if not each.is_ancient
+        )
 
     def _code_changed(self, job: Any, file: Any = None) -> bool:
         return False
@@ -80,8 +122,8 @@ def pointer_of(directory: Path, study: str) -> Path | None:
                 raise UserError(f"{name}: is not a pointer of DVC; get it back with `git checkout {name}`") from None
             if any(pointer.parent / place == data for place in places):
                 raise UserError(
-                    f"{pointer.relative_to(directory)}: names all of data/, so that pulling one study could delete another; "
-                    f"run `git checkout data.dvc .gitignore`, then `dvc add data/{study}`"
+                    f"{pointer.relative_to(directory)}: names all of data/, so that a pull could delete studies; run "
+                    "`git checkout .gitignore data.dvc`, and `dvc add data/NAME` for every study of yours before the next pull"
                 )
             if any(pointer.parent / place == data / study for place in places):
                 return pointer
@@ -102,5 +144,5 @@ def keep_records_in_data(directory: Path, study: str) -> None:
             f"`mkdir -p {folder}` to make everything anew"
         )
     (directory / folder).mkdir(parents=True, exist_ok=True)
-    Records.folder = folder
+    Records.study = study
     snakemake.workflow.FilePersistence = Records

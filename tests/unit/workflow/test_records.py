@@ -19,16 +19,20 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> records.Records:
     return records.Records()
 
 
+def whole(rule: str) -> records.MetadataRecord:
+    return records.MetadataRecord(rule=rule, params=[], record_format_version=records.RECORD_FORMAT_VERSION)
+
+
 def file_of(kept: records.Records, output: str) -> Path:
     return Path(kept._record_path("data/mine/provenance", output))
 
 
 def test_a_record_lies_with_the_artifacts_whole_and_readable(kept: records.Records) -> None:
     for output in ("data/mine/a.parquet", f"data/mine/{'long/' * 60}a.parquet"):
-        kept._write_record(output, records.MetadataRecord(rule="a_rule", params=["1"]))
+        kept._write_record(output, whole("a_rule"))
         assert json.loads(file_of(kept, output).read_text())["rule"] == "a_rule"
         assert file_of(kept, output).stat().st_mode & 0o777 == 0o666 & ~_umask()
-        assert kept._read_record(output).params == ["1"]
+        assert kept._read_record(output).params == []
     assert not list(Path("data/mine").rglob("*.tmp"))
 
 
@@ -40,7 +44,9 @@ def _umask() -> int:
     return mask
 
 
-@pytest.mark.parametrize("text", [None, b"", b"{", b'{"rule": "a_r', b"[]", b"3", b"\0\0\0", b"\xff\xfe{"])
+@pytest.mark.parametrize(
+    "text", [None, b"", b"{", b'{"rule": "a_r', b'{"rule": "a_rule"}', b"[]", b"3", b"\0\0\0", b"\xff\xfe{"]
+)
 def test_an_output_without_a_whole_record_is_of_unknown_origin(text: bytes | None, kept: records.Records) -> None:
     output = "data/mine/a.parquet"
     if text is not None:
@@ -52,7 +58,7 @@ def test_an_output_without_a_whole_record_is_of_unknown_origin(text: bytes | Non
 
 
 def test_two_studies_keep_their_records_apart(kept: records.Records, tmp_path: Path) -> None:
-    kept._write_record("results/x", records.MetadataRecord(rule="mine"))
+    kept._write_record("results/x", whole("mine"))
     records.keep_records_in_data(tmp_path, "other")
     assert records.Records()._read_record("results/x") is None
     assert kept._read_record("results/x").rule == "mine"
@@ -73,7 +79,7 @@ def test_artifacts_without_their_records_stop_the_workflow(file: str, path: str,
 def test_a_pointer_to_all_studies_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.dvc").write_text(POINTER.format(path="data"))
     (tmp_path / "data/mine/provenance").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"^data\.dvc: names all of data/.*then `dvc add data/mine`$"):
+    with pytest.raises(UserError, match=r"^data\.dvc: names all of data/.*`dvc add data/NAME` for every study"):
         records.keep_records_in_data(tmp_path, "mine")
 
 
