@@ -5,7 +5,6 @@ user, with other resources, and with every setting that only costs set to someth
 result is tried by running steps with other values of them and comparing all that they write, byte for byte.
 """
 
-import importlib
 import importlib.util
 import json
 import os
@@ -31,10 +30,11 @@ from rim.core.receipts import SUFFIX, write_receipt
 from rim.settings.common import COST, Settings
 from rim.settings.instruments import Endpoint
 from rim.settings.models import Model
+from rim.steps import judge_responses
 from rim.workflow.jobs import FOLDER, job_file, read_job
 from tests.conftest import ROOT
 from tests.language_model import Server
-from tests.workflow.conftest import command, environment, jobs
+from tests.workflow.conftest import command, environment, jobs, run
 
 SEED = 16
 COMBINATIONS = 12
@@ -243,18 +243,17 @@ def combinations() -> list[list[int]]:
 @pytest.mark.parametrize("chosen", combinations(), ids=lambda chosen: " ".join(FACTS[i].__name__ for i in chosen))
 def test_nothing_is_planned_whatever_the_environment(chosen: list[int], finished: Path, tmp_path: Path) -> None:
     print(f"seed {SEED}")
-    run = Run(Path(shutil.copytree(finished, tmp_path / "copy", symlinks=True)), random.Random(f"{SEED} {chosen}"))
+    tried = Run(Path(shutil.copytree(finished, tmp_path / "copy", symlinks=True)), random.Random(f"{SEED} {chosen}"))
     for number in chosen:
-        FACTS[number](run)
-    assert planned(run) == set()
+        FACTS[number](tried)
+    assert planned(tried) == set()
 
 
-def run_here(step: str, document: dict[str, Any], folder: Path) -> None:
-    """Run a job in this process."""
+def run_job(step: str, document: dict[str, Any], folder: Path) -> None:
+    """Run a job as the workflow does."""
     path = folder / "job.json"
     path.write_text(json.dumps(document))
-    module = importlib.import_module(f"rim.steps.{step}")
-    module.run(read_job(path, module.Job))
+    run(Path.cwd(), "rim", step, str(path), "--threads", "1", "--gpus", "0")
 
 
 def written(document: dict[str, Any], outputs: tuple[str, ...]) -> dict[str, str]:
@@ -282,7 +281,7 @@ def test_a_setting_that_only_costs_changes_no_result(
             for name in outputs:
                 made = Path(document[name])
                 shutil.rmtree(made) if made.is_dir() else made.unlink()
-            run_here(step, document, tmp_path)
+            run_job(step, document, tmp_path)
             assert written(document, outputs) == before
 
 
@@ -304,7 +303,8 @@ def test_how_an_endpoint_is_asked_changes_no_judgement(
         for number, change in enumerate([{}, *({name: value} for name, value in changes.items()), changes]):
             document |= {"endpoint": {"name": "e", "endpoint": {**plain, **change}}, "requests": f"asked{number}.jsonl"}
             document["judge"] |= {"kind": "rubric", "endpoint": "e"}
-            run_here("judge_responses", document, tmp_path)
+            (tmp_path / "job.json").write_text(json.dumps(document))
+            judge_responses.run(read_job(tmp_path / "job.json", judge_responses.Job))
             found.append(written(document, ("judgements",)))
     assert len(server.requests) > 20
     assert all(each == found[0] for each in found)

@@ -255,7 +255,7 @@ def test_records_come_first(tiny_study: Path, tmp_path: Path) -> None:
     part = partly(tiny_study, tmp_path / "part", "data/raw", "data/tiny/responses")
     (part / RECORDS).mkdir()
     done = run_tiny(part, "--dry-run", "--config", "threshold=4")
-    line = "3 jobs; which of them could be pulled shows after: dvc pull data/tiny/provenance data/tiny/responses"
+    line = "8 jobs; which of them could be pulled shows after: dvc pull data/tiny/provenance data/tiny/responses"
     assert done.stderr.splitlines()[-1] == line
     run(part, *line.split(": ")[1].split())
     assert advice(run_tiny(part, "--dry-run")) == (3, 3, ["dvc", "pull", "data/tiny/outcomes"])
