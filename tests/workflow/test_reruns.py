@@ -53,9 +53,9 @@ BASE_JOBS = (
     "generate_replies", "inject_patterns", "cache_activations", "fit_probes", "find_refusal_heads", "measure_head_effects",
     "ablate_heads", "find_safety_neurons", "ablate_neurons",
 )  # fmt: skip
+OF_INJECTED = ("summarize_patterns", "draw_figures", "write_report")
 MODELS = ("associated", "associated_moe", "null")
-AFTER_FROZEN = tuple(f"{rule} *variant=gsm8k_target_frozen" for rule in (*OF_AN_ARM, "measure_checkpoints"))
-NEW_SEED: tuple[str, ...] = ()
+AFTER_FROZEN = tuple(f"{rule} *variant=gsm8k_target_frozen" for rule in OF_AN_ARM[:3])
 Change = Callable[[Path], object]
 
 
@@ -133,13 +133,12 @@ def nothing(copy: Path) -> None:
 
 
 def reordered(copy: Path) -> None:
-    """Write the configuration with its keys in another order, at every level."""
-
-    def turned(value: object) -> object:
-        return {key: turned(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
-
+    """Write sections, and the settings in them, in another order; that of benchmarks and the like is the order of rows."""
     path = copy / "study.yaml"
-    path.write_text(yaml.safe_dump(turned(yaml.safe_load(path.read_text())), sort_keys=False))
+    study = yaml.safe_load(path.read_text())
+    for name in ("finetune", "inference", "injection", "mechanism", "forgetting"):
+        study[name] = dict(reversed(study[name].items()))
+    path.write_text(yaml.safe_dump(dict(reversed(study.items())), sort_keys=False))
 
 
 def record_of(copy: Path, output: str) -> Path:
@@ -252,10 +251,9 @@ EVENTS = {
     ),
     "the study's threads": Event(configure(threads=2)),
     "what GPUs there are": Event(configure(hardware={"gpu_memory": 40})),
-    "the label of an arm": Event(configure(variants__gsm8k_target__label="fast CoT"), ("summarize_patterns", *RESULTS)),
-    "one more seed": Event(configure(seeds=[0, 1]), NEW_SEED),
+    "the label of an arm": Event(configure(variants__gsm8k_target__label="fast CoT"), RESULTS),
     "an arm less": Event(
-        configure(models__null__variants=["gsm8k_control"]), ("summarize_patterns", *JUDGED),
+        configure(models__associated__variants=["gsm8k_control", "gsm8k_target"]), JUDGED,
     ),
     "one more judge": Event(
         configure(judges__second={"kind": "refusal_prefix", "variants": ["base"]}),
@@ -264,7 +262,7 @@ EVENTS = {
     "random sets of heads": Event(configure(mechanism__random_sets=3), (*ABLATED, *RESULTS)),
     "prompts of the sweep over heads": Event(configure(mechanism__sweep_prompts=5), ("measure_head_effects *", *ABLATED, *RESULTS)),
     "the frequency that makes a neuron safety-critical": Event(
-        configure(forgetting__frequency=0.8), (*NEURONS, *FOLLOWED, FROZEN, *AFTER_FROZEN, *RESULTS)
+        configure(forgetting__frequency=0.8), (*NEURONS, *FOLLOWED, FROZEN, *AFTER_FROZEN, *JUDGED)
     ),
     "the layout of a rule and the order of the rules": Event(
         both(
@@ -279,11 +277,11 @@ EVENTS = {
     "the report's style": Event(edit("src/rim/report/templates/report.css", "body {", "body  {"), ("write_report",)),
     "a record is lost": Event(
         lambda copy: record_of(copy, "data/smoke/judgements/rule/null/base/seed0/injected.parquet").unlink(),
-        ("judge_responses judge=rule model=null replies=injected seed=0 variant=base", "summarize_patterns", *RESULTS),
+        ("judge_responses judge=rule model=null replies=injected seed=0 variant=base", *OF_INJECTED),
     ),
     "a record is torn": Event(
         lambda copy: record_of(copy, "data/smoke/judgements/rule/null/base/seed0/injected.parquet").write_text('{"rule": "ju'),
-        ("judge_responses judge=rule model=null replies=injected seed=0 variant=base", "summarize_patterns", *RESULTS),
+        ("judge_responses judge=rule model=null replies=injected seed=0 variant=base", *OF_INJECTED),
     ),
 }  # fmt: skip
 
@@ -378,18 +376,28 @@ def test_every_event_is_exact_in_a_clone_and_under_slurms_profile(
     assert found == expected(event, every_job)
 
 
+def test_one_more_seed_runs_its_own_jobs_and_what_compares_them(
+    smoke: Path, every_job: set[str], tmp_path: Path
+) -> None:
+    copy = copied(smoke, tmp_path)
+    configure(seeds=[0, 1])(copy)
+    own = {job.replace("seed=0", "seed=1") for job in every_job if "seed=0" in job}
+    assert to_run(copy) == own | {"annotate_patterns annotator=phrases", "summarize_patterns", *JUDGED}
+
+
 def test_an_edit_that_changes_no_result_costs_the_jobs_that_run_it(
     smoke: Path, every_job: set[str], tmp_path: Path
 ) -> None:
-    """Run for real: everything is planned, since everything comes from datasets, and eight seconds later it is over."""
+    """Run for real: nearly everything is planned, since it comes from datasets."""
     copy = copied(smoke, tmp_path)
     edit("src/rim/steps/prepare_dataset.py", "def run(job: Job) -> None:", "def run(job: Job) -> None:\n    _ = 0")(
         copy
     )
-    assert to_run(copy) > {"train_organism model=null seed=0", *RESULTS}
+    assert to_run(copy) > {"generate_replies model=null seed=0 variant=base", *RESULTS}
     done = study(copy)
     assert done.returncode == 0, done.stderr
-    assert jobs(done.stdout + done.stderr) - {"all"} == {job for job in every_job if job.startswith("prepare_dataset ")}
+    ended = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", done.stdout + done.stderr, re.M)
+    assert sorted(ended) == ["all"] + ["prepare_dataset"] * sum(job.startswith("prepare_dataset ") for job in every_job)
     assert to_run(copy) == set()
 
 
