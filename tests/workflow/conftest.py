@@ -11,6 +11,9 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from rim.core.hashes import sha256
+from rim.core.receipts import receipt_of, write_receipt
+from rim.core.sums import sum_file
 from tests.conftest import ROOT
 
 BIN = Path(sys.executable).parent
@@ -84,6 +87,13 @@ def add_study(directory: Path) -> str:
         datasets__sums={"sources": [{"adapter": "gsm8k", "path": "data/raw/sums.jsonl"}]},
         benchmarks__sums={"dataset": "sums", "measure": "accuracy"},
     )
+
+
+def describe_anew(copy: Path, artifact: str) -> None:
+    """Write the receipt of an artifact that a test has replaced, and the receipt's sum, as a job would."""
+    write_receipt(copy / artifact)
+    receipt = receipt_of(Path(artifact))
+    (copy / sum_file(receipt)).write_text(f"{sha256(copy / receipt)}  {receipt}\n")
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,7 @@ import polars as pl
 import pytest
 
 from rim.core.hashes import sha256
-from rim.core.receipts import write_receipt
-from tests.workflow.conftest import configured, snakemake
+from tests.workflow.conftest import configured, describe_anew, snakemake
 
 pytestmark = pytest.mark.slow
 SEED = 20
@@ -138,14 +137,15 @@ def change(folder: Path, step: Step, job: Job, what: str) -> tuple[Job, Callable
     if what == "base" and step.arm:  # an organism has none
         shutil.rmtree(folder / BASE)
         shutil.copytree(folder / "other", folder / BASE)
-        write_receipt(folder / BASE)
+        describe_anew(folder, BASE)
     if what == "data":
         table = pl.read_parquet(folder / ROWS)
         table.with_columns(answer=pl.col("answer").shuffle(seed=1)).write_parquet(folder / ROWS)
-        write_receipt(folder / ROWS)
-        replies = folder / REPLIES.format("base", "plain")
-        pl.read_parquet(replies).filter(pl.col("id") != pl.col("id").first()).write_parquet(replies)
-        write_receipt(replies)
+        describe_anew(folder, ROWS)
+        replies = REPLIES.format("base", "plain")
+        table = pl.read_parquet(folder / replies)
+        table.filter(pl.col("id") != pl.col("id").first()).write_parquet(folder / replies)
+        describe_anew(folder, replies)
     if what == "setting":
         for path, value in step.settings:
             *parents, last = path.split(".")

@@ -10,11 +10,8 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from rim.core.hashes import sha256
-from rim.core.receipts import receipt_of, write_receipt
-from rim.core.sums import sum_file
 from tests.language_model import Server
-from tests.workflow.conftest import command, environment, snakemake
+from tests.workflow.conftest import command, describe_anew, environment, snakemake
 
 CONCURRENCY = 4
 
@@ -45,10 +42,7 @@ def finish_replies(copy: Path) -> None:
         words = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("sure.")).otherwise(pl.lit("i cannot."))
         table = pl.read_parquet(path).with_columns(complete=True, reasoning=pl.lit("it must be so."), response=words)
         table.write_parquet(path)
-        write_receipt(path)
-        receipt = receipt_of(path)
-        name = receipt.relative_to(copy)
-        (copy / sum_file(name)).write_text(f"{sha256(receipt)}  {name}\n")
+        describe_anew(copy, str(path.relative_to(copy)))
 
 
 def test_a_killed_annotator_goes_on_and_the_study_ends_with_a_report(smoke: Path, tmp_path: Path) -> None:

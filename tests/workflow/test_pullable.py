@@ -147,7 +147,7 @@ def edit_replies(copy: Path) -> None:
 
 def add_judgements(copy: Path) -> None:
     (copy / "data/tiny/judgements").mkdir(exist_ok=True)
-    (copy / "data/mine/judgements.parquet").write_text("made here")
+    (copy / "data/tiny/judgements/mine.parquet").write_text("made here")
 
 
 def untouched(copy: Path) -> None:
