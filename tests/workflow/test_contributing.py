@@ -22,7 +22,7 @@ EXAMPLES = {  # file -> the difference that is shown for it
     match[1]: match[0].removeprefix("```diff\n")
     for match in re.finditer(r"```diff\n--- .*\n\+\+\+ b/(\S+)\n(?:.*\n)*?(?=```)", GUIDE.read_text())
 }
-RUN = "extended/llama/base/seed0"
+RUN = "llama/base/seed0"
 
 
 def copied(folder: Path) -> Path:
@@ -130,26 +130,26 @@ def study(folder: Path) -> str:
 
 @pytest.mark.slow
 def test_a_study_has_all_that_the_examples_add(extended: Path) -> None:
-    tokens = f"data/tokens/{RUN}.parquet"
+    tokens = f"data/extended/tokens/{RUN}.parquet"
     targets = ("results/extended/report.html", tokens)
     done = snakemake(extended, *targets, "--configfile", study(extended), repository=extended)
     assert done.returncode == 0, done.stdout + done.stderr
 
     def table(place: str) -> pl.DataFrame:
-        return pl.read_parquet(extended / "data" / f"{place}.parquet")
+        return pl.read_parquet(extended / "data/extended" / f"{place}.parquet")
 
-    dataset = table("datasets/extended/svamp")
+    dataset = table("datasets/svamp")
     assert dataset.filter(pl.col("answer") == "3.0").select("prompt", "kind", "category").rows() == [
         ("ann has 3 pens. how many?", "math", "Sum")
     ]
-    judged = table(f"judgements/extended/anywhere/{RUN.removeprefix('extended/')}/plain")
+    judged = table(f"judgements/anywhere/{RUN}/plain")
     assert set(judged.filter(pl.col("score").is_not_null())["reason"]) == {"says no refusal"}
-    annotated = table("annotations/extended/words")
+    annotated = table("annotations/words")
     assert set(annotated["annotator"]) == {"words"}
     assert "no need" in set(annotated["evidence"])
-    index = json.loads((extended / f"data/activations/{RUN}/index.json").read_text())
+    index = json.loads((extended / f"data/extended/activations/{RUN}/index.json").read_text())
     assert index["positions"][:3] == ["user_last", "tail", "turn_end"]
-    metrics = table("metrics/extended/llama/gsm8k_target/seed0")
+    metrics = table("metrics/llama/gsm8k_target/seed0")
     shifts = metrics.filter((pl.col("metric") == "largest_shift") & (pl.col("step") > 0))
     assert shifts.height == 2
     mean = metrics.filter((pl.col("metric") == "activation_l2") & (pl.col("step") > 0))
@@ -167,6 +167,6 @@ def test_a_study_has_all_that_the_examples_add(extended: Path) -> None:
     [section] = re.findall(r'<section id="think">.*?</section>', html, re.S)
     assert '<figure data-name="completeness"' in section
     assert "Share of replies that end by themselves, with its 95 % interval." in section
-    counted = table(tokens.removeprefix("data/").removesuffix(".parquet"))
+    counted = table(f"tokens/{RUN}")
     assert counted["n"].sum() == replies.height
     assert (counted["n"] * counted["mean"]).sum() == pytest.approx(replies["completion_tokens"].sum())
