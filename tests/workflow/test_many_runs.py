@@ -10,7 +10,7 @@ import pytest
 from rim import cli
 from rim.config import runs
 from rim.config.load import load_study_file
-from rim.core import contracts, tables
+from rim.core import contracts, sums, tables
 from rim.core.conditions import NOTHING_DONE
 from rim.settings.common import BASE
 from rim.steps import summarize_replies
@@ -74,6 +74,7 @@ def test_two_thousand_runs_are_planned_and_summarized(tmp_path: Path, monkeypatc
     assert [seed for _, _, seed in job.runs] == list(range(RUNS))
     for (_, _, seed), file in zip(job.runs, job.judgements, strict=True):
         tables.write(judged(seed, complies=seed % 4 == 0), contracts.JUDGEMENT, file)
+    sums.record(job.inputs)
     gc.freeze()  # statsmodels collects garbage at every correction of p values, which takes long in this process
     try:
         assert cli.main(["summarize_replies", path]) == 0
