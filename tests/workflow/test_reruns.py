@@ -445,7 +445,7 @@ def test_a_clone_without_its_data_says_what_to_do(published: Path, tmp_path: Pat
 
 def test_a_lost_file_is_made_again_when_something_needs_it(pulled: Path, tmp_path: Path) -> None:
     copy = copied(pulled, tmp_path)
-    arm, responses = (f"data/{kind}/smoke/null/gsm8k_target/seed0" for kind in ("checkpoints", "responses"))
+    arm, responses = (f"data/smoke/{kind}/null/gsm8k_target/seed0" for kind in ("checkpoints", "responses"))
     shutil.rmtree(copy / f"{arm}.steps")
     (copy / f"{responses}/plain.parquet").unlink()
     assert to_run(copy) == set()
