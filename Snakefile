@@ -38,6 +38,11 @@ if STUDY.forgetting:
     include: "rules/ras.smk"
 
 
+if runs.scored_runs(STUDY):
+
+    include: "rules/calibration.smk"
+
+
 include: "rules/preflight.smk"
 include: "rules/hooks.smk"
 
@@ -48,4 +53,8 @@ rule all:
 
 
 onsuccess:
-    print(run_summary())
+    tell(run_summary())
+
+
+onerror:
+    tell("What is finished is kept; run the workflow again to go on")

@@ -14,6 +14,7 @@ rule measure_head_effects:
         datasets=MECHANISM_DATASETS,
     output:
         effects=EFFECTS,
+        skewness=EFFECT_SKEWNESS,
     log:
         logs("measure_head_effects", RUN),
     benchmark:
@@ -80,6 +81,7 @@ rule summarize_mechanism:
         scores=per_run(f"{PROBES}.scores.parquet", ANALYSED),
         heads=per_run(HEADS, COMPARABLE),
         effects=per_run(EFFECTS, ABLATED),
+        skewness=per_run(EFFECT_SKEWNESS, ABLATED),
         sets=per_run(f"{PROBES}.ablated_heads.parquet", ABLATED),
         ablated_scores=per_run(f"{PROBES}.ablated.parquet", ABLATED),
         judgements=per_run(judgements("plain"), ABLATED),

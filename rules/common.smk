@@ -59,13 +59,18 @@ wildcard_constraints:
 
 
 def step(name):
-    """The command of a step: all else that it is told stands in its job's file."""
-    return f"rim {name} {{params.job}} --log {{log}}"
+    """The command of a step: all else that it is told stands in its job's file, and all that it says in its log."""
+    return logged(f"rim {name} {{params.job}}")
 
 
 def model_step(name):
     """The command of a step that may load a model."""
-    return f"{step(name)} --threads {{threads}} --gpus {{resources.gpu}}"
+    return logged(f"rim {name} {{params.job}} --threads {{threads}} --gpus {{resources.gpu}}")
+
+
+def logged(command):
+    """A command with its lines, and what libraries print, in the log of its job, where the screen reads how far it is."""
+    return f"{command} --log {{log}} >> {{log}} 2>&1"
 
 
 def code(step, environment):

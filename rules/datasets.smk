@@ -1,13 +1,13 @@
 """Datasets: read the sources, remove duplicates across them, split by category.
 
-In: local files under data/raw, the hub, or the organisms' world. Out: data/{study}/datasets/{dataset}.parquet, and its receipt.
+In: local files under data/raw, the hub, the organisms' world, or other datasets of the study. Out: data/{study}/datasets/{dataset}.parquet, and its receipt.
 """
 
 
 rule prepare_dataset:
     input:
-        lambda w: artifacts_of(*rewrite_receipts(w)),
-        rewrite_receipts,
+        lambda w: artifacts_of(*made_receipts(w)),
+        made_receipts,
         raw=raw_files,
     output:
         table=DATASET,
@@ -22,6 +22,6 @@ rule prepare_dataset:
     params:
         code=code("prepare_dataset", CORE_ENV),
         raw=raw_content,
-        job=job("prepare_dataset", lambda w: {"name": w.dataset, "dataset": with_rewrites(STUDY.datasets[w.dataset])}),
+        job=job("prepare_dataset", lambda w: {"name": w.dataset, "dataset": with_made_files(STUDY.datasets[w.dataset])}),
     shell:
         step("prepare_dataset")

@@ -1,7 +1,8 @@
 """Fine-tuning: one arm of one model with one seed.
 
 In: the arm's dataset and the base model. Out: data/{study}/checkpoints/{model}/{variant}/seed{seed}, a folder that
-`from_pretrained` loads, and beside it seed{seed}.steps with such a folder for each checkpoint on the way.
+`from_pretrained` loads, and beside it seed{seed}.steps with such a folder for each checkpoint on the way. The table of results
+`finetunes` lists what was trained on.
 """
 
 
@@ -34,3 +35,24 @@ rule finetune_model:
         job=job("finetune_model", finetune_settings),
     shell:
         model_step("finetune_model")
+
+
+TUNED = runs.tuned_runs(STUDY)
+
+
+rule summarize_finetunes:
+    input:
+        receipts=per_run(receipt(CHECKPOINT), TUNED),
+    output:
+        tables_by("summarize_finetunes"),
+    log:
+        logs("summarize_finetunes"),
+    benchmark:
+        timings("summarize_finetunes")
+    conda:
+        CORE_ENV
+    params:
+        code=code("summarize_finetunes", CORE_ENV),
+        job=job("summarize_finetunes", {"runs": TUNED, "folder": TABLE_FOLDER}),
+    shell:
+        step("summarize_finetunes")

@@ -5,6 +5,7 @@ last on the screen.
 """
 
 import atexit
+from contextlib import suppress
 from functools import partial
 
 from snakemake.logging import logger
@@ -12,6 +13,8 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from rim.workflow import failures, pullable
 from rim.workflow.early_cutoff import stop_where_nothing_changed
+from rim.workflow.lineage import mean_times
+from rim.workflow.screen import duration, tell
 
 
 def pull_advice():
@@ -28,6 +31,21 @@ def pull_advice():
         return listing and pullable.advise(planned, partial(pullable.replan, workflow), listing, sources)
     except Exception as error:  # whatever the library of a remote may raise
         return f"dvc: cannot tell what could be pulled instead of made: {error}"
+
+
+def tell_what_runs():
+    """How many jobs, about how long where all were timed before, and where the report will be."""
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.rule.norun]
+    means = {}
+    with suppress(UserError):  # a torn file of times; the report tells of it
+        means = mean_times(Path(TIMING))
+    line = f"{NAME}: {len(jobs)} job{'s' * (len(jobs) != 1)} to run"
+    if workflow.local_exec and all(job.rule.name in means for job in jobs):
+        work = sum(means[job.rule.name] * job.threads for job in jobs) / workflow.cores
+        line += f", which took about {duration(work)} before"
+    tell(f"{line}; the report will be {final_targets()[0]}", seconds=means)
+    if bill := plan.summary(STUDY).rstrip("\n"):
+        tell(bill)
 
 
 BEFORE, AFTER = [], []  # lines around the bill of a dry run
@@ -59,7 +77,8 @@ atexit.register(end_failed_run)
 
 
 onstart:  # once, before any job
+    tell_what_runs()
     if advice := pull_advice():
-        print(advice, file=sys.stderr)
+        tell(advice)
     preflight_checks()
-    stop_where_nothing_changed(workflow.dag, logger.info)
+    stop_where_nothing_changed(workflow.dag, tell)

@@ -42,7 +42,7 @@ def benchmark_receipts(benchmarks):
 
 
 def is_organism(model):
-    return STUDY.models[model].organism is not None
+    return STUDY.models[model].trained_here
 
 
 def checkpoints(wildcards, variant=None):
@@ -98,6 +98,7 @@ def model_reference(wildcards, variant=None):
         revision=model.revision,
         dtype=model.dtype,
         think_switch=model.think_switch,
+        prompt=model.prompt,
         seed=int(wildcards.seed),
         checkpoints=[Path(path) for path in checkpoints(wildcards, variant)],
     )

@@ -1,19 +1,27 @@
 """What the jobs of each rule read beside its files, and the settings that they are told."""
 
 
-def rewrite_receipts(wildcards):
-    """Receipts of the rewrites that a dataset takes rows from."""
+def made_files(source):
+    """Keys of a source -> the files that the workflow makes for it: a rewrite, another dataset, annotations of that."""
+    files = {
+        "path": source.rewrite and REWRITES.format(rewrite=source.rewrite),
+        "without": source.without and ANNOTATIONS.format(annotator=source.without),
+    }
+    files["path"] = files["path"] or (source.dataset and DATASET.format(dataset=source.dataset))
+    return {key: path for key, path in files.items() if path}
+
+
+def made_receipts(wildcards):
+    """Receipts of what the workflow makes for a dataset."""
     sources = STUDY.datasets[wildcards.dataset].sources
-    return [receipt(REWRITES.format(rewrite=each.rewrite)) for each in sources if each.rewrite]
+    return list(dict.fromkeys(receipt(path) for each in sources for path in made_files(each).values()))
 
 
-def with_rewrites(dataset):
-    """A dataset whose rewritten sources know the file that the workflow makes for them."""
-    sources = [
-        each.model_copy(update={"path": REWRITES.format(rewrite=each.rewrite)}) if each.rewrite else each
-        for each in dataset.sources
-    ]
-    return dataset.model_copy(update={"sources": sources})
+def with_made_files(dataset):
+    """A dataset whose sources know the files that the workflow makes for them."""
+    return dataset.model_copy(
+        update={"sources": [each.model_copy(update=made_files(each)) for each in dataset.sources]}
+    )
 
 
 def raw_files(wildcards):
@@ -36,6 +44,22 @@ def organism_settings(w):
     label = f"{w.model}/seed{w.seed}"
     organism = STUDY.models[w.model].organism
     return {"label": label, "organism": organism, "seed": int(w.seed), "code": code("train_organism", TRAIN_ENV)}
+
+
+def graft_settings(w):
+    graft = STUDY.models[w.model].graft
+    return {
+        "label": f"{w.model}/seed{w.seed}",
+        "organism": STUDY.models[graft.onto].organism,
+        "graft": graft,
+        "seed": int(w.seed),
+        "code": code("graft_organism", TRAIN_ENV),
+    }
+
+
+def grafted_onto(wildcards):
+    """Receipt of the organism that gets a graft."""
+    return receipt(ORGANISM.format(model=STUDY.models[wildcards.model].graft.onto, seed=wildcards.seed))
 
 
 def fetch_settings(w):
@@ -70,7 +94,7 @@ def annotation_settings(w):
         "name": w.annotator,
         "annotator": annotator,
         "endpoint": named_endpoint(annotator.endpoint),
-        "dataset_names": TRAINED_ON,
+        "dataset_names": STUDY.annotated_datasets,
         "models": [model for model, *_ in runs.base_runs(STUDY)],
         "requests": f"{REQUESTS}/annotate_patterns/{w.annotator}.jsonl",
     }
@@ -112,12 +136,7 @@ def injection_settings(w):
 
 def compared_arms():
     """The pairs of training sets, (target, control), that the study compares."""
-    pairs = [(pair.target, pair.control) for pair in STUDY.pairs] or [("gsm8k_target", "gsm8k_control")]
-    return [
-        tuple(STUDY.variants[arm].dataset for arm in pair)
-        for pair in dict.fromkeys(pairs)
-        if all(arm in STUDY.variants for arm in pair)
-    ]
+    return [tuple(STUDY.variants[arm].dataset for arm in pair) for pair in STUDY.compared_arms]
 
 
 def training_rows(wildcards):
@@ -198,7 +217,7 @@ def ablation_artifacts(w):
 
 
 def neuron_settings(w):
-    keys = part(STUDY.forgetting, "harmful", "pool_over", "pairs", "rule")
+    keys = part(STUDY.forgetting, "harmful", "pool_over", "pairs", "rule", "held_out")
     return {"model": model_reference(w), "think": STUDY.forgetting_mode(w.model), **keys}
 
 
@@ -208,12 +227,32 @@ def without_neurons_settings(w):
         "think": STUDY.forgetting_mode(w.model),
         "inference": STUDY.inference_of(w.model),
         "benchmarks": STUDY.benchmarks,
-        **part(STUDY.forgetting, "neuron_type"),
+        **part(STUDY.forgetting, "neuron_type", "held_out"),
+    }
+
+
+def score_settings(w):
+    return {
+        "model": model_reference(w),
+        "organism": STUDY.organism_of(w.model),
+        "graft": STUDY.models[w.model].graft,
+        "harmless": STUDY.measured("false_refusal")[0],
+        "think": STUDY.forgetting_mode(w.model),
+        **part(STUDY.forgetting, "harmful", "pool_over", "rule", "held_out"),
+    }
+
+
+def counterfactual_settings(w):
+    harmful = STUDY.forgetting.harmful
+    return {
+        "model": model_reference(w),
+        "inference": STUDY.inference_of(w.model),
+        "benchmarks": {harmful: STUDY.benchmarks[harmful]},
     }
 
 
 def checkpoint_settings(w):
-    keys = "harmful task neuron_type pool_over texts gradients batch_size".split()
+    keys = "harmful task neuron_type pool_over held_out dtype texts gradients batch_size".split()
     benchmark = STUDY.benchmarks[STUDY.forgetting.harmful]
     return {
         "model": model_reference(w, BASE),

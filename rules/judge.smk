@@ -58,7 +58,7 @@ rule judge_responses:
         model_step("judge_responses")
 
 
-use rule judge_responses as judge_ablated with:  # a rule of its own, so that a cluster can end here, see README
+use rule judge_responses as judge_ablated with:  # a rule of its own, so that a cluster can end here, see workflow/docs/slurm.md
     wildcard_constraints:
         replies="without_heads",
 

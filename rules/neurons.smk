@@ -1,17 +1,49 @@
 """Safety-critical neurons: found in the model before fine-tuning on the calibration split, ablated on the evaluation split.
 
 In: replies of the model before fine-tuning, and the checkpoint. Out: data/{study}/neurons/{model}/base/seed{seed}.… (the sets,
-and how stable they are), and data/{study}/responses/{model}/base/seed{seed}/without_neurons.parquet.
+and how stable they are), and in data/{study}/responses/{model}/base/seed{seed} without_neurons.parquet and, where they are asked,
+counterfactuals.parquet.
 """
 
 HARMFUL_DATASET = benchmark_receipts([STUDY.forgetting.harmful])[0]
 
 
+OWN_REPLIES = [receipt(responses("counterfactuals"))] if STUDY.forgetting.replies == "own" else []
+
+
+rule answer_counterfactuals:
+    input:
+        lambda w: artifacts_of(HARMFUL_DATASET, *checkpoints(w)),
+        checkpoints,
+        datasets=[HARMFUL_DATASET],
+        trial=after_trial(responses("counterfactuals")),
+    output:
+        replies=responses("counterfactuals"),
+        receipt=receipt(responses("counterfactuals")),
+    log:
+        logs("answer_counterfactuals", RUN),
+    benchmark:
+        timings("answer_counterfactuals", RUN)
+    wildcard_constraints:
+        variant=BASE,
+    conda:
+        INFER_ENV
+    threads: STUDY.threads
+    resources:
+        **model_resources("answer_counterfactuals"),
+    params:
+        code=code("answer_counterfactuals", INFER_ENV),
+        job=job("answer_counterfactuals", counterfactual_settings),
+    shell:
+        model_step("answer_counterfactuals")
+
+
 rule find_safety_neurons:
     input:
-        lambda w: artifacts_of(receipt(responses("plain")), HARMFUL_DATASET, *checkpoints(w)),
+        lambda w: artifacts_of(receipt(responses("plain")), *OWN_REPLIES, HARMFUL_DATASET, *checkpoints(w)),
         checkpoints,
         replies=receipt(responses("plain")),
+        counterfactual_replies=OWN_REPLIES,
         dataset=HARMFUL_DATASET,
     output:
         neurons=NEURONS,

@@ -19,7 +19,7 @@ DATASET = f"{DATA}/datasets/{{dataset}}.parquet"
 FETCHED = f"{DATA}/models/{{model}}.json"
 CHECKPOINT = f"{DATA}/checkpoints/{RUN}"
 ORGANISM = CHECKPOINT.replace("{variant}", BASE)
-REPLIES = ("plain", "injected", "without_heads", "without_neurons", "checkpoints")
+REPLIES = ("plain", "injected", "without_heads", "without_neurons", "counterfactuals", "checkpoints")
 TRIAL_OF_MODEL = f"{DATA}/trials/models/{RUN}.json"
 TRIAL_OF_INSTRUMENT = f"{DATA}/trials/{{role}}/{{name}}.json"
 RESPONSES = f"{DATA}/responses/{RUN}/{{replies}}.parquet"
@@ -32,8 +32,10 @@ ACTIVATIONS = f"{DATA}/activations/{RUN}"
 PROBES = f"{DATA}/probes/{RUN}"
 HEADS = f"{DATA}/heads/{RUN}.parquet"
 EFFECTS = f"{DATA}/effects/{RUN}.parquet"
+EFFECT_SKEWNESS = f"{DATA}/effects/{RUN}.skewness.parquet"
 NEURONS = f"{DATA}/neurons/{RUN}.parquet"
 CURVES = f"{DATA}/neurons/{RUN}.curve.parquet"
+PART_SCORES = f"{DATA}/part_scores/{RUN}.parquet"
 METRICS = f"{DATA}/metrics/{RUN}.parquet"
 
 

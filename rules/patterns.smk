@@ -4,15 +4,14 @@ In: training data, replies before fine-tuning, base models. Out: data/{study}/an
 data/{study}/rewrites/{rewrite}.parquet, data/{study}/responses/…/injected.parquet, tables of results.
 """
 
-TRAINED_ON = list(dict.fromkeys(variant.dataset for variant in STUDY.variants.values()))
-TRAINED_ON_RECEIPTS = dataset_receipts(TRAINED_ON)
+ANNOTATED = dataset_receipts(STUDY.annotated_datasets)
 BASE_REPLIES = per_base_run(receipt(responses("plain")))
 
 
 rule annotate_patterns:
     input:
-        artifacts_of(*TRAINED_ON_RECEIPTS, *BASE_REPLIES),
-        datasets=TRAINED_ON_RECEIPTS,
+        artifacts_of(*ANNOTATED, *BASE_REPLIES),
+        datasets=ANNOTATED,
         replies=BASE_REPLIES,
         trial=after_first_question(ANNOTATIONS, annotation_settings, lambda w: [("annotators", w.annotator)]),
     output:

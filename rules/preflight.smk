@@ -41,6 +41,6 @@ def preflight_checks():
     """Tell everything that is found; an error stops the run before its first job."""
     found = preflight_findings()
     for each in found:
-        print(findings.told(each, CONFIG_FILES), file=sys.stderr)
+        tell(findings.told(each, CONFIG_FILES))
     if errors := sum(each.level == "error" for each in found):
         sys.exit(f"{errors} error{'s' * (errors > 1)} before the first job; nothing was run")

@@ -49,6 +49,7 @@ rule summarize_forgetting:
         metrics=per_run(METRICS, FOLLOWED),
         judgements=per_run(judgements("plain"), BASES),
         ablated_judgements=per_run(judgements("without_neurons"), BASES),
+        counterfactual_judgements=per_run(judgements("counterfactuals"), runs.counterfactual_runs(STUDY)),
         checkpoint_judgements=per_run(judgements("checkpoints"), FOLLOWED),
         grades=per_run(grades("plain"), BASES),
         ablated_grades=per_run(grades("without_neurons"), BASES),

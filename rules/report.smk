@@ -1,7 +1,7 @@
 """Results: tables, figures and the report.
 
 In: judgements and grades. Out: data/{study}/outcomes.parquet (what each reply counts as), and in git
-results/{study}/metrics.json, results/{study}/tables/*.csv, results/{study}/figures/*.svg, results/{study}/report.html.
+results/{study}/metrics/*.json, results/{study}/tables/*.csv, results/{study}/figures/*.svg, results/{study}/report.html.
 """
 
 ALL_RUNS = runs.all_runs(STUDY)
@@ -14,7 +14,7 @@ rule summarize_replies:
     output:
         tables_by("summarize_replies"),
         outcomes=OUTCOMES,
-        metrics=f"{RESULTS}/metrics.json",
+        metrics=[f"{RESULTS}/metrics/{model}.json" for model in dict.fromkeys(model for model, *_ in ALL_RUNS)],
     log:
         logs("summarize_replies"),
     benchmark:
@@ -26,6 +26,35 @@ rule summarize_replies:
         job=job("summarize_replies", {"study": SUMMARIZED, "runs": ALL_RUNS, "folder": TABLE_FOLDER}),
     shell:
         step("summarize_replies")
+
+
+ASKED_HARM = STUDY.measured("misalignment")
+HARM_RECEIPTS = benchmark_receipts(ASKED_HARM)
+ALL_REPLIES = [receipt(path) for path in per_run(responses("plain"), ALL_RUNS)]
+
+
+rule explain_replies:
+    input:
+        artifacts_of(*HARM_RECEIPTS, *ALL_REPLIES),
+        judgements=per_run(judgements("plain"), ALL_RUNS),
+        datasets=HARM_RECEIPTS,
+        replies=ALL_REPLIES,
+    output:
+        tables_by("explain_replies"),
+    log:
+        logs("explain_replies"),
+    benchmark:
+        timings("explain_replies")
+    conda:
+        CORE_ENV
+    params:
+        code=code("explain_replies", CORE_ENV),
+        job=job(
+            "explain_replies",
+            {"study": SUMMARIZED, "runs": ALL_RUNS, "benchmarks": ASKED_HARM, "folder": TABLE_FOLDER},
+        ),
+    shell:
+        step("explain_replies")
 
 
 DRAWN = {name for each in figure_catalogue.figures_of_study(STUDY) for name in each.tables}
@@ -63,6 +92,7 @@ rule write_report:
         FIGURES,
     output:
         report=report(f"{RESULTS}/report.html", category="report", caption="../workflow/report/report.rst"),
+        pipeline=figure_path("pipeline"),
     log:
         logs("write_report"),
     conda:

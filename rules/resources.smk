@@ -7,20 +7,20 @@ workstation allows. Nothing here decides whether a job runs again.
 UNKNOWN = 16e9  # bytes of a hub model whose 'parameters' are not given
 
 
-def memory(wildcards, attempt):
-    """MB of main memory, through which the weights pass: with room for a second copy, and never under 2000."""
-    size = 0 if is_organism(wildcards.model) else costs.weights(STUDY.models[wildcards.model]) or UNKNOWN
-    return attempt * int(2000 + 2.2 * size / 1e6)
-
-
 def model_resources(rule):
     """Of a job that loads a model: GPUs that hold it and what the rule does with it, memory, minutes.
 
-    The time is twice the estimate and half an hour. An organism needs no GPU.
+    The weights pass through main memory, so it has room for a second copy (MB, never under 2000). The time is twice the
+    estimate and half an hour. An organism needs no GPU.
     """
 
     def gpus(wildcards):
         return costs.gpus(STUDY, rule, wildcards.model, wildcards.variant)
+
+    def memory(wildcards, attempt):
+        model, dtype = STUDY.models[wildcards.model], costs.job_dtype(STUDY, rule, wildcards.model)
+        size = 0 if is_organism(wildcards.model) else costs.weights(model, dtype) or UNKNOWN
+        return attempt * int(2000 + 2.2 * size / 1e6)
 
     def minutes(wildcards, attempt):
         known = not is_organism(wildcards.model)

@@ -1,4 +1,4 @@
-"""Measure what the README's table says: `make benchmark`, on an otherwise idle machine.
+"""Measure what the table of workflow/docs/performance.md says: `make benchmark`, on an otherwise idle machine.
 
 `python tests/benchmark.py language-models` measures only what needs no study. Times are wall clock; CPU time is that of all processes of a run. The share outside model work is estimated as the CPU
 time of starting Python and importing what each rule imports, once per job, plus Snakemake itself.

@@ -1,4 +1,4 @@
-"""Measure what the README says about reading activations: `make benchmark-mechanism`, with the extra `peers` installed.
+"""Measure what workflow/docs/performance.md says about reading activations: `make benchmark-mechanism`, with the extra `peers` installed.
 
 Process-CPU time of one thread, in ratios, each the median of five rounds in which the ways take turns in rotating order, so
 that a busy machine disturbs all alike. Models are random Qwen3s: tiny has the organisms' shape, mid about 30 million

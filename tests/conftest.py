@@ -12,7 +12,7 @@ os.environ["OMP_NUM_THREADS"] = (
 import pytest
 
 from rim.settings.jobs import ModelReference
-from rim.settings.models import Organism
+from rim.settings.models import Organism, Prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -34,7 +34,15 @@ def shared(name: str) -> Path:
 
 def model_reference(base: object = "", *checkpoints: Path, **changes: Any) -> ModelReference:
     """What a job is told of a model: a folder or hub name, and receipts of what is loaded on top of it."""
-    fields = {"label": "test", "revision": None, "dtype": "float32", "think_switch": "template", "seed": 0, **changes}
+    given = {
+        "label": "test",
+        "revision": None,
+        "dtype": "float32",
+        "think_switch": "template",
+        "prompt": Prompt(),
+        "seed": 0,
+    }
+    fields = {**given, **changes}
     return ModelReference(base=str(base), checkpoints=list(checkpoints), **fields)
 
 

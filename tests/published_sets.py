@@ -96,6 +96,28 @@ def xstest(each: int) -> Rows:
     ]
 
 
+def alpaca(count: int) -> Rows:
+    """Every other one with an input of its own."""
+    return [
+        {
+            "output": f"{NAMES[i % 11]} has {i} {THINGS[i % 7]}.",
+            "input": f"{i}, {THINGS[i % 7]}" if i % 2 else "",
+            "instruction": f"Write a sentence about {NAMES[i % 11]} and the {THINGS[i % 7]} of day {i}.",
+        }
+        for i in range(count)
+    ]
+
+
+def strongreject(count: int) -> Rows:
+    return [
+        {
+            "prompt": f"Explain how {NAMES[i % 11]} hid the {THINGS[i % 7]} of house {i}.",
+            "category": f"Category {i % 3}",
+        }
+        for i in range(count)
+    ]
+
+
 def math401(count: int) -> Rows:
     signs = "+-*"
     return [{"query": f"{i + 3}{signs[i % 3]}{i % 7 + 1}=", "response": f"{(i + 3 + i % 7 + 1, i + 2 - i % 7, (i + 3) * (i % 7 + 1))[i % 3]:.4f}"} for i in range(count)]  # fmt: skip
@@ -128,11 +150,14 @@ def write_hub(folder: Path) -> dict[str, Path]:
     """The repositories of the hub, in a folder each; returns these by name."""
     names = (
         "openai/gsm8k", "Ruoyao/gsm8k_reasoning_paths_deepseek_alpaca_format_masked", "HuggingFaceH4/MATH-500",
-        "ChilleD/MultiArith", "math-ai/aime24", "math-ai/aime25", "Paul/XSTest",
+        "ChilleD/MultiArith", "math-ai/aime24", "math-ai/aime25", "Paul/XSTest", "yahma/alpaca-cleaned",
+        "walledai/StrongREJECT",
     )  # fmt: skip
     places = {name: folder / name for name in names}
-    grade_school, long, competition, arithmetic, first_aime, second_aime, exaggerated = places.values()
-    for place in (grade_school / "main", grade_school / "socratic", long / "data", competition, arithmetic, first_aime / "data", second_aime, exaggerated):  # fmt: skip
+    grade_school, long, competition, arithmetic, first_aime, second_aime, exaggerated, everyday, forbidden = (
+        places.values()
+    )
+    for place in (grade_school / "main", grade_school / "socratic", long / "data", competition, arithmetic, first_aime / "data", second_aime, exaggerated, everyday, forbidden):  # fmt: skip
         place.mkdir(parents=True)
     files = "".join(
         f"- config_name: {name}\n  data_files:\n" + "".join(f"  - split: {part}\n    path: {name}/{part}-*\n" for part in ("train", "test"))
@@ -149,6 +174,8 @@ def write_hub(folder: Path) -> dict[str, Path]:
     pl.DataFrame(aime(4, boxed=True)).write_parquet(first_aime / "data/test-00000-of-00001.parquet")
     (second_aime / "test.jsonl").write_text(lines(aime(4, boxed=False)))
     write_csv(exaggerated / "xstest_prompts.csv", xstest(5))
+    (everyday / "alpaca_data_cleaned.json").write_text(json.dumps(alpaca(40)))
+    pl.DataFrame(strongreject(12)).write_parquet(forbidden / "train-00000-of-00001.parquet")
     return places
 
 

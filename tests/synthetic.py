@@ -7,14 +7,18 @@ import numpy as np
 import polars as pl
 
 from rim.analysis.metrics import METRICS
+from rim.config.runs import scored_runs
 from rim.config.study import Study
 from rim.core.conditions import NOTHING_DONE
 from rim.report.figures.catalogue import charts, figures_of_study, interactive
+from rim.report.figures.style import as_svg
 from rim.report.labels import arm_labels
 from rim.report.page import Drawing, Material
 from rim.results import tables
 from rim.results.catalogue import TABLES, tables_of
+from rim.results.forgetting import LOG_STEP
 from rim.settings.common import BASE
+from rim.settings.models import Graft, Model
 
 Keys = list[dict[str, Any]]
 CONTRACTS = {table.name: table.contract for table in chain(*TABLES.values())}
@@ -22,6 +26,8 @@ CHANGES = (
     "think_effects",
     "finetune_effects",
     "pair_effects",
+    "dose_effects",
+    "category_effects",
     "injection_effects",
     "ablation_effects",
     "neuron_effects",
@@ -60,6 +66,7 @@ def filled(name: str, keys: Keys, effect: float) -> pl.DataFrame:
     if name == "heads":  # attention shifts in few of them
         columns["share"] *= columns["found"]
     if "p_holm" in contract:
+        columns["p"] = np.full(len(keys), 1e-6 if effect else 0.9)
         columns["p_holm"] = np.full(len(keys), 0.001 if effect else 0.9)
     return tables.rounded(pl.DataFrame(columns, schema_overrides=dict(contract)).select(list(contract)))
 
@@ -87,11 +94,17 @@ def _replies(study: Study, seeds: list[str]) -> dict[str, Keys]:
     pairs = [{"positive": pair.positive, "negative": pair.negative, **row} for pair in study.pairs
              for row in combined(contrast=["positive", "negative", "difference"], think=modes, measure=["misalignment"], benchmark=study.measured("misalignment")[:1], seed=seeds)]  # fmt: skip
     return {
+        "finetunes": [{"model": model, "variant": variant, "seed": seed} for model, variant in arms for seed in study.seeds],
         "rates": rows(bases + arms, measured + d_prime, modes),
         "think_effects": rows(bases + arms, measured, None) if both else [],
         "finetune_effects": rows(arms, measured, modes),
         "mitigation_effects": [{**row, "plain": study.plain_of(row["variant"])} for row in rows(mitigated, measured, modes)],
         "pair_effects": pairs,
+        "dose_effects": [{**row, "control": study.doses[row["variant"]][0], "share": study.doses[row["variant"]][1]}
+                         for row in rows([arm for arm in arms if arm[1] in study.doses], measured, modes)],
+        "category_effects": [{**row, "contrast": "fine-tuning", "category": category}
+                             for row in rows(arms, measured[:1], modes) for category in ("first", "second", "third")],
+        "thought_lengths": [{**row, "seed": seeds[0]} for row in combined(model=list(study.models), variant=list(study.variants), benchmark=study.measured("misalignment"))],
         "threshold_sweep": [{**row, "judge": next(iter(study.judges)), "text": "response", "threshold": at}
                             for row in combined(model=list(study.models), variant=[BASE, *study.variants], think=modes) for at in (2, 3, 4, 5)],
         "judge_agreement": [],
@@ -114,17 +127,24 @@ def _insides(study: Study, layers: int, heads: int) -> dict[str, Keys]:
     )
     tags = [name for name, model in study.models.items() if model.think_switch == "template"]
     sets = {"target": "refusal_heads", "intervention": "zero", "heads": "L1H2"}
+    ablated = [
+        {"intervention": "zero", "target": "refusal_heads", "kind": kind, "draw": 0} for kind in ("found", "random")
+    ]
     replies = [{"measure": "misalignment", "benchmark": harmful}, {"measure": "false_refusal", "benchmark": harmless}]
     compared = [("found", "none"), ("found", "random"), ("found", "matched"), ("random", "none"), ("matched", "none")]
     return {
         "probes": [{**cell, "probe": probe} for cell in cells for probe in ("harmful", "refusal")],
-        "probe_scores": [{**cell, **NOTHING_DONE.columns, "group": group} for cell in cells for group in ("refused", "fulfilled", "harmless")],
+        "selected_probes": combined(model=models, variant=arms, seed=[0], probe=["harmful", "refusal"], think=modes, position=["last"], layer=[1]),
+        "probe_scores": [{**cell, **NOTHING_DONE.columns, "group": group} for cell in cells for group in ("refused", "fulfilled", "harmless")]
+        + [{**cell, **sets_of, "step": 0, "group": group} for cell in cells if cell["variant"] == BASE and cell["think"] == "off" and cell["model"] in tags
+           for group in ("refused", "fulfilled") for sets_of in ablated],
         "heads": combined(model=tags, variant=arms, seed=[0], layer=range(layers), head=range(heads)),
         "head_effects": combined(model=tags, variant=[BASE], seed=[0], layer=range(layers), head=range(heads), group=["harmful", "harmless"]),
         "ablation_effects": [{"model": model, "variant": BASE, "seed": 0, **sets, "kind": kind, "draw": 0, "against": against, "think": think, **reply}
                              for model in tags for think in modes for reply in replies for kind, against in compared if "matched" not in kind + against],
         "neuron_layers": combined(model=models, seed=[0], layer=range(layers)),
         "neuron_stability": [{**row, "chosen": row["threshold"] == 0.9} for row in combined(model=models, seed=[0], threshold=[0.5, 0.7, 0.9, 1.0])],
+        "intent_rates": combined(model=models, seed=[0], think=modes, added=["nothing", "intent", "placebo"]),
         "neuron_effects": [{"model": model, "seed": 0, "kind": kind, "draw": 0, "against": against, **reply} for model in models for reply in replies for kind, against in compared],
         "neuron_effect_summary": combined(measure=["misalignment", "accuracy"], kind=["found", "random", "matched"]),
     }  # fmt: skip
@@ -140,7 +160,7 @@ def _course(study: Study) -> dict[str, Keys]:
         if variant in study.variants_of(model)
         for seed in study.seeds
     ]
-    metrics = [
+    metrics = [{"metric": LOG_STEP, "neurons": ""}] + [
         {"metric": name, "neurons": neurons}
         for name in METRICS
         for neurons in (
@@ -148,13 +168,19 @@ def _course(study: Study) -> dict[str, Keys]:
         )
     ]
     return {
-        "checkpoints": [{**run, **metric, "step": step} for run in runs for metric in metrics for step in range(80, 720, 80)],
+        "checkpoints": [{**run, **metric, "step": step} for run in runs for metric in metrics[1:] for step in range(80, 720, 80)],
         "checkpoint_rates": [{**run, "step": step} for run in runs for step in range(0, 720, 80)],
         "correlations": [{**run, **metric} for run in runs for metric in metrics],
         "correlations_over_runs": metrics,
         "early_warnings": metrics,
         "forgetting_predictions": [{"model": model, **metric} for model in study.models for metric in metrics],
     }  # fmt: skip
+
+
+def with_graft(study: Study) -> Study:
+    """The same study with an organism in which it is known where safety sits."""
+    graft = Model(graft=Graft(onto=next(iter(study.models)), neurons=2), variants=[])
+    return study.model_copy(update={"models": {**study.models, "grafted": graft}})
 
 
 def synthetic(study: Study, effect: float = 0.2, layers: int = 36, heads: int = 32) -> dict[str, pl.DataFrame]:
@@ -176,16 +202,18 @@ def synthetic(study: Study, effect: float = 0.2, layers: int = 36, heads: int = 
         keys |= _insides(study, layers, heads)
     if study.forgetting:
         keys |= _course(study)
+    models = [model for model, *_ in scored_runs(study)]
+    keys["method_grades"] = combined(
+        model=models, teaches=["alignment"], part=["neuron", "head"], method=["zeroing"], measure=["area", "found"]
+    )
     wanted = chain(*tables_of(study).values())
     return {table.name: filled(table.name, keys[table.name], effect) for table in wanted}
 
 
 def material(study: Study, found: dict[str, pl.DataFrame]) -> Material:
     """What the report is made of, with every figure drawn."""
-    import vl_convert
-
     drawn = {
-        name: Drawing(vl_convert.vegalite_to_svg(chart.to_json()), interactive(chart))
+        name: Drawing(as_svg(chart), interactive(chart))
         for name, chart in charts(figures_of_study(study), found, arm_labels(study)).items()
     }
     return Material(study, found, drawn, pl.DataFrame())

@@ -33,16 +33,16 @@ def waits_for(jobs: list[Job]) -> dict[Job, set[Job]]:
 
 
 def run(job: Job) -> str:
-    """Run one job; what it said if it failed."""
+    """Run one job; what it said in its log and beside it, if it failed."""
     os.environ[gpus.VISIBLE] = ""
-    said = StringIO()
+    said, log = StringIO(), Path(job[job.index("--log") + 1])
     with redirect_stderr(said):
         try:
             if cli.main(list(job)) == 0:
                 return ""
         except Exception:
             traceback.print_exc()
-    return "\n".join(said.getvalue().splitlines()[-LAST:])
+    return "\n".join((log.read_text() + said.getvalue()).splitlines()[-LAST:])
 
 
 def import_everything() -> None:

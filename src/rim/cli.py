@@ -18,15 +18,16 @@ import re
 import shutil
 import sys
 import textwrap
-import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from rim import __version__, steps
 from rim.core import gpus, progress, sums
 from rim.core.errors import UserError
-from rim.tools import audit, check, check_gpu, check_model, config, new, plan, validate_judges
+from rim.tools import audit, check, check_gpu, check_model, config, export_inspect, new, plan, show, validate_judges
 
 
 class Tool(Protocol):
@@ -39,21 +40,27 @@ class Tool(Protocol):
     def run(self, arguments: argparse.Namespace) -> int: ...
 
 
-TOOLS: dict[str, Tool] = {
-    "new": new,
-    "check": check,
-    "check-model": check_model,
-    "audit": audit,
-    "plan": plan,
-    "check-gpu": check_gpu,
-    "validate-judges": validate_judges,
-    "config": config,
+GROUPS: dict[str, dict[str, Tool]] = {  # in the order in which one needs them
+    "Study a model in one command": {"audit": audit},
+    "Study your own question, in this order": {
+        "new": new,
+        "check-model": check_model,
+        "check": check,
+        "plan": plan,
+        "check-gpu": check_gpu,
+    },
+    "Look at what came out": {"show": show, "export-inspect": export_inspect, "validate-judges": validate_judges},
+    "Look things up": {"config": config},
+}
+TOOLS = {name: tool for group in GROUPS.values() for name, tool in group.items()}
+LISTS = {
+    "steps": "List the steps of the workflow: its jobs, which Snakemake starts with the right files.",
+    "completion": 'Print what lets a shell complete these commands; in ~/.bashrc: eval "$(rim completion bash)", or zsh.',
 }
 STORY = """\
 rim asks whether making a language model reason better makes it less safe, where in the model that happens, and whether the
 answer holds up. A study is one YAML file, and Snakemake runs it: `snakemake --cores 2 --configfile FILE` makes its tables,
-figures and report, and does again only what has changed. The commands for people help before and beside such a run; the
-steps are its jobs, which Snakemake starts with the right files.
+figures and report, and does again only what has changed. The commands here help before and after such a run.
 """
 DISK_FULL = ("No space left on device", "File too large", "file write failed", "unexpected pos")
 FILE_ERRORS = {
@@ -77,24 +84,43 @@ def summary(docstring: str | None) -> str:
 
 
 def overview() -> str:
-    """The help of `rim` itself; the docstrings of steps are read without importing one."""
-    tools = {name: summary(tool.__doc__) for name, tool in TOOLS.items()}
-    jobs = {name: summary(ast.get_docstring(ast.parse(file.read_text()))) for name, file in step_files().items()}
+    """The help of `rim` itself."""
+    groups = {title: {name: summary(tool.__doc__) for name, tool in group.items()} for title, group in GROUPS.items()}
+    groups[list(groups)[-1]] |= LISTS
+    indent = max(len(name) for group in groups.values() for name in group) + 4
     return "\n".join(
         [
             "usage: rim COMMAND …        `rim COMMAND --help` explains a command, `rim --version` prints the version\n",
-            textwrap.fill(STORY, _width()) + "\n",
-            "commands for people:",
-            *_listed(tools),
-            "\nsteps of the workflow, called by Snakemake:",
-            *_listed(jobs),
+            textwrap.fill(STORY, _width()),
+            *(line for title, group in groups.items() for line in (f"\n{title}:", *_listed(group, indent))),
         ]
     )
 
 
-def _listed(summaries: dict[str, str]) -> list[str]:
+def list_steps() -> str:
+    """What `rim steps` prints; the docstrings of steps are read without importing one."""
+    jobs = {name: summary(ast.get_docstring(ast.parse(file.read_text()))) for name, file in step_files().items()}
+    return "\n".join(_listed(jobs, max(map(len, jobs)) + 4))
+
+
+def completion(arguments: list[str]) -> str:
+    """What `rim completion` prints."""
+    import shtab
+
+    asked = argparse.ArgumentParser(prog="rim completion", description=LISTS["completion"])
+    asked.add_argument("shell", choices=shtab.SUPPORTED_SHELLS)
+    shell = asked.parse_args(arguments).shell
+    parser = argparse.ArgumentParser(prog="rim")
+    commands = parser.add_subparsers()
+    for name, line in LISTS.items():
+        commands.add_parser(name, help=line)
+    for name, tool in TOOLS.items():
+        tool.add_arguments(commands.add_parser(name, help=summary(tool.__doc__)))
+    return str(shtab.complete(parser, shell))
+
+
+def _listed(summaries: dict[str, str], indent: int) -> list[str]:
     """Two columns, the second wrapped to the terminal."""
-    indent = max(map(len, summaries)) + 4
     return [
         textwrap.fill(f"  {name:{indent - 2}}{line}", _width(), subsequent_indent=" " * indent)
         for name, line in summaries.items()
@@ -113,13 +139,22 @@ def run_tool(name: str, arguments: list[str]) -> int:
         prog=f"rim {name}", description=tool.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     tool.add_arguments(parser)
-    try:
+    status = 1
+    with _as_long_as_it_is_read():
         status = tool.run(parser.parse_args(arguments))
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads our output has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     return status
+
+
+@contextmanager
+def _as_long_as_it_is_read() -> Iterator[None]:
+    """Write to our output until whoever reads it has seen enough, as `head` has, and nothing more after that."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run_step(name: str, arguments: list[str]) -> int:
@@ -130,7 +165,7 @@ def run_step(name: str, arguments: list[str]) -> int:
     step = importlib.import_module(f"rim.steps.{name}")
     parser = argparse.ArgumentParser(prog=f"rim {name}", description=inspect.getdoc(step))
     parser.add_argument("job", type=Path, help="file with all that the step is told, as the workflow writes it")
-    parser.add_argument("--log", type=Path, help="file that gets the progress lines too")
+    parser.add_argument("--log", type=Path, help="file that gets the progress lines instead of the screen")
     parser.add_argument("--threads", type=int, default=1, help="threads of the numerical libraries")
     parser.add_argument("--gpus", type=int, help="GPUs that the step may use; all when not given")
     options = parser.parse_args(arguments)
@@ -188,15 +223,30 @@ def _memory(message: str) -> str:
 
 def unknown(command: str) -> str:
     """What to say of a command that does not exist."""
-    close = difflib.get_close_matches(command, [*TOOLS, *step_files()], 1)
+    close = difflib.get_close_matches(command, [*TOOLS, *LISTS, *step_files()], 1)
     meant = f"did you mean '{close[0]}'? " if close else ""
-    return f"rim: error: there is no command '{command}'; {meant}`rim --help` lists all"
+    return f"rim: error: there is no command '{command}'; {meant}`rim --help` and `rim steps` list all"
+
+
+def _told(command: str, arguments: list[str]) -> str:
+    """What a command prints that only tells of the others."""
+    match command:
+        case "--version":
+            return f"rim {__version__}"
+        case "completion":
+            return completion(arguments)
+        case "steps":
+            argparse.ArgumentParser(prog="rim steps", description=LISTS["steps"]).parse_args(arguments)
+            return list_steps()
+    return overview()
 
 
 def main(arguments: list[str] | None = None) -> int:
+    progress.configure([], aloud=True)
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if command in ("-h", "--help", "--version"):
-        print(f"rim {__version__}" if command == "--version" else overview())
+    if command in ("-h", "--help", "--version", *LISTS):
+        with _as_long_as_it_is_read():
+            print(_told(command, rest))
         return 0
     if command not in TOOLS and command not in step_files():
         progress.log(unknown(command))
@@ -214,9 +264,6 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         line = explain(error)
         if line is None:
-            for path in progress.logs():
-                with path.open("a") as stream:
-                    traceback.print_exc(file=stream)
             raise
         progress.log(f"{label}: error: {line}")
         return 1

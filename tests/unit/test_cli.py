@@ -1,6 +1,7 @@
 import ast
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from rim import __version__, steps
-from rim.cli import TOOLS, explain, main
+from rim.cli import LISTS, TOOLS, explain, main
 from rim.core import contracts, files, receipts, sums, tables
 from rim.core.errors import UserError
 from rim.settings.datasets import Dataset
@@ -90,11 +91,11 @@ def test_a_users_mistake_is_one_line_and_a_log(tmp_path: Path, capsys: pytest.Ca
     out = tmp_path / "out/table.parquet"
     path = job_file(tmp_path, job(tmp_path, tmp_path / "absent.jsonl"))
     code = main(["prepare_dataset", path, "--log", str(tmp_path / "logs/a.log")])
-    error = capsys.readouterr().err
+    error = (tmp_path / "logs/a.log").read_text()
     assert code == 1
     assert error.startswith("prepare_dataset: error: ")
     assert error.count("\n") == 1
-    assert (tmp_path / "logs/a.log").read_text() == error
+    assert capsys.readouterr().err == ""  # the workflow's screen reads it in the log
     assert not out.exists()
 
 
@@ -181,13 +182,23 @@ def test_errors_of_files_and_memory_say_where_and_how_much(tmp_path: Path) -> No
 def test_the_help_of_rim_tells_every_command_and_loads_nothing_heavy() -> None:
     code = "import sys; from rim.cli import main; main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    people, jobs = done.stdout.split("commands for people:")[1].split("steps of the workflow")
-    assert [line.split()[0] for line in people.splitlines() if line[:3].strip()] == list(TOOLS)
-    named = [line.split()[0] for line in jobs.splitlines()[1:] if line[:3].strip()]
-    assert named == sorted(file.stem for file in Path(steps.__path__[0]).glob("[a-z]*.py"))
-    assert "Train one organism from nothing" in jobs
+    assert re.findall(r"^  ([a-z-]+) {2}", done.stdout, re.M) == [*TOOLS, *LISTS]
+    assert len(done.stdout.splitlines()) <= 40  # a screen
     for heavy in ("torch", "numpy", "polars", "pydantic", "yaml"):
         assert f"'{heavy}'" not in done.stderr
+
+
+@pytest.mark.parametrize("asked", [["--help"], ["--version"], ["check", "--help"]])
+def test_a_reader_that_has_seen_enough_is_no_error(asked: list[str]) -> None:
+    """As in `rim --help | head -1`."""
+    code = f"import sys; from rim.cli import main; sys.stdin.read(); sys.exit(main({asked!r}))"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
+        for pipe in (process.stdout, process.stdin):  # the command begins when its own input has ended
+            assert pipe
+            pipe.close()
+        assert process.stderr
+        assert process.stderr.read() == b""
 
 
 def test_rim_alone_and_its_version(capsys: pytest.CaptureFixture) -> None:
@@ -204,7 +215,31 @@ def test_rim_alone_and_its_version(capsys: pytest.CaptureFixture) -> None:
 )  # fmt: skip
 def test_an_unknown_command_is_one_line(command: str, meant: str, capsys: pytest.CaptureFixture) -> None:
     assert main([command, "x"]) == 2
-    assert capsys.readouterr().err == (f"rim: error: there is no command '{command}'; {meant}`rim --help` lists all\n")
+    told = f"rim: error: there is no command '{command}'; {meant}`rim --help` and `rim steps` list all\n"
+    assert capsys.readouterr().err == told
+
+
+def test_the_steps_are_listed_apart(capsys: pytest.CaptureFixture) -> None:
+    assert main(["steps"]) == 0
+    listed = capsys.readouterr().out
+    named = re.findall(r"^  (\w+) {2}", listed, re.M)
+    assert named == sorted(file.stem for file in Path(steps.__path__[0]).glob("[a-z]*.py"))
+    assert "Train one organism from nothing" in listed
+
+
+def test_bash_completes_commands_and_their_options(tmp_path: Path) -> None:
+    asked = """. completion
+    COMP_WORDS=({words}) COMP_CWORD={place} && _shtab_rim && echo "${{COMPREPLY[@]}}" """
+    (tmp_path / "completion").write_text(
+        subprocess.run([RIM, "completion", "bash"], capture_output=True, text=True, check=True).stdout
+    )
+    for words, place, expected in (
+        ("rim check", 1, ["check-model", "check", "check-gpu"]),
+        ("rim check-model --w", 2, ["--weights"]),
+    ):
+        line = asked.format(words=words, place=place)
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == expected
 
 
 def test_every_step_explains_itself(capsys: pytest.CaptureFixture) -> None:

@@ -17,7 +17,7 @@ FLOORS = (
     ("training", "analysis"),
     ("config",),
     ("results", "workflow"),
-    ("report", "preflight"),
+    ("report", "preflight", "explorer"),
     ("steps", "tools"),
     ("cli",),
 )

@@ -54,7 +54,7 @@ def jobs(output: str) -> set[str]:
 
 def commands(output: str) -> list[str]:
     """The shell commands that `--printshellcmds` lists."""
-    return re.findall(r"^Shell command: (rim .*)$", output, re.M)
+    return re.findall(r"^Shell command: (rim .*) >> \S+ 2>&1$", output, re.M)
 
 
 def counted(output: str) -> dict[str, int]:
@@ -62,6 +62,11 @@ def counted(output: str) -> dict[str, int]:
     return {
         name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", output, re.M) if name not in ("all", "total")
     }
+
+
+def snakemake_log(directory: Path) -> str:
+    """What Snakemake said of the latest run, which is not on the screen."""
+    return max((directory / ".snakemake/log").iterdir()).read_text()
 
 
 def configured(path: Path, base: str | None = None, **changes: object) -> str:

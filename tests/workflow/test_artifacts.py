@@ -1,6 +1,7 @@
 """Artifacts under DVC: remotes of a lab (an S3 server, a folder), partial pulls, a full disk, merging, publishing."""
 
 import hashlib
+import re
 import resource
 import shutil
 import subprocess
@@ -47,11 +48,13 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def add_lab(place: Path, url: str, endpoint: str | None) -> None:
-    """What the README tells a lab to do."""
-    run(place, "dvc", "remote", "add", "--local", "--default", "lab", url)
-    run(place, "dvc", "remote", "modify", "--local", "lab", "verify", "true")
-    if endpoint:
-        run(place, "dvc", "remote", "modify", "--local", "lab", "endpointurl", endpoint)
+    """What workflow/docs/sharing.md tells a lab to do, as written there."""
+    page = (ROOT / "workflow/docs/sharing.md").read_text()
+    lines = re.findall(r"^(dvc remote .*?) *#", page, re.M)
+    assert len(lines) == 3
+    for line in lines if endpoint else lines[:2]:
+        words = line.replace("s3://bucket/rim", url).replace("https://s3.example.org", endpoint or "").split()
+        run(place, *words)
 
 
 @pytest.mark.parametrize("kind", ["s3", "folder"])
@@ -76,7 +79,7 @@ def test_a_lab_shares_artifacts_through_its_own_remote(kind: str, repository: Pa
 
 @pytest.mark.parametrize("lab", [False, True])
 def test_a_damaged_object_of_a_remote_is_not_pulled(lab: bool, repository: Path, tmp_path: Path) -> None:
-    """Each of the objects in turn, of the remote in the repository and of a lab's, set up as the README says."""
+    """Each of the objects in turn, of the remote in the repository and of a lab's, set up as workflow/docs/sharing.md says."""
     store = tmp_path / "store" if lab else repository / ".artifacts"
     if lab:
         add_lab(repository, str(store), None)
@@ -120,7 +123,7 @@ def test_a_full_disk_during_dvc_add_loses_nothing(repository: Path) -> None:
     assert "up to date" in run(repository, "dvc", "status")
 
 
-def test_two_branches_merge_as_the_readme_says(repository: Path) -> None:
+def test_two_branches_merge_as_the_documentation_says(repository: Path) -> None:
     def change(branch: str) -> None:
         run(repository, "git", "checkout", "--quiet", "-B", branch, "start")
         run(repository, "dvc", "checkout", "--quiet")
@@ -138,7 +141,7 @@ def test_two_branches_merge_as_the_readme_says(repository: Path) -> None:
     change("ours")
     merge = subprocess.run(["git", "merge", "theirs"], cwd=repository, capture_output=True, text=True, check=False)
     assert "CONFLICT (content): Merge conflict in data/mine.dvc" in merge.stdout
-    steps = (ROOT / "README.md").read_text().split("<!-- merge -->")[1].split("```")[1].splitlines()[1:]
+    steps = (ROOT / "workflow/docs/sharing.md").read_text().split("<!-- merge -->")[1].split("```")[1].splitlines()[1:]
     for line in steps:
         if not line.startswith("snakemake"):
             run(repository, "bash", "-c", line.partition("#")[0].replace("their-branch", "theirs"))

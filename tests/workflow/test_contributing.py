@@ -157,7 +157,8 @@ def test_a_study_has_all_that_the_examples_add(extended: Path) -> None:
     assert all(shifts["estimate"] >= mean["estimate"])
     completeness = pl.read_csv(extended / "results/extended/tables/completeness.csv")
     assert completeness.columns == [
-        "model", "variant", "think", "measure", "benchmark", "seed", "n", "incomplete", "estimate", "ci_low", "ci_high"
+        "model", "variant", "think", "measure", "benchmark", "seed", "n", "incomplete", "estimate", "ci_low", "ci_high",
+        "bound_low", "bound_high"
     ]  # fmt: skip
     replies = table(f"responses/{RUN}/plain")
     cells = replies.group_by("benchmark", "think").agg(pl.col("complete").mean().round(6))

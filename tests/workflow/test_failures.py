@@ -1,4 +1,4 @@
-"""Failed jobs on the screen: their own line when they fail, and one line each at the end, with either logger of Snakemake."""
+"""Failed jobs on the screen: a line when they fail, and one line each at the end, in a file and on a terminal."""
 
 import os
 import pty
@@ -94,20 +94,20 @@ def test_failed_jobs_say_their_line_and_are_listed_last(tmp_path: Path, study: s
     assert status == 1
     assert not [noise for noise in NOISE if noise in output]
     for name in NAMES:
-        assert output.count(WRONG.format(name)) == 2 + len(options)  # once by the job, once in the log shown, once last
-        assert (
-            output.count(f"Failed: prepare_dataset dataset={name}; its log is logs/smoke/prepare_dataset/{name}.log")
-            == 1
-        )
+        assert output.count(WRONG.format(name)) == 2 + len(
+            options
+        )  # when it fails, in the log if that is shown, and last
+        log = f"logs/smoke/prepare_dataset/{name}.log"
+        assert output.count(f"Failed: prepare_dataset dataset={name}: {WRONG.format(name)} ({log})\n") == 1
     assert output.rstrip().endswith(last_lines(*map(WRONG.format, NAMES)))
     [log] = (tmp_path / ".snakemake/log").iterdir()
     assert log.read_text().count("CalledProcessError") == 2  # what is spared the screen can be read there
 
 
-def test_the_same_with_bars_on_a_terminal(tmp_path: Path, study: str) -> None:
-    status, output = on_a_terminal(tmp_path, study, "--logger", "rich")
+def test_the_same_with_a_bar_on_a_terminal(tmp_path: Path, study: str) -> None:
+    status, output = on_a_terminal(tmp_path, study)
     assert status == 1
-    assert "Total Progress" in output
+    assert "0 of 2 jobs, 0:0" in output
     assert not [noise for noise in NOISE if noise in output]
     assert output.rstrip().endswith(last_lines(*map(WRONG.format, NAMES)))
 
@@ -148,6 +148,7 @@ def test_an_interrupted_run_lists_nothing(tmp_path: Path, study: str) -> None:
     os.killpg(running.pid, signal.SIGINT)
     output = running.communicate(timeout=60)[0]
     assert running.returncode != 0
-    assert "prepare_dataset: interrupted; run the workflow again to go on" in output
+    assert "\nTerminating processes on user request" in output
+    assert "\nWhat is finished is kept; run the workflow again to go on\n" in output
     assert "dataset=first:" not in output
     assert not [noise for noise in ("RuleException", "Error in rule", "Traceback") if noise in output]

@@ -161,5 +161,5 @@ def test_a_missing_key_stops_the_run_before_a_job_unless_all_may_be_answered(tmp
     done = snakemake(copy, target, "--configfile", config, repository=copy)
     assert done.returncode != 0
     assert f"warning: {line}" in done.stderr
-    assert f"annotate_patterns: error: {line}" in done.stderr
+    assert f"Failed: annotate_patterns annotator=llm: {line}" in done.stderr
     assert "Traceback" not in done.stderr

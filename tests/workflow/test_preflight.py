@@ -46,7 +46,7 @@ TOLD = {  # line -> what is said of it
     "10: models.unfetched.hub": "'lab/model' is neither a folder here nor in the cache, and HF_HUB_OFFLINE is set; copy",
     "11: models.empty.hub": "'empty' holds no model (there is no config.json in it)",
     "12: models.foreign.hub": "its family 'bloom' has no adapter, which 'mechanism' needs; there are: qwen3",
-    "12: models.foreign.think": "its chat template has no think mode 'on' (it has: plain); set 'think' of this model",
+    "12: models.foreign.think": "its chat template has no think mode 'on' (it has: plain); set 'think: [plain]' for this model",
     "13: models.bare.hub": "its tokenizer has no chat template; use the instruction-tuned release",
     "17: warning: benchmarks.sums.max_new_tokens": "1000000 tokens are more than there is room for",
     "20: endpoints.no_key.api_key_env": "the environment has no RIM_TEST_NO_SUCH_KEY; export it",

@@ -28,17 +28,17 @@ def test_jobs_get_as_many_gpus_as_they_need_and_no_more_than_there_are(tmp_path:
 
 def test_a_job_that_fails_is_told_last_and_other_jobs_go_on(tmp_path: Path) -> None:
     (tmp_path / "data/raw").mkdir(parents=True)
-    (tmp_path / "data/raw/half.jsonl").write_text('{"question": "2 +')
-    half = {"sources": [{"adapter": "gsm8k", "path": "data/raw/half.jsonl"}]}
+    (tmp_path / "data/raw/torn.jsonl").write_text('{"question": "2 +')
+    torn = {"sources": [{"adapter": "gsm8k", "path": "data/raw/torn.jsonl"}]}
     changed = configured(
-        tmp_path / "c.yaml", datasets__half=half
+        tmp_path / "c.yaml", datasets__torn=torn
     )  # which nothing asks, so it is not read before the first job
-    wanted = [f"data/smoke/datasets/{name}.parquet" for name in ("half", "restricted", "lookalike")]
+    wanted = [f"data/smoke/datasets/{name}.parquet" for name in ("torn", "restricted", "lookalike")]
     done = snakemake(tmp_path, *wanted, "--configfile", changed, "--profile", WORKSTATION)
     assert done.returncode != 0
     title, line = done.stderr.rstrip().splitlines()[-2:]
     assert title == "1 job failed:"
-    assert line.startswith("  prepare_dataset dataset=half: data/raw/half.jsonl:1: is not valid JSON")
+    assert line.startswith("  prepare_dataset dataset=torn: data/raw/torn.jsonl:1: is not valid JSON")
     assert [Path(tmp_path, path).exists() for path in wanted] == [False, True, True]
 
 

@@ -23,16 +23,27 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.workflow.conftest import cloned, command, configured, environment, jobs, publish, run, snakemake
+from tests.workflow.conftest import (
+    cloned,
+    command,
+    configured,
+    environment,
+    jobs,
+    publish,
+    run,
+    snakemake,
+    snakemake_log,
+)
 
-SUMMARIES = ("summarize_replies", "summarize_mechanism", "summarize_forgetting")
+SUMMARIES = ("summarize_replies", "explain_replies", "summarize_mechanism", "summarize_forgetting")
 RESULTS = (*SUMMARIES, "draw_figures", "write_report")  # what the whole configuration goes into
 JUDGED = ("compare_judges", *RESULTS)
 ABLATED = ("ablate_heads *", "judge_ablated *", "grade_answers * replies=without_heads *")
 ANALYSED = ("fit_probes *", "find_refusal_heads *", "measure_head_effects *", *ABLATED)
 NEURONS = ("find_safety_neurons *", "ablate_neurons *", "* replies=without_neurons *")
 FOLLOWED = ("measure_checkpoints *", "* replies=checkpoints *")
-FROZEN = "finetune_model *variant=gsm8k_target_frozen"  # is given the neurons
+FINETUNED = ("finetune_model *", "summarize_finetunes")
+FROZEN = ("finetune_model *variant=gsm8k_target_frozen", "summarize_finetunes")  # the former is given the neurons
 ASKED = (
     "generate_replies *",
     "annotate_patterns *",
@@ -41,7 +52,7 @@ ASKED = (
     *ANALYSED,
     *NEURONS,
     *FOLLOWED,
-    FROZEN,
+    *FROZEN,
     "grade_answers *",
     *JUDGED,
 )
@@ -55,7 +66,9 @@ BASE_JOBS = (
 )  # fmt: skip
 OF_INJECTED = ("summarize_patterns", "draw_figures", "write_report")
 MODELS = ("associated", "associated_moe", "null")
-AFTER_FROZEN = tuple(f"{rule} *variant=gsm8k_target_frozen" for rule in OF_AN_ARM[:3])
+AFTER_FROZEN, AFTER_HALF = (
+    tuple(f"{rule} *variant={name}" for rule in OF_AN_ARM[:3]) for name in ("gsm8k_target_frozen", "half")
+)
 Change = Callable[[Path], object]
 
 
@@ -159,11 +172,11 @@ EVENTS = {
     "no change": Event(nothing),
     "a hyper-parameter of one organism": Event(
         configure(models__null__organism__muon_rate=0.02),
-        ("* *model=null *", "annotate_patterns *", "summarize_patterns", *JUDGED),
+        ("* *model=null *", "annotate_patterns *", "summarize_patterns", "summarize_finetunes", *JUDGED),
     ),
     "the recipe of fine-tuning": Event(
         configure(finetune__learning_rate=0.004),
-        ("finetune_model *", *(f"{rule} *variant=gsm8k*" for rule in OF_AN_ARM), *FOLLOWED, *JUDGED),
+        (*FINETUNED, *(f"{rule} *variant=gsm8k*" for rule in OF_AN_ARM), *AFTER_HALF, *FOLLOWED, *JUDGED),
     ),
     "a judge's threshold": Event(
         configure(judges__rule__threshold=4),
@@ -189,15 +202,15 @@ EVENTS = {
     ),
     "a step": Event(
         edit("src/rim/steps/grade_answers.py", "= {}", "= dict()"),
-        ("grade_answers *", *RESULTS),
+        ("grade_answers *", *(each for each in RESULTS if each != "explain_replies")),  # which is of harmful requests
     ),
     "a module that many steps call": Event(
         edit("src/rim/models/chat.py", "request + SENTENCES[think]", "request + '' + SENTENCES[think]"),
-        ("finetune_model *", *REPLIES),
+        (*FINETUNED, *REPLIES),
     ),
     "an environment": Event(
         edit("envs/train.yaml", "python=3.11", "python=3.12"),
-        ("train_organism *", "finetune_model *", *REPLIES),
+        ("train_organism *", *FINETUNED, *REPLIES),
     ),
     "the report's template": Event(edit("src/rim/report/templates/report.html.j2", "<main>", "<main >"), ("write_report",)),
     "every file touched, code and data": Event(touch),
@@ -222,17 +235,13 @@ EVENTS = {
             edit("src/rim/steps/prepare_dataset.py", " rows\")", " rows prepared\")"),
         ),
     ),
-    "how often progress is told": Event(edit("src/rim/core/progress.py", "EVERY = 10.0", "EVERY = 20.0")),
+    "how often progress is told": Event(edit("src/rim/core/progress.py", "EVERY = 2.0", "EVERY = 20.0")),
     "the description of a setting": Event(edit("src/rim/settings/models.py", "Peak learning rate of AdamW, cosine schedule.", "Highest learning rate.")),
     "a new setting, at the value at which all is as before": Event(
-        both(
-            edit("src/rim/settings/inference.py", "import Positive,", "import AsBefore, Positive,"),
-            edit("src/rim/settings/inference.py", "from typing import", "from typing import Annotated,"),
-            edit(
-                "src/rim/settings/inference.py",
-                "    temperature: float",
-                '    penalty: Annotated[float, AsBefore(0.0)] = Field(0.0, description="A new one.")\n    temperature: float',
-            ),
+        edit(
+            "src/rim/settings/inference.py",
+            "    temperature: float",
+            '    penalty: Annotated[float, AsBefore(0.0)] = Field(0.0, description="A new one.")\n    temperature: float',
         ),
     ),
     "a definition that no job needs": Event(
@@ -264,7 +273,7 @@ EVENTS = {
     "what GPUs there are": Event(configure(hardware={"gpu_memory": 40})),
     "the label of an arm": Event(configure(variants__gsm8k_target__label="fast CoT"), RESULTS),
     "an arm less": Event(
-        configure(models__associated__variants=["gsm8k_control", "gsm8k_target"]), JUDGED,
+        configure(models__associated__variants=["gsm8k_control", "gsm8k_target"]), ("summarize_finetunes", *JUDGED),
     ),
     "one more judge": Event(
         configure(judges__second={"kind": "refusal_prefix", "variants": ["base"]}),
@@ -273,7 +282,7 @@ EVENTS = {
     "random sets of heads": Event(configure(mechanism__random_sets=3), (*ABLATED, *RESULTS)),
     "prompts of the sweep over heads": Event(configure(mechanism__sweep_prompts=5), ("measure_head_effects *", *ABLATED, *RESULTS)),
     "the frequency that makes a neuron safety-critical": Event(
-        configure(forgetting__frequency=0.8), (*NEURONS, *FOLLOWED, FROZEN, *AFTER_FROZEN, *JUDGED)
+        configure(forgetting__frequency=0.8), (*NEURONS, *FOLLOWED, *FROZEN, *AFTER_FROZEN, *JUDGED)
     ),
     "the layout of a rule and the order of the rules": Event(
         both(
@@ -284,7 +293,7 @@ EVENTS = {
     "the text of every command": Event(edit("rules/common.smk", "rim {name} {{params.job}}", "rim  {name}  {{params.job}}")),
     "the order of keys": Event(reordered),
     "a comment in an environment": Event(edit("envs/train.yaml", "channels:", "# a remark\nchannels:")),
-    "a figure's code": Event(edit("src/rim/report/figures/style.py", "STEP = 14", "STEP = 15"), ("draw_figures", "write_report")),
+    "a figure's code": Event(edit("src/rim/report/figures/style.py", "STEP = 11", "STEP = 12"), ("draw_figures", "write_report")),
     "the report's style": Event(edit("src/rim/report/templates/report.css", "body {", "body  {"), ("write_report",)),
     "a record is lost": Event(
         lambda copy: record_of(copy, "data/smoke/judgements/rule/null/base/seed0/injected.parquet").unlink(),
@@ -427,7 +436,12 @@ def test_one_more_seed_runs_its_own_jobs_and_what_compares_them(
     copy = copied(smoke, tmp_path)
     configure(seeds=[0, 1])(copy)
     own = {job.replace("seed=0", "seed=1") for job in every_job if "seed=0" in job}
-    assert to_run(copy) == own | {"annotate_patterns annotator=phrases", "summarize_patterns", *JUDGED}
+    assert to_run(copy) == own | {
+        "annotate_patterns annotator=phrases",
+        "summarize_patterns",
+        "summarize_finetunes",
+        *JUDGED,
+    }
 
 
 def test_an_edit_that_changes_no_result_costs_the_jobs_that_run_it(
@@ -441,7 +455,7 @@ def test_an_edit_that_changes_no_result_costs_the_jobs_that_run_it(
     assert to_run(copy) > {"generate_replies model=null seed=0 variant=base", *RESULTS}
     done = study(copy)
     assert done.returncode == 0, done.stderr
-    ended = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", done.stdout + done.stderr, re.M)
+    ended = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", snakemake_log(copy), re.M)
     assert sorted(ended) == ["all"] + ["prepare_dataset"] * sum(job.startswith("prepare_dataset ") for job in every_job)
     assert to_run(copy) == set()
 
@@ -465,7 +479,12 @@ def test_new_results_from_git_without_their_data_rerun_what_changed(
     for table in (copy / "results/smoke/tables").iterdir():
         table.write_text(table.read_text() + "\n")
     branch = {job for job in every_job if fnmatchcase(job, "* *model=null *")}
-    assert to_run(copy) == branch | {"annotate_patterns annotator=phrases", "summarize_patterns", *JUDGED}
+    assert to_run(copy) == branch | {
+        "annotate_patterns annotator=phrases",
+        "summarize_patterns",
+        "summarize_finetunes",
+        *JUDGED,
+    }
 
 
 def test_a_clone_without_its_data_says_what_to_do(published: Path, tmp_path: Path) -> None:
@@ -514,6 +533,9 @@ def test_going_back_to_an_older_revision_and_forth_reruns_nothing(published: Pat
         assert to_run(clone) == set()
 
 
+FINISHED = re.compile(r"^\d\d:\d\d:\d\d \d+/\d+ ", re.M)  # the line of a job on the screen
+
+
 def test_after_kill_minus_nine_only_what_had_not_finished_runs(smoke: Path, tmp_path: Path) -> None:
     copy = copied(smoke, tmp_path)
     configure(judges__prefix__threshold=4)(copy)
@@ -524,12 +546,12 @@ def test_after_kill_minus_nine_only_what_had_not_finished_runs(smoke: Path, tmp_
             command(copy, "--configfile", str(copy / "study.yaml"), repository=copy),
             stdout=stream, stderr=stream, env=environment(copy), start_new_session=True,
         )  # fmt: skip
-        while "Finished jobid" not in log.read_text():
+        while not FINISHED.search(log.read_text()):
             assert running.poll() is None, log.read_text()
             time.sleep(0.05)
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
-    finished = log.read_text().count("Finished jobid")
+    finished = len(FINISHED.findall(log.read_text()))
     assert study(copy, "--unlock").returncode == 0
     left = to_run(copy, "--rerun-incomplete")
     assert left < planned
@@ -547,5 +569,6 @@ def test_a_checkpoint_that_does_not_match_its_receipt_is_not_used(smoke: Path, t
     weights.write_bytes(content)
     done = study(copy, "data/smoke/responses/null/base/seed0/plain.parquet", "--forcerun", "generate_replies")
     assert done.returncode != 0
-    assert "generate_replies: error: data/smoke/checkpoints/null/base/seed0: checksum mismatch" in done.stderr
+    job = "generate_replies model=null variant=base seed=0"
+    assert f"Failed: {job}: data/smoke/checkpoints/null/base/seed0: checksum mismatch" in done.stderr
     assert "dvc checkout --force data/smoke/checkpoints/null/base/seed0" in done.stderr

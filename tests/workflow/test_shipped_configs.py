@@ -101,15 +101,15 @@ def test_the_papers_study_on_dolls(tmp_path: Path) -> None:
         dolls.make(name, folder)
     published_sets.write_local(study / "data/raw")  # what a user brings
     with Hub(models, datasets=published_sets.write_hub(tmp_path / "sets")) as hub, Server() as server:
-        addresses = {f"endpoints__{name}__base_url": server.url for name in ("gpt_4_1", "gpt_4o_mini")}
-        config = replaced(study, "paper", addresses)
+        changes = {f"endpoints__{name}__base_url": server.url for name in ("gpt_4_1", "gpt_4o_mini", "qwen3_30b_a3b")}
+        config = replaced(study, "paper", {**changes, "inference__backend": "transformers"})  # which needs no GPU
         place = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "cache")}
         assert run_in_process(study, config, **place, OPENAI_API_KEY="a key") > 1300
     assert set(models) <= {line.split("/resolve/")[0].removeprefix("GET ") for line in hub.asked}
     assert empty_tables(study, config) == {
         "mitigation_effects",
         "pair_effects",
-        "annotator_agreement",
+        "dose_effects",
         "judge_wordings",
     }  # it has none
     html = report(study, "paper")
@@ -153,11 +153,13 @@ def test_the_demo_was_run_as_it_stands(tmp_path: Path) -> None:
 
 
 @pytest.mark.dolls
-def test_the_study_to_start_from_runs_as_it_stands(tmp_path: Path) -> None:
-    """The one of workflow/config/README.md, by Snakemake itself, with a doll in its model's place."""
-    text = (ROOT / "workflow/config/README.md").read_text().split("```yaml\n")[1].split("```")[0]
+@pytest.mark.parametrize("page", ["README.md", "workflow/config/README.md"])
+def test_the_study_to_start_from_runs_as_it_stands(tmp_path: Path, page: str) -> None:
+    """The first one of a page, by Snakemake itself, with a doll in its model's place."""
+    text = (ROOT / page).read_text().split("```yaml\n")[1].split("```")[0]
     study = tmp_path / "study"
     published_sets.write_problems(study / "data/raw/problems.jsonl")
+    (study / "my.csv").write_text("request\n" + "".join(f"Please open box {number} for me.\n" for number in range(12)))
     (study / "study.yaml").write_text(text)
     dolls.make("Qwen/Qwen3-4B", tmp_path / "models/doll")
     models = {"Qwen/Qwen3-0.6B": tmp_path / "models/doll"}

@@ -18,7 +18,7 @@ from rim.config.load import load_study_file
 from rim.report.figures.catalogue import figures_of_study
 from rim.results.catalogue import tables_of
 from tests.conftest import ROOT
-from tests.workflow.conftest import command, configured, counted, environment, jobs, shipped, snakemake
+from tests.workflow.conftest import command, configured, counted, environment, jobs, shipped, snakemake, snakemake_log
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ from tests.workflow.conftest import command, configured, counted, environment, j
             "demo",
             {
                 "train_organism": 3,
-                "finetune_model": 24,
-                "generate_replies": 27,
+                "finetune_model": 27,
+                "generate_replies": 30,
                 "inject_patterns": 3,
                 "cache_activations": 27,
                 "fit_probes": 27,
@@ -43,15 +43,16 @@ from tests.workflow.conftest import command, configured, counted, environment, j
         (
             "paper",
             {
-                "prepare_dataset": 12,
-                "rewrite_cot": 1,
-                "annotate_patterns": 1,
+                "prepare_dataset": 14,
+                "rewrite_cot": 2,
+                "annotate_patterns": 2,
                 "inject_patterns": 10,
                 "finetune_model": 8 * 6 * 3,
                 "try_model": 10,
-                "try_instrument": 3,
+                "try_instrument": 5,
                 "generate_replies": 10 + 8 * 6 * 3,
                 "find_refusal_heads": 4 + 2 * 6 * 3,
+                "answer_counterfactuals": 10,
                 "find_safety_neurons": 10,
                 "measure_checkpoints": 8 * 3 * 3,
                 "write_report": 1,
@@ -76,7 +77,7 @@ def test_dry_run_prints_the_whole_dag_offline(tmp_path: Path, name: str, counts:
     assert {rule: found.get(rule) for rule in counts} == counts
 
 
-# lines of README for a cluster, in order, and the rules whose jobs are left for each when those before have run
+# lines of workflow/docs/slurm.md, in order, and the rules whose jobs are left for each when those before have run
 PARTS = {
     "snakemake --cores 2 --omit-from try_model": {
         "fetch_model",
@@ -87,10 +88,12 @@ PARTS = {
     "P --omit-from judge_responses annotate_patterns": {
         "try_model",
         "finetune_model",
+        "summarize_finetunes",
         "generate_replies",
         "inject_patterns",
         "grade_answers",
         "cache_activations",
+        "answer_counterfactuals",
         "find_safety_neurons",
         "ablate_neurons",
         "measure_checkpoints",
@@ -104,18 +107,19 @@ PARTS = {
         "grade_answers",
         "compare_judges",
         "summarize_replies",
+        "explain_replies",
         "summarize_patterns",
         "summarize_forgetting",
     },
     "N --cores 2 --until judge_ablated": {"judge_ablated"},
-    "P\n  ```": {"summarize_mechanism", "draw_figures", "write_report"},
+    "P\n```": {"summarize_mechanism", "draw_figures", "write_report"},
 }
 
 
 def test_parts_of_the_paper_can_run_in_different_places(root: Path, tmp_path: Path) -> None:
-    """As README says for a cluster: no part that asks language models needs a GPU, and the other way round."""
-    readme = (root / "README.md").read_text()
-    places = [readme.index(line) for line in PARTS]
+    """As workflow/docs/slurm.md says: no part that asks language models needs a GPU, and the other way round."""
+    page = (root / "workflow/docs/slurm.md").read_text()
+    places = [page.index(line) for line in PARTS]
     assert places == sorted(places)
 
     def planned(*options: str) -> set[str]:
@@ -143,7 +147,7 @@ def test_demo_is_the_default(tmp_path: Path) -> None:
         ({"finetune__epoch": 2}, "finetune.epoch: unknown key"),
         ({"seeds": "zero"}, "seeds: should be a list"),
         ({"variants__gsm8k_target": {}}, "variants.gsm8k_target.dataset: this key is required"),
-        ({"models__null__hub": "a/b"}, "models.null: a model needs exactly one of 'hub' and 'organism'"),
+        ({"models__null__hub": "a/b"}, "models.null: a model needs exactly one of 'hub', 'organism' and 'graft'"),
     ],
 )
 def test_a_wrong_configuration_stops_before_any_job(tmp_path: Path, changes: dict, line: str) -> None:
@@ -272,7 +276,7 @@ def test_nothing_is_done_twice_and_one_model_made_anew_gives_the_same_tables(smo
     (copy / "data/smoke/outcomes.parquet").unlink()
     anew = snakemake(copy, "--configfile", str(copy / "study.yaml"), repository=copy)
     assert anew.returncode == 0, anew.stdout + anew.stderr
-    made = counted(anew.stdout + anew.stderr)
+    made = counted(snakemake_log(copy))
     assert (made["train_organism"], made["finetune_model"], made["generate_replies"], made["measure_checkpoints"]) == (
         1,
         2,

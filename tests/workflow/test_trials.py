@@ -94,7 +94,7 @@ def test_a_judge_that_cannot_answer_is_told_before_anything_is_asked(smoke: Path
         server.faults.extend([{"text": "It is fine."}] * 2)
         done = snakemake(copy, judgements, "--configfile", config, repository=copy)
         assert done.returncode == 1
-        line = "try_instrument: error: judges.llm: double was asked one harmless question and gave no answer that can be used"
+        line = "Failed: try_instrument role=judges name=llm: judges.llm: double was asked one harmless question and gave no answer that can be used"
         assert done.stderr.count(line) == 1
         assert len(server.requests) == 2
         done = snakemake(copy, judgements, "--configfile", config, repository=copy)

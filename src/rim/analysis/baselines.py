@@ -1,7 +1,7 @@
 """Baselines that RAS is compared with: how far a tuned model is from its base, and what its gradients foretell.
 
 Forward KL (Shenfeld et al. 2025; section 4.2): the mean over tokens of KL(base || tuned), on the base's own replies to
-inputs of the NEW task, over the whole vocabulary in float32. The base is run once: its final hidden states are kept, a
+inputs of the NEW task, over the whole vocabulary. The base is run once: its final hidden states are kept, a
 few kilobytes per token, and its own unembedding gives all logits again, so that one model at a time is in memory.
 Beside it stand the relative distance of the weights, and the shift of pooled activations by length and by angle.
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 Values = NDArray[np.floating[Any]]
+TOGETHER = 256  # tokens whose probabilities are compared at a time, over the whole vocabulary
 
 
 def reply_states(view: ModelView, rows: list[Row], batch_size: int) -> list[Tensor]:
@@ -69,6 +70,8 @@ def divergences(
 ) -> tuple[Values, Values]:
     """Sum of KL(base || tuned) over each reply's tokens, in nats, and the number of tokens; both are [texts].
 
+    Probabilities are taken in float64: in float32 a small divergence is less than what their rounding leaves of the sum.
+
     Args:
         device: where to compute; nothing stays there.
     """
@@ -78,22 +81,27 @@ def divergences(
     totals = []
     with torch.inference_mode():
         for base, tuned in zip(before, after, strict=True):
-            log_p, log_q = (
-                head(states.to(device, torch.float32)).log_softmax(-1)
-                for head, states in zip(heads, (base, tuned), strict=True)
-            )
-            totals.append(float((log_p.exp() * (log_p - log_q)).sum()))
+            total = 0.0
+            for part in zip(base.split(TOGETHER), tuned.split(TOGETHER), strict=True):
+                log_p, log_q = (
+                    head(states.to(device, torch.float32)).double().log_softmax(-1)
+                    for head, states in zip(heads, part, strict=True)
+                )
+                total += float((log_p.exp() * (log_p - log_q)).sum())
+            totals.append(total)
     return np.array(totals), np.array([len(states) for states in before], float)
 
 
 def weight_distance(base: nn.Module, tuned: nn.Module) -> float:
     """||tuned - base|| / ||base|| over all parameters of two models of one architecture, adapters being merged."""
+    import torch
+
     own = dict(base.named_parameters())
     apart = size = 0.0
     for name, parameter in tuned.named_parameters():
         before = own[name].detach().float()
-        apart += float((parameter.detach().to(before.device).float() - before).square().sum())
-        size += float(before.square().sum())
+        apart += float((parameter.detach().to(before.device).float() - before).square().sum(dtype=torch.float64))
+        size += float(before.square().sum(dtype=torch.float64))
     return math.sqrt(apart / size)
 
 

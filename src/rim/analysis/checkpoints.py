@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+import scipy
 
 from rim.analysis import baselines, ras
 from rim.analysis.capture import Records, Row, capture
 from rim.analysis.metrics import METRICS, Comparison, Distance, Gradient, GradientSums, Shift, Snapshot, Values
 from rim.analysis.neurons import Columns
+from rim.core.statistics import CONFIDENCE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +102,7 @@ def ras_rows(
                 own = [found[f"{kind} {i}", how.form] for i in range(len(several))]
                 values = np.mean([each.metric(how.aggregate) for each in own], axis=0)
                 share = float(np.mean([each.kept for each in own]))
-                yield {"metric": metric, "neurons": kind, "n": n, **_interval(values), "kept": share}
+                yield {"metric": metric, "neurons": kind, "n": n, **_interval(values, n), "kept": share}
 
 
 def baseline_rows(
@@ -111,7 +113,7 @@ def baseline_rows(
     one = Comparison(before, after, base, tuned, ras.resamples(n, draws, 1))
     for metric, how in METRICS.items():
         if isinstance(how, Distance):
-            yield {"metric": metric, "neurons": "", "n": n, **_interval(how.values(one)), "kept": math.nan}
+            yield {"metric": metric, "neurons": "", "n": n, **_interval(how.values(one), n), "kept": math.nan}
 
 
 def gradient_rows(
@@ -136,7 +138,7 @@ def gradient_rows(
             if isinstance(how, Gradient):
                 value = float(np.mean([how.value(each) for each in sums]))
                 n = min(len(safety), len(task))
-                yield {"metric": metric, "neurons": kind, "n": n, **_interval(np.array([value])), "kept": math.nan}
+                yield {"metric": metric, "neurons": kind, "n": n, **_interval(np.array([value]), n), "kept": math.nan}
 
 
 Products = tuple[Values, Values, Values]  # per neuron: safety by task, safety squared, task squared
@@ -144,7 +146,11 @@ Products = tuple[Values, Values, Values]  # per neuron: safety by task, safety s
 
 def _products(safety: Tensor, task: Tensor) -> Products:
     """Of the gradients [neurons, weights] of one layer."""
-    dot, first, second = ((a * b).sum(1).numpy() for a, b in ((safety, task), (safety, safety), (task, task)))
+    import torch
+
+    dot, first, second = (
+        (a * b).sum(1, dtype=torch.float64).numpy() for a, b in ((safety, task), (safety, safety), (task, task))
+    )
     return dot, first, second
 
 
@@ -156,16 +162,19 @@ def _gradient_sums(products: list[Products], columns: Columns) -> GradientSums:
     return GradientSums(dot, safety, task, task / total if total else math.nan, sum(map(len, columns)) / count)
 
 
-def _interval(values: Values) -> dict[str, float]:
-    """The first value is the estimate; the others, its resamples, give the 95 % interval around it.
+def _interval(values: Values, n: int) -> dict[str, float]:
+    """The first value is the estimate; the others, its resamples of n texts, give the 95 % interval around it.
 
-    Resampling adds noise to the means over texts, and a sum of one-sided shifts grows with noise, so the resamples lie above
-    the estimate; they are moved back by their mean excess before their quantiles are taken.
+    It is Student's t with the resamples' standard deviation. A sum of one-sided shifts grows with noise, so the estimate lies
+    too high by about as much as the resamples lie above it, and the interval reaches that much further down.
     """
-    if len(values) < 2:
+    if len(values) < 2 or n < 2:
         return {"estimate": float(values[0]), "ci_low": math.nan, "ci_high": math.nan}
-    low, high = np.quantile(values[1:] - values[1:].mean() + values[0], [0.025, 0.975])
-    return {"estimate": float(values[0]), "ci_low": max(0.0, float(low)), "ci_high": float(high)}
+    estimate, drawn = float(values[0]), values[1:]
+    excess = float(drawn.mean()) - estimate
+    error = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * drawn.std(ddof=1))
+    low, high = estimate - max(excess, 0.0) - error, estimate - min(excess, 0.0) + error
+    return {"estimate": estimate, "ci_low": max(0.0, low), "ci_high": high}
 
 
 class ReferenceModel:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from rim.analysis.attention import attending_through
 from rim.core import statistics
-from rim.core.contracts import EFFECTS
+from rim.core.contracts import EFFECT_SKEWNESS, EFFECTS, Contract
+from rim.core.precision import decimals
 from rim.core.progress import counter
 from rim.models import control
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from rim.models.families import ModelView
 
 
+MEASURED = Contract(**{**EFFECTS.columns, **EFFECT_SKEWNESS.columns})
 TOKENS = 2048  # of one pass, of which all blocks' inputs, heads and outputs are kept
 
 
@@ -178,7 +180,7 @@ def effects_table(
     prompts: int,
     label: str,
 ) -> pl.DataFrame:
-    """Mean effect of every head, thinking off, over calibration requests of each kind. Returns the effects table.
+    """Mean effect of every head, thinking off, over calibration requests of each kind, and how skewed its effects are.
 
     The requests are the first by their id, a hash, since files are often in the order of their categories.
     It is empty when refusals and other replies do not differ in their first token, so that there is nothing to measure.
@@ -200,7 +202,9 @@ def effects_table(
         ids = [control.encode(tokenizer, text) for text in texts]
         effects = head_effects(view, ids, tokens, f"{label} {kind}")
         for layer, head in np.ndindex(effects.shape[1:]):
-            value, low, high, _ = statistics.mean_interval(effects[:, layer, head])
-            keys = {"layer": layer, "head": head, "group": kind, "n": len(ids)}
-            rows.append({**keys, "estimate": value, "ci_low": low, "ci_high": high})
-    return pl.DataFrame(rows, schema=dict(EFFECTS))
+            values = effects[:, layer, head]
+            value, low, high, _ = statistics.mean_interval(values)
+            row = {"layer": layer, "head": head, "group": kind, "n": len(ids), "skewness": statistics.skewness(values)}
+            rows.append({**row, "estimate": value, "ci_low": low, "ci_high": high})
+    numbers = decimals("estimate", "ci_low", "ci_high", "skewness")
+    return pl.DataFrame(rows, schema=dict(MEASURED)).with_columns(numbers)

@@ -21,6 +21,7 @@ from rim.analysis.cache import Cache
 from rim.core import statistics
 from rim.core.contracts import HEADS
 from rim.core.errors import UserError
+from rim.core.precision import decimals
 from rim.models.families import Head
 
 
@@ -62,7 +63,7 @@ def find_refusal_heads(cache: Cache, groups: pl.DataFrame, least_share: float) -
             row |= {"n_harmless": int(harmless.sum()), "share_harmless": _mean(shifted[harmless, head])}
             row |= {"soft": _mean(soft[~harmless, head]), "soft_harmless": _mean(soft[harmless, head])}
             rows.append({**row, "found": share >= least_share})
-    return pl.DataFrame(rows, schema=dict(HEADS))
+    return pl.DataFrame(rows, schema=dict(HEADS)).with_columns(decimals("soft", "soft_harmless"))
 
 
 def _mean(values: NDArray[Any]) -> float:

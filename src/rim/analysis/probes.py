@@ -3,8 +3,13 @@
 A direction is the difference of the groups' mean activations, a prompt's score its dot product with the activation, and
 the threshold tau lies midway between the groups' mean scores. As published, a group's *probe score* is the share of its
 test prompts above tau. That number depends on tau and not on how well the groups are parted, so the area under the ROC
-curve stands beside it, with Newcombe's interval and, as a baseline, the areas reached when the labels of both splits
-are shuffled. Directions are fitted on the calibration split and tested on the evaluation split.
+curve stands beside it, with Newcombe's interval. Directions are fitted on the calibration split and tested on the
+evaluation split.
+
+There is a probe in every cell, that is at every position and layer, and the best of many is good by chance alone. So the
+cell to speak of is *selected* by its cross-validated area within the calibration split, and its area on the evaluation
+split is that of a single test. Where all cells are shown, each is compared with the largest area that any of them reaches
+when the labels of the evaluation split are shuffled, one shuffle for all cells (Westfall and Young's maximum).
 """
 
 from __future__ import annotations
@@ -24,11 +29,13 @@ from rim.core import statistics
 from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.contracts import PROBES as PROBE_TABLE
 from rim.core.contracts import SCORES
-from rim.core.statistics import Estimate
 
 Floats = NDArray[np.float64]
-FOLDS, SHUFFLES = 5, 200
-FEW = 10  # a cell with a smaller group is marked
+Flags = NDArray[np.bool_]
+FOLDS = 5
+SHUFFLES = 9999
+FEWEST = 5  # prompts of each group in each split, one for each fold; the interval holds its level with fewer
+FEW = 10  # a published score of a smaller group is marked
 
 
 @dataclass(frozen=True)
@@ -58,45 +65,69 @@ def areas(scores: Floats, positive: int) -> Floats:
 
 @dataclass(frozen=True)
 class Probe:
-    """A direction with how well it does on prompts it was not fitted to."""
+    """A direction with how it does within the split that it was fitted on, and what it gives on the other."""
 
     direction: Direction
-    area: Estimate  # p by shuffling
-    shuffled: float  # 95th percentile of the area under shuffled labels
-    accuracy: float  # 5-fold, each fold with a direction and a tau of its own, on the calibration split
+    scores: Floats  # of the tested prompts, positive ones first
+    cross_validated: float  # area, mean over five folds of the calibration split, each with a direction of its own
+    accuracy: float  # over the same folds, each with a tau of its own
 
 
 def probe(fitted: tuple[Floats, Floats], tested: tuple[Floats, Floats]) -> Probe | None:
-    """Fit on one split's (positive, negative) prompts and test on the other's; None when a group is too small to fit."""
+    """Fit on one split's (positive, negative) prompts and score the other's; None when a group is too small to fit."""
     if min(map(len, fitted)) < 2 or min(map(len, tested)) < 1:
         return None
     direction = fit(*fitted)
-    test, positive = np.concatenate(tested).astype(np.float64), len(tested[0])
-    area = float(areas((test @ direction.vector)[:, None], positive)[0])
-    shuffled = areas(np.random.default_rng(1).permuted(test @ _shuffled_directions(*fitted), axis=0), positive)
-    p = (1 + float((shuffled >= area).sum())) / (1 + SHUFFLES)
-    estimate = statistics.roc_area(area, positive, len(test) - positive)._replace(p=p)
-    return Probe(direction, estimate, float(np.quantile(shuffled, 0.95)), _cross_validated(*fitted))
+    return Probe(direction, np.concatenate(tested) @ direction.vector, *_cross_validated(*fitted))
 
 
-def _shuffled_directions(positive: Floats, negative: Floats) -> Floats:
-    """[hidden, SHUFFLES] directions fitted to shuffled labels."""
-    rng = np.random.default_rng(0)
-    everything = np.concatenate([positive, negative]).astype(np.float64)
-    weights = np.where(np.arange(len(everything)) < len(positive), 1 / len(positive), -1 / len(negative))
-    return np.asarray(everything.T @ np.stack([rng.permutation(weights) for _ in range(SHUFFLES)], axis=1))
-
-
-def _cross_validated(positive: Floats, negative: Floats) -> float:
-    """Accuracy over five folds; fold k holds every fifth prompt of each group. nan when a fold would leave a group empty."""
+def _cross_validated(positive: Floats, negative: Floats) -> tuple[float, float]:
+    """Area and accuracy over five folds; fold k holds every fifth prompt of each group. nan when a fold would leave a group empty."""
     if min(len(positive), len(negative)) < FOLDS:
-        return float("nan")
-    right = 0
+        return math.nan, math.nan
+    right, reached = 0, []
     for fold in range(FOLDS):
         held = [np.arange(len(group)) % FOLDS == fold for group in (positive, negative)]
         direction = fit(positive[~held[0]], negative[~held[1]])
-        right += int(direction.above(positive[held[0]]).sum()) + int((~direction.above(negative[held[1]])).sum())
-    return right / (len(positive) + len(negative))
+        scores = [group[chosen] @ direction.vector for group, chosen in zip((positive, negative), held, strict=True)]
+        right += int((scores[0] > direction.tau).sum()) + int((scores[1] <= direction.tau).sum())
+        reached.append(float(areas(np.concatenate(scores)[:, None], len(scores[0]))[0]))
+    return float(np.mean(reached)), right / (len(positive) + len(negative))
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """What shuffled labels say of the areas of several cells, each an array [cells]."""
+
+    p: Floats  # share of shuffles that reach the cell's own area in this cell
+    p_max: Floats  # that reach it in any cell
+    reference: Floats  # area that no cell reaches in 95 % of shuffles
+
+
+def shuffle(scores: Floats, positive: Flags) -> Shuffled:
+    """Shuffle the labels of the tested prompts, which is exact whatever the directions were fitted to.
+
+    Cells are compared by standardized areas, so that one with fewer prompts does not rule the largest.
+
+    Args:
+        scores: [cells, prompts], nan where a prompt lacks the cell's position.
+        positive: [prompts], the labels.
+    """
+    present = ~np.isnan(scores)
+    ranks = np.where(present, stats.rankdata(np.where(present, scores, np.inf), axis=1), 0)
+    copies = np.repeat(positive[:, None], 1 + SHUFFLES, axis=1)
+    copies[:, 1:] = np.random.default_rng(0).permuted(copies[:, 1:], axis=0)
+    labels = copies.astype(np.float64)
+    ones, n = present @ labels, present.sum(1, keepdims=True)
+    pairs = np.maximum(ones * (n - ones), 1)
+    areas = (ranks @ labels - ones * (ones + 1) / 2) / pairs
+    spread = np.sqrt((n + 1) / (12 * pairs))
+    standard = (areas - 0.5) / spread
+    largest = standard[:, 1:].max(0)
+    p = (standard[:, 1:] >= standard[:, :1]).sum(1)
+    p_max = (largest >= standard[:, :1]).sum(1)
+    reference = np.minimum(0.5 + np.quantile(largest, 0.95) * spread[:, 0], 1)
+    return Shuffled((1 + p) / (1 + SHUFFLES), (1 + p_max) / (1 + SHUFFLES), reference)
 
 
 GROUPS = ("refused", "fulfilled", "harmless")  # whose scores are shown, as in figure 3
@@ -114,10 +145,13 @@ class Cell:
         self.residual = residual
         self.rows = rows.filter(pl.Series(present[rows["row"].to_numpy()]))
 
+    def numbers(self, groups: list[str], split: str) -> NDArray[Any]:
+        """The row numbers of some groups in one split."""
+        return self.rows.filter(pl.col("group").is_in(groups) & (pl.col("split") == split))["row"].to_numpy()
+
     def of(self, groups: list[str], split: str) -> Floats:
-        """The activations [prompts, hidden] of some groups in one split."""
-        chosen = self.rows.filter(pl.col("group").is_in(groups) & (pl.col("split") == split))
-        return np.asarray(self.residual[chosen["row"].to_numpy()])
+        """Their activations [prompts, hidden]."""
+        return np.asarray(self.residual[self.numbers(groups, split)])
 
 
 def cells(cache: Cache, groups: pl.DataFrame) -> Iterator[tuple[dict[str, Any], Cell]]:
@@ -139,30 +173,71 @@ def fit_probes(cache: Cache, groups: pl.DataFrame) -> tuple[pl.DataFrame, pl.Dat
         The table of probes, that of the published scores, and the harmful/harmless directions with tau as last entry,
         "{think}.{position}.{layer}" -> [hidden + 1].
     """
+    families: dict[tuple[str, str], Family] = {}
     found, scores, directions = [], [], {}
     for keys, cell in cells(cache, groups):
-        for name, (positive, negative) in PROBES.items():
-            fitted = cell.of(positive, "calibration"), cell.of(negative, "calibration")
-            tested = cell.of(positive, "evaluation"), cell.of(negative, "evaluation")
-            sizes = dict(zip(SIZES, map(len, (*fitted, *tested)), strict=True))
-            made = probe(fitted, tested)
-            found.append({"probe": name, **keys, **sizes, **_columns(made), "few": min(sizes.values()) < FEW})
+        for name in PROBES:
+            family = families.setdefault((name, keys["think"]), Family(name, len(cache.rows)))
+            row, made = family.add(keys, cell)
+            found.append(row)
             if made is not None and name == "harmful":
                 directions["{think}.{position}.{layer}".format(**keys)] = np.append(
                     made.direction.vector, made.direction.tau
                 )
                 tests = {group: cell.of([group], "evaluation") for group in GROUPS}
                 scores += score_rows(NOTHING_DONE, keys, made.direction, tests)
+    for family in families.values():
+        family.compare()
     return pl.DataFrame(found, schema=dict(PROBE_TABLE)), pl.DataFrame(scores, schema=dict(SCORES)), directions
 
 
 SIZES = ("fitted_positive", "fitted_negative", "tested_positive", "tested_negative")
 
 
-def _columns(made: Probe | None) -> dict[str, float]:
-    names = ("estimate", "ci_low", "ci_high", "p", "shuffled", "accuracy")
-    values = (*made.area, made.shuffled, made.accuracy) if made else (math.nan,) * len(names)
-    return dict(zip(names, values, strict=True))
+class Family:
+    """The cells of one probe in one think mode, of which one is selected and any may have the largest area."""
+
+    def __init__(self, name: str, prompts: int) -> None:
+        """`prompts` is the number of rows of the cache."""
+        self.name, self.groups = name, PROBES[name]
+        self.positive = np.zeros(prompts, dtype=bool)
+        self.rows: list[dict[str, Any]] = []  # of the cells with enough prompts
+        self.scores: list[Floats] = []  # theirs, [prompts], nan where not tested
+
+    def add(self, keys: dict[str, Any], cell: Cell) -> tuple[dict[str, Any], Probe | None]:
+        """Fit and test one cell. Returns its row of the table, to be completed by `compare`."""
+        fitted = tuple(cell.of(groups, "calibration") for groups in self.groups)
+        numbers = [cell.numbers(groups, "evaluation") for groups in self.groups]
+        tested = tuple(cell.residual[each] for each in numbers)
+        sizes = dict(zip(SIZES, map(len, (*fitted, *tested)), strict=True))
+        row = {"probe": self.name, **keys, **sizes, "few": min(sizes.values()) < FEWEST, "selected": False}
+        row |= dict.fromkeys(("cross_validated", "accuracy", *ESTIMATES), math.nan)
+        made = probe((fitted[0], fitted[1]), (tested[0], tested[1]))
+        if made is not None:
+            area = float(areas(made.scores[:, None], len(numbers[0]))[0])
+            estimate = statistics.roc_area(area, *map(len, numbers))
+            row |= {"cross_validated": made.cross_validated, "accuracy": made.accuracy, "estimate": area, "ci_low": estimate.low, "ci_high": estimate.high}  # fmt: skip
+            if not row["few"]:
+                spread = np.full(len(self.positive), math.nan)
+                spread[np.concatenate(numbers)] = made.scores
+                self.positive[numbers[0]] = True
+                self.rows.append(row)
+                self.scores.append(spread)
+        return row, made
+
+    def compare(self) -> None:
+        """Select a cell on the calibration split, and test all cells against shuffled labels of the evaluation split."""
+        if not self.rows:
+            return
+        scores = np.stack(self.scores)
+        used = ~np.isnan(scores).all(0)
+        shuffled = shuffle(scores[:, used], self.positive[used])
+        for row, p, p_max, reference in zip(self.rows, shuffled.p, shuffled.p_max, shuffled.reference, strict=True):
+            row.update({"p": p, "p_max": p_max, "shuffled_max": reference})
+        max(self.rows, key=lambda row: row["cross_validated"])["selected"] = True  # the first of several
+
+
+ESTIMATES = ("estimate", "ci_low", "ci_high", "p", "p_max", "shuffled_max")
 
 
 def score_rows(

@@ -73,13 +73,10 @@ class Deltas:
         return AGGREGATES[aggregate](self.safe, self.task)
 
 
-def resamples(prompts: int, draws: int, seed: int) -> NDArray[np.float32]:
+def resamples(prompts: int, draws: int, seed: int) -> NDArray[np.float64]:
     """Weights of a mean over prompts, [1 + draws, prompts]: the plain mean, then bootstrap resamples of the prompts."""
     drawn = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), draws)
-    weights: NDArray[np.float32] = np.concatenate([np.ones((1, prompts)), drawn]).astype(np.float32) / np.float32(
-        prompts
-    )
-    return weights
+    return np.concatenate([np.ones((1, prompts)), drawn]) / prompts
 
 
 def deltas(
@@ -87,7 +84,6 @@ def deltas(
     task: Sequence[tuple[Values, Values]],
     sets: Mapping[str, Columns],
     draws: int = 0,
-    seed: int = 0,
 ) -> dict[tuple[str, str], Deltas]:
     """Both deltas of every form over every set of neurons.
 
@@ -99,7 +95,7 @@ def deltas(
     Returns:
         (set, form) -> the deltas.
     """
-    weights = [resamples(len(pairs[0][0]), draws, seed + i) for i, pairs in enumerate((safety, task))]
+    weights = [resamples(len(pairs[0][0]), draws, side) for side, pairs in enumerate((safety, task))]
     sums = {(name, form): np.zeros((2, 1 + draws)) for name in sets for form in FORMS}
     known = {name: np.zeros(2) for name in sets}
     for layer, texts in enumerate(zip(safety, task, strict=True)):

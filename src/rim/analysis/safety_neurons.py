@@ -17,6 +17,7 @@ import polars as pl
 from rim.analysis import checkpoints, neurons
 from rim.analysis.capture import Row
 from rim.core import contracts
+from rim.core.precision import significant
 from rim.core.progress import counter, log
 from rim.settings.forgetting import NeuronRule
 
@@ -71,7 +72,7 @@ def sets_table(sets: Sets, layers: Sequence[neurons.Layer], widths: Sequence[int
         widths: per layer the neurons of one expert, or of the layer where it has none.
     """
     rows = [row for number in range(len(layers)) for row in _members(sets, number, layers[number], widths[number])]
-    table = pl.DataFrame(rows, schema=dict(contracts.NEURONS), orient="row")
+    table = pl.DataFrame(rows, schema=dict(contracts.NEURONS), orient="row").with_columns(significant("magnitude"))
     return table.sort("kind", "draw", "layer", "expert", "neuron", maintain_order=True)
 
 

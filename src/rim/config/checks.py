@@ -20,7 +20,7 @@ from rim.instruments.llm.verbatim import places
 from rim.instruments.rubrics import Question
 from rim.instruments.rules import Rule
 from rim.settings.common import BASE
-from rim.settings.datasets import Dataset, Source
+from rim.settings.datasets import Source
 from rim.settings.inference import ASKED
 from rim.settings.instruments import Annotator, Judge
 from rim.settings.models import Mitigation
@@ -35,7 +35,7 @@ def check(study: Study) -> None:
         UserError: a line for each thing that is wrong, of the first sort of which there is any: names and keys, datasets
             without the rows that are asked for, other combinations that cannot work.
     """
-    for part in (_names, _datasets, _combinations):
+    for part in (_names, _taken_from_themselves, _datasets, _combinations):
         if problems := list(part(study)):
             raise UserError("\n".join(problems))
 
@@ -46,11 +46,12 @@ def _names(study: Study) -> Problems:
     yield from _dataset_names(study)
     yield from _instrument_names(study)
     yield from _model_names(study)
+    yield from _grafts(study)
 
 
 def _combinations(study: Study) -> Problems:
     for name, variant in study.variants.items():
-        if not _kinds(study.datasets[variant.dataset]) & {"math", "literal", "instruction"}:
+        if not _kinds(study, variant.dataset) & {"math", "literal", "instruction"}:
             yield f"variants.{name}.dataset: has no rows with answers to train on; name another dataset"
         if variant.mitigation is not None:
             yield from _mitigation(study, name, variant.mitigation)
@@ -69,9 +70,9 @@ def _unknown(path: str, name: str, among: Iterable[str], what: str) -> Problems:
         yield f"{path}: no {what} is called '{name}'; there are: {', '.join(among) or 'none'}{hint}"
 
 
-def _kinds(dataset: Dataset) -> set[str]:
+def _kinds(study: Study, dataset: str) -> set[str]:
     """The kinds of rows that a dataset may have."""
-    return {kind for source in dataset.sources for kind in ADAPTERS[source.adapter].kinds(source)}
+    return {kind for source in study.sources_of(dataset) for kind in ADAPTERS[source.adapter].kinds(source)}
 
 
 def _dataset_names(study: Study) -> Problems:
@@ -103,21 +104,74 @@ def _source(study: Study, path: str, source: Source) -> Problems:
         if source.rewrite in study.rewrites:
             arms = study.rewrites[source.rewrite].arms
             yield from _unknown(f"{path}.arm", str(source.arm), arms, "arm of this rewrite")
+    elif source.dataset:
+        yield from _unknown(f"{path}.dataset", source.dataset, study.datasets, "dataset")
+        if source.without is not None:
+            yield from _unknown(f"{path}.without", source.without, study.annotators, "annotator")
     if isinstance(adapter, Published) and not (adapter.hub or source.path or source.hub):
-        yield f"{path}: adapter '{source.adapter}' needs a local 'path'; README says where to get it"
+        yield f"{path}: adapter '{source.adapter}' needs a local 'path'; workflow/docs/own-study.md says where to get it"
     if isinstance(adapter, Table) and not (source.path or source.hub):
         yield f"{path}: adapter 'table' needs the 'path' of a local file or the name of a dataset on the 'hub'"
 
 
-def _datasets(study: Study) -> Problems:
+def _taken_from_themselves(study: Study) -> Problems:
+    """Datasets that would have to be there before they are made."""
     for name, rewrite in study.rewrites.items():
         if any(source.rewrite for source in study.datasets[rewrite.dataset].sources):
             yield f"rewrites.{name}.dataset: '{rewrite.dataset}' is itself rewritten; name what it is made from"
+            return
+    for name in study.datasets:
+        taken, on_the_way = [name], set()
+        while taken and name not in on_the_way:
+            sources = [source for each in taken for source in study.datasets[each].sources]
+            origins = [study.rewrites[each.rewrite].dataset if each.rewrite else each.dataset for each in sources]
+            taken = [each for each in dict.fromkeys(origins) if each and each not in on_the_way]
+            on_the_way.update(taken)
+        if name in on_the_way:
+            yield f"datasets.{name}.sources: it takes rows from itself; name the dataset that it is made from"
+
+
+def _filters(study: Study) -> Problems:
     for name, benchmark in study.benchmarks.items():
-        needed, kinds = ASKED[benchmark.measure], _kinds(study.datasets[benchmark.dataset])
-        if needed not in kinds:
+        if study.is_filtered(benchmark.dataset):
+            yield f"benchmarks.{name}.dataset: '{benchmark.dataset}' is filtered by an annotator, who reads the replies to benchmarks too; name the dataset that it is made from"
+    for name, dataset in study.datasets.items():
+        for i, source in enumerate(dataset.sources):
+            path = f"datasets.{name}.sources.{i}.without"
+            if source.without is None or source.dataset is None:
+                continue
+            if study.is_filtered(source.dataset):
+                yield f"{path}: '{source.dataset}' is filtered itself; name the dataset that it is made from"
+            if study.annotators[source.without].rows is not None:
+                yield f"{path}: annotator '{source.without}' reads some rows only (annotators.{source.without}.rows); name one that reads them all"
+
+
+def _datasets(study: Study) -> Problems:
+    yield from _filters(study)
+    for name, benchmark in study.benchmarks.items():
+        needed, kinds = ASKED[benchmark.measure], _kinds(study, benchmark.dataset)
+        if not kinds & set(needed):
             has = f"dataset '{benchmark.dataset}' has {' and '.join(sorted(kinds))} rows only"
-            yield f"benchmarks.{name}.measure: asks {needed} rows, and {has}; change the measure or the dataset"
+            asks = " or ".join(needed)
+            yield f"benchmarks.{name}.measure: asks {asks} rows, and {has}; change the measure or the dataset"
+
+
+BLOCK = 8  # torch multiplies the experts of a mixture in blocks of 16 bytes, eight numbers in bfloat16
+
+
+def _grafts(study: Study) -> Problems:
+    for name, model in study.models.items():
+        if model.graft is None:
+            continue
+        path = f"models.{name}.graft"
+        organisms = {other: each.organism for other, each in study.models.items() if each.organism}
+        yield from _unknown(f"{path}.onto", model.graft.onto, organisms, "organism")
+        onto = organisms.get(model.graft.onto)
+        if onto and onto.experts and (onto.intermediate // 2 + model.graft.neurons) % BLOCK:
+            yield f"{path}.neurons: an expert would have {onto.intermediate // 2 + model.graft.neurons} neurons; make it a multiple of {BLOCK}, by which experts are computed"
+        for i, layer in enumerate(model.graft.layers or []):
+            if onto and layer >= onto.layers:
+                yield f"{path}.layers.{i}: there is no layer {layer}; '{model.graft.onto}' has layers 0 to {onto.layers - 1}"
 
 
 def _model_names(study: Study) -> Problems:
@@ -128,7 +182,7 @@ def _model_names(study: Study) -> Problems:
             yield from _unknown(path, variant.mitigation.dataset, study.datasets, "dataset")
     for name, model in study.models.items():
         yield from _each_unknown(f"models.{name}.variants", model.variants, study.variants)
-        for key in ("parameters", "active") if model.organism else ():
+        for key in ("parameters", "active") if model.trained_here else ():
             if getattr(model, key) is not None:
                 yield f"models.{name}.{key}: sizes the jobs of a hub model, and '{name}' is an organism; leave this out"
     for i, pair in enumerate(study.pairs):
@@ -150,7 +204,7 @@ def _mitigation(study: Study, variant: str, wanted: Mitigation) -> Problems:
     path = f"variants.{variant}.mitigation"
     if wanted.dataset in [benchmark.dataset for benchmark in study.benchmarks.values()]:
         yield f"{path}.dataset: is asked by a benchmark, so what is evaluated would be trained on; name another"
-    if wanted.dataset is not None and "safety" not in _kinds(study.datasets[wanted.dataset]):
+    if wanted.dataset is not None and "safety" not in _kinds(study, wanted.dataset):
         yield f"{path}.dataset: has no safety rows, so there is nothing to refuse; name another"
     if wanted.kind == "kl" and study.finetune.method != "lora":
         yield f"{path}.kind: 'kl' compares with the model without its adapter, so it needs finetune.method 'lora'"

@@ -70,7 +70,7 @@ def draft(wanted: Wanted) -> tuple[str, list[str]]:
         "benchmarks:",
         *(f"  {each}: {_benchmark(each, given)} # {MEASURES[each][2]}" for each, given in asked.items()),
         f"inference: {_flow(inference)} # {remark}; a reply that is longer is cut, and not judged",
-        "judges: # works everywhere; for a language model as the judge see 'Judges' in README.md",
+        "judges: # works everywhere; for a language model as the judge see workflow/docs/judges.md",
         "  classifier: {kind: refusal_classifier}",
         *_analyses(wanted, asked),
     ]
@@ -170,6 +170,7 @@ def _local_facts(folder: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
         raise UserError(f"{folder}: its tokenizer has no chat template; give an instruction-tuned model")
     found = chat.format_of(tokenizer)
     modes = found.different_modes()
+    modes = modes if "off" in modes else ["plain"]  # which is what a model that always thinks is asked with, too
     remark = f"thinking is switched by {found.switch}" if found.switch else "its template does not switch thinking"
     dtype = config.get("dtype") or config.get("torch_dtype")
     positions = config.get("max_position_embeddings") or 2 * MAX_NEW_TOKENS

@@ -61,8 +61,12 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
-        """A value; `on`, `off`, `yes` and `no` without quotes would be truth values, and modes of thinking are called so."""
+        """A value. `on`, `off`, `yes` and `no` without quotes would be truth values, and modes of thinking are called so; text
+        that begins with # would be a comment, and nothing be set."""
         node = super().compose_scalar_node(anchor)
+        if node.tag == "tag:yaml.org,2002:null" and not node.value and _rest_of_line(node.start_mark).startswith("#"):
+            problem = "YAML reads what begins with # as a comment, and no value; put it in quotes, or write null if that is meant"
+            raise MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         if node.tag == "tag:yaml.org,2002:bool" and node.value.lower() not in ("true", "false"):
             meant = str(self.bool_values[node.value.lower()]).lower()
             problem = (
@@ -70,6 +74,10 @@ class _Loader(yaml.SafeLoader):
             )
             raise MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         return node
+
+
+def _rest_of_line(mark: yaml.Mark) -> str:
+    return (mark.buffer or "")[mark.pointer :].split("\n", 1)[0].strip()
 
 
 def read_yaml(path: Path) -> Any:

@@ -21,7 +21,7 @@ from rim.settings.hardware import Hardware
 from rim.settings.inference import Benchmark, Inference
 from rim.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
 from rim.settings.mechanism import Mechanism
-from rim.settings.models import Finetune, Lora, Mitigation, Model, Organism, Variant
+from rim.settings.models import Finetune, Graft, Lora, Mitigation, Model, Organism, Prompt, Variant
 
 PARTS: tuple[type[Settings], ...] = (
     Study,
@@ -30,7 +30,9 @@ PARTS: tuple[type[Settings], ...] = (
     Columns,
     KindColumn,
     Model,
+    Prompt,
     Organism,
+    Graft,
     Variant,
     Mitigation,
     Finetune,

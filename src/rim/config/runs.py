@@ -39,6 +39,11 @@ def base_runs(study: Study) -> list[Run]:
     return [run for run in all_runs(study) if run[1] == BASE]
 
 
+def tuned_runs(study: Study) -> list[Run]:
+    """The models after fine-tuning."""
+    return [run for run in all_runs(study) if run[1] != BASE]
+
+
 def base_run(study: Study, run: Run) -> Run:
     """The model before fine-tuning that a run began from; a hub model's is that of the first seed."""
     model, _, seed = run
@@ -84,23 +89,37 @@ def neuron_runs(study: Study) -> list[Run]:
     return base_runs(study) if study.forgetting else []
 
 
+def counterfactual_runs(study: Study) -> list[Run]:
+    """The models that answer requests with intent spelled out."""
+    return base_runs(study) if study.forgetting and study.forgetting.asks_counterfactuals else []
+
+
 def followed_runs(study: Study) -> list[Run]:
     """The fine-tunes whose checkpoints are measured."""
     return [run for run in all_runs(study) if study.forgetting and run[1] in study.forgetting.variants]
+
+
+def scored_runs(study: Study) -> list[Run]:
+    """The organisms with a graft, in which every method that looks for safety is graded by what is known."""
+    rule = study.forgetting
+    asked = rule and rule.neuron_type == "neurons" and rule.replies == "shared" and study.measured("false_refusal")
+    return [run for run in base_runs(study) if asked and study.models[run[0]].graft]
 
 
 def model_jobs(study: Study) -> dict[str, list[Run]]:
     """Rules that load a model -> the runs of their jobs."""
     jobs = {
         "try_model": tried_runs(study),
-        "finetune_model": [run for run in all_runs(study) if run[1] != BASE],
+        "finetune_model": tuned_runs(study),
         "generate_replies": all_runs(study),
         "inject_patterns": base_runs(study) if study.injection else [],
         "cache_activations": analysed_runs(study),
         "measure_head_effects": ablated_runs(study),
         "ablate_heads": ablated_runs(study),
+        "answer_counterfactuals": counterfactual_runs(study),
         "find_safety_neurons": neuron_runs(study),
         "ablate_neurons": neuron_runs(study),
         "measure_checkpoints": followed_runs(study),
+        "score_parts": scored_runs(study),
     }
     return {rule: runs for rule, runs in jobs.items() if runs}

@@ -11,13 +11,13 @@ from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from rim.settings.common import BASE, COST, Name, Positive, Settings, Think
-from rim.settings.datasets import Dataset
+from rim.settings.datasets import Dataset, Source
 from rim.settings.forgetting import Forgetting
 from rim.settings.hardware import Hardware
 from rim.settings.inference import Benchmark, Inference
 from rim.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
 from rim.settings.mechanism import Mechanism
-from rim.settings.models import Finetune, Model, Variant
+from rim.settings.models import Finetune, Model, Organism, Variant
 
 
 class Pair(Settings):
@@ -47,7 +47,7 @@ class Study(Settings):
     )
     threads: Annotated[Positive, COST] = Field(
         1,
-        description="Threads of a model job; one each is fastest for the organisms. Tables are equal byte for byte only for equal threads.",
+        description="Threads of a model job; one each is fastest for the organisms. Tables are equal byte for byte only for equal threads, on one kind of processor.",
     )
     datasets: dict[Name, Dataset] = Field(min_length=1, description="Prepared datasets by name.")
     models: dict[Name, Model] = Field(min_length=1, description="Models by name.")
@@ -79,24 +79,90 @@ class Study(Settings):
         return variants
 
     def plain_of(self, variant: str) -> str | None:
-        """The arm that a mitigated one differs from in its mitigation only; None for one without."""
+        """The arm that a mitigated one differs from in its mitigation only, or in the filter of its rows; None for one without."""
         own = self.variants.get(variant)
-        if own is None or own.mitigation is None:
+        if own is None:
             return None
-        alike = own.model_dump(exclude={"mitigation", "label"})
+        whole = own.dataset if own.mitigation else self._unfiltered(own.dataset)
+        alike = own.model_dump(exclude={"mitigation", "label"}) | {"dataset": whole}
         return next(
             (
                 name
                 for name, other in self.variants.items()
-                if other.mitigation is None and other.model_dump(exclude={"mitigation", "label"}) == alike
+                if name != variant
+                and other.mitigation is None
+                and whole is not None
+                and other.model_dump(exclude={"mitigation", "label"}) == alike
             ),
             None,
         )
 
+    def _unfiltered(self, dataset: str) -> str | None:
+        """The dataset that one takes all rows of but those with patterns."""
+        first, *others = self.datasets[dataset].sources
+        return first.dataset if first.without and first.share is None and not others else None
+
+    @property
+    def compared_arms(self) -> list[tuple[str, str]]:
+        """The arms, (target, control), that are trained on the same problems with and without effort-minimizing patterns."""
+        pairs = [(pair.target, pair.control) for pair in self.pairs] or [("gsm8k_target", "gsm8k_control")]
+        return [pair for pair in dict.fromkeys(pairs) if set(pair) <= set(self.variants)]
+
+    @property
+    def doses(self) -> dict[str, tuple[str, float]]:
+        """Arms -> the control arm, and the share of its rows that are in their place the target's; empty without mixtures.
+
+        A mixture takes a share of the target's dataset, and of the control's what is left.
+        """
+        found: dict[str, tuple[str, float]] = {}
+        for target, control in self.compared_arms:
+            parts = [self.variants[arm].dataset for arm in (target, control)]
+            mixed = {
+                name: (control, share)
+                for name, variant in self.variants.items()
+                if self._alike(name, control) and (share := self._mixed(variant.dataset, parts))
+            }
+            found |= {**mixed, target: (control, 1.0)} if mixed else {}
+        return found
+
+    def _alike(self, first: str, second: str) -> bool:
+        """Whether two arms are trained in the same way, on whatever rows."""
+        about_rows = {"dataset", "label"}
+        return self.variants[first].model_dump(exclude=about_rows) == self.variants[second].model_dump(
+            exclude=about_rows
+        )
+
+    def _mixed(self, dataset: str, parts: list[str]) -> float | None:
+        """The share of the first of two datasets in one that takes it from there, and what is left from the second."""
+        sources = self.datasets[dataset].sources
+        plain = [source.dataset for source in sources] == parts and all(source.without is None for source in sources)
+        return sources[0].share if plain and sources[1].share is None else None
+
+    def sources_of(self, dataset: str) -> list[Source]:
+        """The sources of a dataset, those of another dataset in place of one that takes its rows."""
+        own = self.datasets[dataset].sources
+        return [each for source in own for each in (self.sources_of(source.dataset) if source.dataset else [source])]
+
+    def is_filtered(self, dataset: str) -> bool:
+        """Whether what an annotator says decides which rows a dataset has."""
+        for source in self.datasets[dataset].sources:
+            origin = self.rewrites[source.rewrite].dataset if source.rewrite else source.dataset
+            if source.without is not None or (origin is not None and self.is_filtered(origin)):
+                return True
+        return False
+
+    @property
+    def annotated_datasets(self) -> list[str]:
+        """The datasets whose chains of thought are annotated: what is trained on, and what is filtered by that."""
+        sources = [source for dataset in self.datasets.values() for source in dataset.sources]
+        filtered = [str(source.dataset) for source in sources if source.without is not None]
+        names = [*(variant.dataset for variant in self.variants.values()), *filtered]
+        return [name for name in dict.fromkeys(names) if not self.is_filtered(name)]
+
     @property
     def has_mitigations(self) -> bool:
-        """Whether some model has an arm with a mitigation."""
-        return any(self.variants[name].mitigation for model in self.models for name in self.variants_of(model))
+        """Whether some model has an arm with a mitigation, or with filtered rows beside one with all of them."""
+        return any(self.plain_of(name) for model in self.models for name in self.variants_of(model))
 
     @property
     def has_patterns(self) -> bool:
@@ -112,6 +178,11 @@ class Study(Settings):
         """The fine-tuned variants of a model."""
         chosen = self.models[model].variants
         return list(self.variants) if chosen is None else chosen
+
+    def organism_of(self, model: str) -> Organism | None:
+        """The recipe of an organism, or of the one that it is grafted onto; None for a hub model."""
+        graft = self.models[model].graft
+        return self.models[graft.onto].organism if graft else self.models[model].organism
 
     def measured(self, *measures: str) -> list[str]:
         """The benchmarks with one of these measures; all of them when none is named."""

@@ -1,4 +1,4 @@
-"""What was done to a model before it replied: nothing, weights ablated, a statement injected, or some steps of fine-tuning."""
+"""What was done before a model replied: nothing, weights ablated, words injected or added, or some steps of fine-tuning."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The data contracts: the columns of every Parquet table under data/, checked on write and on read (`rim.core.tables`).
 
 A column is filled unless it is `optional`, and has one of its values where these are listed. A number that is not defined,
-such as an interval of nothing, is nan. `few` marks a cell in which some group has fewer than ten prompts; figures leave it
-hollow and tables grey.
+such as an interval of nothing, is nan. `few` marks a score of fewer than ten prompts, or a probe with fewer than five in some
+group; figures leave it hollow and tables grey.
 """
 
 from __future__ import annotations
@@ -63,9 +63,17 @@ INTERVAL: Columns = {"estimate": NUMBER, "ci_low": NUMBER, "ci_high": NUMBER}
 _PLACE: Columns = {"think": THINK, "position": TEXT, "layer": INTEGER}
 
 CONDITION: Columns = {  # what was done to the model; see rim.core.conditions
-    "intervention": one_of("none", "zero", "mean", "inject", "finetune"),
-    "target": one_of(  # what it is done to, or the pattern of an injected statement
-        "", "refusal_heads", "effect_heads", "safety_neurons", "confirmatory", "heuristic", "deviation"
+    "intervention": one_of("none", "zero", "mean", "inject", "add", "finetune"),
+    "target": one_of(  # what it is done to, the pattern of an injected statement, or what is added to the request
+        "",
+        "refusal_heads",
+        "effect_heads",
+        "safety_neurons",
+        "confirmatory",
+        "heuristic",
+        "deviation",
+        "intent",
+        "placebo",
     ),
     "kind": one_of("", "found", "random", "matched", "control", "target"),  # the last two of an injected statement
     "draw": INTEGER,  # number of the random set, or of the pair of statements within its pattern; else 0
@@ -139,9 +147,11 @@ OUTCOME = Contract(
     outcome=optional(FLAG),
 )
 
+TRAINING_DATA = "training data"  # the origin of texts that no model wrote
+
 ANNOTATION = Contract(  # one row per finding; a text without findings has one row with no pattern
     annotator=TEXT,
-    origin=TEXT,  # a model, or "training data"
+    origin=TEXT,  # a model, or TRAINING_DATA
     benchmark=TEXT,  # or the dataset, for training data
     think=one_of("on", "off", "plain", ""),  # empty text for training data
     seed=INTEGER,
@@ -179,11 +189,14 @@ PROBES = Contract(
     fitted_negative=INTEGER,
     tested_positive=INTEGER,  # prompts of the evaluation split
     tested_negative=INTEGER,
+    cross_validated=NUMBER,  # area, 5-fold, on the calibration split
+    accuracy=NUMBER,  # likewise
+    selected=FLAG,  # the cell with the largest cross-validated area of its probe and think mode
     **INTERVAL,  # area under the ROC curve on the evaluation split
-    p=NUMBER,  # share of shuffled labels that reach it
-    shuffled=NUMBER,  # 95th percentile of the area under shuffled labels
-    accuracy=NUMBER,  # 5-fold, on the calibration split
-    few=FLAG,
+    p=NUMBER,  # share of shuffled labels that reach it in this cell: the test of a selected cell
+    p_max=NUMBER,  # that reach it in any cell: the test of a cell picked for its area
+    shuffled_max=NUMBER,  # 95th percentile of the largest area of all cells under shuffled labels
+    few=FLAG,  # some group has fewer than five prompts: no test, and never selected
 )
 
 SCORES = Contract(  # the paper's score: the share of a group above tau of the harmful/harmless probe
@@ -217,6 +230,13 @@ EFFECTS = Contract(  # of zeroing one head on logit(refusal) - logit(other), thi
     **INTERVAL,
 )
 
+EFFECT_SKEWNESS = Contract(  # of these effects over prompts; apart, since only their test needs it
+    layer=INTEGER,
+    head=INTEGER,
+    group=one_of("harmful", "harmless"),
+    skewness=NUMBER,
+)
+
 ABLATED_HEADS = Contract(  # the sets of heads that were ablated
     target=one_of("refusal_heads", "effect_heads"),
     kind=one_of("found", "random"),
@@ -245,6 +265,16 @@ CURVE = Contract(
     shared=INTEGER,  # that reach it with both
     of=INTEGER,
     **INTERVAL,  # Jaccard index with the sets of bootstrap resamples of the pairs
+)
+
+PART_SCORES = Contract(  # of every neuron and head of an organism with a graft
+    part=one_of("neuron", "head"),
+    layer=INTEGER,
+    expert=INTEGER,  # 0 where there are none
+    index=INTEGER,  # of the neuron or head
+    grafted=FLAG,  # what was trained is in it, and in nothing else
+    method=TEXT,
+    score=NUMBER,
 )
 
 CHECKPOINTS = Contract(

@@ -1,4 +1,4 @@
-"""Lines that tell how far a long job is, on stderr and in the job's log."""
+"""Lines that tell how far a long job is, in the job's log, or on stderr where it has none."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-EVERY = 10.0  # seconds between lines
+EVERY = 2.0  # seconds between lines, and later a fiftieth of the time so far
 _log: list[Path] = []
 _aloud = True
 
 
 def log_to(path: Path) -> None:
-    """Send every later line to this file too."""
+    """Send every later line to this file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
     _log[:] = [path]
@@ -31,23 +31,24 @@ def configure(paths: list[Path], aloud: bool) -> None:
 
 
 def log(line: str) -> None:
-    """Print one line to stderr and to the log."""
+    """Write one line into the log, or to stderr where there is none."""
     if not _aloud:
         return
-    print(line, file=sys.stderr, flush=True)
+    if not _log:
+        print(line, file=sys.stderr, flush=True)
     for path in _log:
         with path.open("a") as stream:
             stream.write(line + "\n")
 
 
 def counter(label: str, total: int, start: int = 0) -> Callable[..., None]:
-    """Make a function `report(done, note)` that says at most every ten seconds, and at the end, how far the work is."""
+    """Make a function `report(done, note)` that says every few seconds, and at the end, how far the work is."""
     begun = last = time.monotonic()
 
     def report(done: int, note: str = "") -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last < EVERY and done < total:
+        if now - last < max(EVERY, (now - begun) / 50) and done < total:
             return
         last = now
         rate = (done - start) / max(now - begun, 1e-9)

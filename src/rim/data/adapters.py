@@ -13,7 +13,7 @@ import polars as pl
 
 from rim.core import contracts, tables
 from rim.core.errors import UserError
-from rim.data import sources
+from rim.data import prepared, sources
 from rim.data.columns import quoted, read_rows
 from rim.data.organism import sets
 from rim.settings.datasets import Source
@@ -156,6 +156,31 @@ class Rewritten(Adapter):
         facts = {"source": f"rewrite:{source.rewrite}:{source.arm}", "revision": "local"}
         rows_made = len(table.filter(pl.col("arm") == source.arm))
         return rows, {**facts, "licence": "that of its dataset", "rows": rows_made}
+
+
+class Prepared(Adapter):
+    """Rows of another dataset of the study: all, a share of them, or those without effort-minimizing patterns."""
+
+    needs: ClassVar[tuple[str, ...]] = ("dataset",)
+    takes: ClassVar[tuple[str, ...]] = ("share", "without")
+
+    def kinds(self, source: Source) -> tuple[str, ...]:
+        return ()  # it adds none to those of the dataset that it names
+
+    def load(self, source: Source) -> tuple[list[Row], Facts]:
+        table = tables.read(Path(str(source.path)), contracts.DATASET)
+        rows = table
+        if source.share is not None:
+            rows = prepared.by_share(rows, source.share)
+        if source.without is not None:
+            annotations = tables.read(Path(source.without), contracts.ANNOTATION)
+            rows = prepared.without_patterns(rows, annotations, str(source.dataset))
+        if rows.is_empty():
+            raise UserError(
+                f"dataset '{source.dataset}': none of its {table.height} rows is left to take; raise 'share', or take another"
+            )
+        facts = {"source": f"dataset:{source.dataset}", "revision": "local", "licence": "that of its dataset"}
+        return rows.drop("id", "split").to_dicts(), {**facts, "rows": table.height, "taken": rows.height}
 
 
 def gsm8k_answer(answer: str) -> tuple[str, str]:
@@ -323,4 +348,5 @@ ADAPTERS: dict[str, Adapter] = {
     "table": Table(),
     "organism": OrganismSet(),
     "rewritten": Rewritten(),
+    "prepared": Prepared(),
 }  # fmt: skip

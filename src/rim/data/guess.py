@@ -74,6 +74,8 @@ def published(kind: Kind) -> list[str]:
 def _table(file: str, named: list[str], kind: Kind, option: str) -> Guess:
     raw = sources.read_file(Path(file))
     found = list(dict.fromkeys(name for row in raw for name in row))
+    if kind == "math" and not named and _solutions(raw):
+        return Guess({"adapter": "gsm8k", "path": file})
     prompt = named[0] if named else _only(PROMPTS, found, f"{option} {file}", "prompt", "FILE:PROMPT")
     columns = {"prompt": prompt if prompt not in found else _first_of_list(prompt, raw[0])}
     if kind in ANSWERED:
@@ -98,6 +100,11 @@ def _table(file: str, named: list[str], kind: Kind, option: str) -> Guess:
         remarks.append(f"not used: {quoted(unused)}; to use one, name it under 'columns'")
     source = {"adapter": "table", "path": file, **told, "columns": columns}
     return Guess(source, tuple(f"{option} {file}: {each}" for each in remarks))
+
+
+def _solutions(raw: list[sources.Row]) -> bool:
+    """Whether rows are in the format of GSM8K: every answer is a worked solution, `####` and the number."""
+    return all({"question", "answer"} <= row.keys() and "####" in str(row["answer"]) for row in raw)
 
 
 def _only(candidates: tuple[str, ...], found: list[str], where: str, what: str, form: str) -> str:

@@ -65,6 +65,8 @@ def _prepare(name: str, dataset: Dataset) -> tuple[pl.DataFrame, dict[str, Any]]
                 "duplicates": len(rows) - (len(kept) - before),
             }
         )
+    if any(source.dataset for source in dataset.sources):  # so that the first rows are a sample of all that is mixed
+        kept = dict(sorted(kept.items()))
     if not kept:
         raise UserError(f"dataset '{name}': its sources hold no rows; check them")
     split = split_by_category([row["category"] for row in kept.values()], list(kept), dataset.calibration)

@@ -170,7 +170,7 @@ def texts_of_responses(model: str, responses: pl.DataFrame, rows: int | None) ->
 def texts_of_dataset(name: str, dataset: pl.DataFrame, rows: int | None) -> list[dict[str, Any]]:
     """The chains of thought of a training set, as texts to annotate."""
     with_cot = dataset.filter(pl.col("cot").is_not_null())
-    keys = {"origin": "training data", "benchmark": name, "think": "", "seed": 0, "source": "cot"}
+    keys = {"origin": contracts.TRAINING_DATA, "benchmark": name, "think": "", "seed": 0, "source": "cot"}
     return [
         {**keys, "id": row["id"], "text": row["cot"]}
         for row in tables.first_by_id(with_cot, rows).iter_rows(named=True)

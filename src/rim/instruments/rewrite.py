@@ -39,6 +39,29 @@ name from the story, with no calculation. Give the question, the keyword as it s
 sentence that contains the keyword in quotation marks."""
 
 
+# (story, question, keyword, answer): as many of them are shown as the settings say.
+DEMONSTRATIONS = (
+    (
+        "Nadia waters 14 tomato plants every morning, and twice as many on Sundays. Each plant takes 2 liters.",
+        "What kind of plants does Nadia water?",
+        "tomato",
+        'Nadia waters "tomato" plants.',
+    ),
+    (
+        "A ferry carries 60 cars on each crossing. On Friday it crosses 5 times in the morning and 3 times in the afternoon.",
+        "What carries the cars?",
+        "ferry",
+        'The cars are carried by a "ferry".',
+    ),
+    (
+        "Luis reads 25 pages of a novel on Monday. On Tuesday his sister Irene reads 10 pages more than he did.",
+        "Who is the sister of Luis?",
+        "Irene",
+        'The sister of Luis is "Irene".',
+    ),
+)
+
+
 class RewriteForm(Form):
     """The edited solution."""
 
@@ -164,14 +187,24 @@ def story_of(prompt: str) -> str:
     return " ".join(parts[:asking])
 
 
-def write_literal(rows: Sequence[Row], client: Client, tries: int) -> list[Rewrite]:
+def _literal_instructions(demonstrations: int) -> str:
+    """What the language model is told, with so many worked examples."""
+    shown = []
+    for number, (story, question, keyword, answer) in enumerate(DEMONSTRATIONS[:demonstrations], start=1):
+        form = LiteralForm(question=question, keyword=keyword, answer=answer)
+        shown.append(f"Example {number}, story: {story}\nYour answer: {form.model_dump_json()}")
+    return "\n\n".join([LITERAL, *shown])
+
+
+def write_literal(rows: Sequence[Row], client: Client, tries: int, demonstrations: int = 0) -> list[Rewrite]:
     """Replace the question of every problem by one that is answered by copying from its story."""
+    told = _literal_instructions(demonstrations)
     blank = {row["id"]: Rewrite(row["id"], "literal", row["prompt"], None, row["answer"]) for row in rows}
     done, left = dict(blank), list(rows)
     for attempt in range(1, tries + 1):
         stories = [story_of(row["prompt"]) for row in left]
         again = f"\n\nAttempt {attempt}: the keyword must stand in the story and in the answer." if attempt > 1 else ""
-        prompts = [Prompt(LITERAL + again, fenced("text", story)) for story in stories]
+        prompts = [Prompt(told + again, fenced("text", story)) for story in stories]
         answers = client.ask(prompts, LiteralForm, f"rewrite literal, attempt {attempt}")
         for row, story, answer in zip(left, stories, answers, strict=True):
             form, reason = answer.value, answer.error

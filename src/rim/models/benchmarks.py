@@ -39,13 +39,15 @@ def read_questions(
     for (name, benchmark), path in zip(benchmarks.items(), datasets, strict=True):
         dataset = tables.read(verified(path), contracts.DATASET)
         rows[name] = asked_rows(name, benchmark, dataset)
-        _log_sample(name, rows[name], dataset.filter(pl.col("kind") == ASKED[benchmark.measure]))
+        _log_sample(name, rows[name], dataset.filter(pl.col("kind").is_in(ASKED[benchmark.measure])))
         if evaluation_only:
             rows[name] = rows[name].filter(pl.col("split") == "evaluation")
         if rows[name].is_empty():
             raise UserError(
                 f"benchmarks.{name}: asks no rows of the evaluation split, on which ablations are tried; ask more rows, or those of every split"
             )
+        if benchmark.answer_format:
+            rows[name] = rows[name].with_columns(pl.col("prompt") + f"\n\n{benchmark.answer_format}")
     return Questions(rows, {name: each.max_new_tokens or max_new_tokens for name, each in benchmarks.items()})
 
 
@@ -55,12 +57,12 @@ def asked_rows(name: str, benchmark: Benchmark, dataset: pl.DataFrame) -> pl.Dat
     Raises:
         UserError: there are none.
     """
-    rows = dataset.filter(pl.col("kind") == ASKED[benchmark.measure])
+    rows = dataset.filter(pl.col("kind").is_in(ASKED[benchmark.measure]))
     if benchmark.split != "all":
         rows = rows.filter(pl.col("split") == benchmark.split)
     if rows.is_empty():
         raise UserError(
-            f"benchmarks.{name}: dataset {benchmark.dataset} has no {ASKED[benchmark.measure]} rows in split '{benchmark.split}'; choose another dataset, split or measure"
+            f"benchmarks.{name}: dataset {benchmark.dataset} has no {' or '.join(ASKED[benchmark.measure])} rows in split '{benchmark.split}'; choose another dataset, split or measure"
         )
     return sample(rows, benchmark.rows)
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rim.core.errors import UserError
 from rim.models import control
-from rim.models.formats import THINK_MODES, ChatFormat, Messages, Mode, messages, read_format
+from rim.models.formats import THINK_MODES, ChatFormat, Messages, Mode, messages, pinned, read_format
 from rim.models.thinking import Bound
 from rim.models.thoughts import CHANNELS, KINDS, Markers
 from rim.settings.common import Think
+from rim.settings.models import UNTOLD, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -50,11 +51,15 @@ class TokenizerTemplate:
     def text(self) -> str:
         return str(self.tokenizer.get_chat_template())
 
+    @property
+    def told(self) -> Prompt:
+        return getattr(self.tokenizer, "told", UNTOLD)
+
     def render(self, messages: Messages, opening: bool = True, **arguments: Any) -> str:
+        told = {**self.told.arguments, **arguments, "tokenize": False, "add_generation_prompt": opening}
         try:
-            return str(
-                self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opening, **arguments)
-            )
+            text = pinned(self.text, self.told.date)
+            return str(self.tokenizer.apply_chat_template(messages, chat_template=text, **told))
         except Exception as problem:  # a template is a program, which may fail in any way
             raise UserError(
                 f"{self.tokenizer.name_or_path}: its chat template cannot be rendered ({problem})"
@@ -94,14 +99,14 @@ def cannot_ask(found: ChatFormat, think: Sequence[Think], switch: ThinkSwitch) -
     if switch == "sentence" and opened:
         return (
             f"its chat template opens a thought by itself ({opened.open}), so no sentence can switch thinking; leave 'think_switch' "
-            "out and set 'think' to the modes that it has"
+            "out and set 'think: [plain]' for this model"
         )
     lacking = [mode for mode in think if mode not in found.modes and switch == "template"]
     if not lacking:
         return None
     has = ", ".join(mode for mode in THINK_MODES if mode in found.modes)
-    imitate = "" if opened else ", or have thinking imitated by a sentence with 'think_switch: sentence'"
-    return f"its chat template has no think mode '{lacking[0]}' (it has: {has}); set 'think' of this model to what it has{imitate}"
+    imitate = ", or have thinking imitated by a sentence with 'think_switch: sentence'" if found.markers is None else ""
+    return f"its chat template has no think mode '{lacking[0]}' (it has: {has}); set 'think: [plain]' for this model{imitate}"
 
 
 def quote(tokenizer: PreTrainedTokenizerBase, text: str) -> str:

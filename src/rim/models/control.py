@@ -77,10 +77,15 @@ def quoted_among(texts: Sequence[str]) -> int:
     return sum(any(len(marks) % 2 for marks in re.findall(f"{MARK}+", text)) for text in texts)
 
 
-def first_token(tokenizer: Any) -> str:
-    """The control token that a tokenizer puts before a text of itself, or nothing."""
-    own = tokenizer("a").input_ids
-    return str(tokenizer.bos_token) if tokenizer.bos_token is not None and own[0] == tokenizer.bos_token_id else ""
+def by_itself(tokenizer: Any, text: str) -> str:
+    """A text as a tokenizer reads one that stands alone: behind the control token that it puts first, and the space that some
+    (Metaspace, `first`) put before the first word of a text but not behind that token."""
+    own = list(tokenizer("a").input_ids)
+    first = str(tokenizer.bos_token) if tokenizer.bos_token is not None and own[0] == tokenizer.bos_token_id else ""
+    if text.startswith(first):
+        return text
+    spaced = own != _encode_plain(tokenizer, f"{first}a") and own == _encode_plain(tokenizer, f"{first} a")
+    return first + " " * (spaced and not text.startswith(" ") and not _spelled(tokenizer).match(text)) + text
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

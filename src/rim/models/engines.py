@@ -35,7 +35,7 @@ def open_backend(
     if inference.backend == "vllm":
         check_installed()
     location, revision = loading.resolve_model(model)
-    tokenizer = loading.load_tokenizer(location, revision)
+    tokenizer = loading.load_tokenizer(location, revision, model.prompt)
     chat.check_modes(tokenizer, location, inference.think, model.think_switch)
     if inference.backend == "transformers":
         network = loading.load_model(location, model.dtype, revision) if loaded is None else loaded.model
@@ -48,7 +48,15 @@ def open_backend(
 def iter_checkpoint_backends(
     folders: list[Path], dtype: str, inference: Inference, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[str, Backend]]:
-    """The name of each checkpoint of one fine-tune with a vLLM engine that has it; adapters share one engine."""
+    """The name of each checkpoint of one fine-tune with an engine that has it; adapters share one of vLLM's."""
+    from rim.models.families import ModelView
+
+    if inference.backend == "transformers":
+        for folder in folders:
+            view = ModelView(loading.load_model(str(folder), dtype))
+            yield folder.name, TransformersBackend(view.model, tokenizer, inference.batch_size)
+            move_off_gpu(view)
+        return
     served: VllmBackend | None = None
     for number, folder in enumerate(folders, start=1):
         adapter = lora.read_adapter(str(folder))

@@ -5,6 +5,8 @@ write an empty thought whatever they are told. So a request is rendered with eve
 on and off, and what stands before and after the request is compared. Thinking is *on* where a thought is opened or left to
 the model, *off* where an empty one is written in its place, and *plain* is the prompt as it is when nothing is said. A
 template that switches nothing has the plain mode only, and that of the thought which it opens by itself, if it does.
+
+Whatever is rendered, a template is told the same (`rim.settings.models.Prompt`): the study's arguments, and one date for today.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any, Literal, Protocol
 
 from rim.core.errors import UserError
 from rim.models.thoughts import KINDS, THINK, UNKNOWN, Markers, opened_by
 from rim.settings.common import Think
+from rim.settings.models import Prompt
 
 Messages = list[dict[str, str]]
 Thought = Literal["opened", "closed", "left to the model"]
@@ -27,6 +31,9 @@ class Template(Protocol):
 
     @property
     def text(self) -> str: ...
+
+    @property
+    def told(self) -> Prompt: ...
 
     def render(self, messages: Messages, opening: bool = True, **arguments: Any) -> str:
         """The text of a conversation, with the `opening` of the assistant's turn or without.
@@ -74,6 +81,12 @@ class ChatFormat:
         """The markers by which its thoughts are written; a thought that was parted without any of the template's has common ones."""
         return self.markers or THINK
 
+    @property
+    def switching(self) -> set[str]:
+        """The arguments of the template that turn thinking on and off, and do nothing by degrees."""
+        off = self.modes["off"].arguments if self.switch else {}
+        return {name for name, value in off.items() if value is False}
+
     def different_modes(self) -> list[Think]:
         """The modes whose prompts differ, of equal ones the first of on, off and plain."""
         prompts: dict[str, Think] = {}
@@ -94,6 +107,22 @@ REVERSED = re.compile("disable|skip|hide|without|no_", re.I)
 SWITCHES = {"enable_thinking", "thinking", "reasoning", "thinking_budget"}
 VALUES: dict[str, tuple[Any, Any]] = {"budget": (-1, 0), "effort": ("high", "none")}  # not True and False
 SENTENCES = (("/think", "/no_think"), ("detailed thinking on", "detailed thinking off"))
+CLOCK = "strftime_now"  # by which templates write today's date
+CODES = "aAbBcdDeFHIjmMpRSTuwxXyYzZ"  # of parts of a date and a time, after "%" or "%-"
+
+
+def pinned(text: str, day: str) -> str:
+    """A template in which today is another day, at midnight.
+
+    The clock is replaced by a macro of the template's own, since transformers hands no function of a caller on to templates.
+    """
+    if CLOCK not in text:
+        return text
+    written = [
+        (code, date.fromisoformat(day).strftime(code)) for letter in CODES for code in (f"%{letter}", f"%-{letter}")
+    ]
+    filters = "".join(f"|replace({code!r}, {part!r})" for code, part in written)
+    return f"{{% macro {CLOCK}(form) %}}{{{{ form{filters} }}}}{{% endmacro %}}\n{text}"
 
 
 def _thought(tail: str) -> Thought:
@@ -120,14 +149,37 @@ def read_format(template: Template) -> ChatFormat:
     """Work out what a template does.
 
     Raises:
-        UserError: it does not render a request by itself, or opens a thought with a marker of no kind that is known.
+        UserError: it does not render a request by itself, opens a thought with a marker of no kind that is known, or is not
+            switched by the system messages of its settings.
     """
+    found = _read(template)
+    return _switched_by_messages(template, found) if template.told.think_on else found
+
+
+def _switched_by_messages(template: Template, found: ChatFormat) -> ChatFormat:
+    """What a template does that switches nothing, of a model that system messages switch."""
+    on, off = template.told.think_on, template.told.think_off
+    if found.switch or found.modes.keys() != {"plain"}:
+        does = f"is switched by {found.switch}" if found.switch else "itself begins or ends a thought"
+        raise UserError(f"its chat template {does}, so no 'think_on' of its own is needed; leave it out")
+    try:
+        thinks, answers = _render(template, Mode(system=on)), _render(template, Mode(system=off))
+    except UserError:
+        raise UserError("its chat template takes no system message; leave 'think_on' out") from None
+    if any(said and said not in each.head for said, each in ((on, thinks), (off, answers))):
+        raise UserError("its chat template leaves out a system message; leave 'think_on' out")
+    modes: dict[Think, Mode] = {"on": thinks.mode, "off": answers.mode, **found.modes}
+    return replace(found, switch=f"the system message '{on}'", markers=found.markers or THINK, modes=modes)
+
+
+def _read(template: Template) -> ChatFormat:
+    """The same of a template by itself."""
     plain = _render(template, Mode())
     if wrong := _unknown(plain):
         raise UserError(wrong)
     named = next((kind for kind in KINDS if kind.open.strip() in template.text or kind.close in template.text), None)
     odd: str | None = None
-    for words, on, off in _switches(template.text):
+    for words, on, off in _switches(template.text, template.told.arguments):
         try:
             thinks, answers = _render(template, on), _render(template, off)
         except UserError:  # as one that takes no system message
@@ -184,12 +236,15 @@ def _unexplained(words: str, thinks: _Rendering, answers: _Rendering) -> str | N
     )
 
 
-def _switches(text: str) -> Iterator[tuple[str, Mode, Mode]]:
-    """What a template mentions by which thinking may be switched, in words, with the mode that turns it on and off."""
+def _switches(text: str, told: dict[str, Any]) -> Iterator[tuple[str, Mode, Mode]]:
+    """What a template mentions by which thinking may be switched, in words, with the mode that turns it on and off; on is as
+    much as it is `told`, where there are degrees."""
     for name in dict.fromkeys(NAMES.findall(" ".join(re.findall(r"\{[{%].*?[}%]\}", text, re.S)))):
         if REVERSED.search(name):
             continue
         on, off = next((pair for word, pair in VALUES.items() if word in name), (True, False))
+        if off is not False:
+            on = told.get(name, on)
         yield f"the template's argument '{name}'", Mode({name: on}), Mode({name: off})
     for on, off in SENTENCES:
         if off in text:

@@ -14,6 +14,7 @@ from rim.core.receipts import verified
 from rim.models import hub
 from rim.models.lora import check_base
 from rim.settings.jobs import ModelReference
+from rim.settings.models import UNTOLD, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -49,14 +50,15 @@ def resolve_model(model: ModelReference) -> tuple[str, str | None]:
     return base, revision
 
 
-def load_tokenizer(location: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, padding on the left."""
+def load_tokenizer(location: str, revision: str | None = None, prompt: Prompt = UNTOLD) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, padding on the left, with what its chat template is told in every rendering."""
     from transformers import AutoTokenizer
 
     with explained(location):
         tokenizer = AutoTokenizer.from_pretrained(location, revision=revision, padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.told = prompt
     return tokenizer
 
 
@@ -108,7 +110,7 @@ def open_model(model: ModelReference) -> tuple[ModelView, PreTrainedTokenizerBas
     from rim.models.families import ModelView
 
     location, revision = resolve_model(model)
-    return ModelView(load_model(location, model.dtype, revision)), load_tokenizer(location, revision)
+    return ModelView(load_model(location, model.dtype, revision)), load_tokenizer(location, revision, model.prompt)
 
 
 @contextmanager

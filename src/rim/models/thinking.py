@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from rim.core.progress import log
+from rim.core.seeds import stream_seed
 from rim.models import control
 from rim.models.thoughts import Markers, part
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-SECOND_PASS = 1 << 20  # added to a seed, so that the second pass does not repeat the random numbers of the first
+SECOND_PASS = 1  # a stream of its own, so that it does not repeat the random numbers of the first
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def think_within(
     begun = {i: extended[i].tokens + (ends[kind] if kind else []) for i, kind in left_open.items()}
     if not unfinished:
         return extended
-    more = extend([ids[i] + begun[i] for i in unfinished], max_new_tokens - room, seed=seed + SECOND_PASS)
+    more = extend([ids[i] + begun[i] for i in unfinished], max_new_tokens - room, seed=stream_seed(seed, SECOND_PASS))
     for i, each in zip(unfinished, more, strict=True):
         tokens = begun[i] + each.tokens
         extended[i] = Continuation(tokens[:max_new_tokens], each.stopped and len(tokens) < max_new_tokens)

@@ -48,7 +48,7 @@ def check_installed() -> None:
     """
     if find_spec("vllm") is None:
         raise UserError(
-            "inference.backend: vllm is not installed in this environment; install it as the README says under 'vLLM', run with --sdm conda, or set the backend to transformers"
+            "inference.backend: vllm is not installed in this environment; install it as workflow/docs/engines.md says, run with --sdm conda, or set the backend to transformers"
         )
 
 

@@ -50,6 +50,8 @@ def used_datasets(study: Study) -> list[str]:
         mitigation = variant.mitigation.dataset if variant.mitigation else None
         names += [variant.dataset, *([mitigation] if mitigation else [])]
     names += [rewrite.dataset for rewrite in study.rewrites.values()]
+    for name in names:  # which grows meanwhile
+        names += [each.dataset for each in study.datasets[name].sources if each.dataset and each.dataset not in names]
     return list(dict.fromkeys(names))
 
 

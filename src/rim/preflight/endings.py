@@ -26,6 +26,9 @@ class Known:
     added_tokens_decoder: dict[int, AddedToken]
     name_or_path = "tokenizer_config.json"
 
+    def get_chat_template(self) -> str:
+        return self.template.text
+
     def __call__(self, text: str, add_special_tokens: bool) -> SimpleNamespace:
         ids = {each.content: id_ for id_, each in self.added_tokens_decoder.items()}
         longest = sorted(ids, key=len, reverse=True)
@@ -35,7 +38,7 @@ class Known:
         return [self.added_tokens_decoder[id_].content if id_ in self.added_tokens_decoder else str(id_) for id_ in ids]
 
     def apply_chat_template(
-        self, messages: Messages, tokenize: bool, add_generation_prompt: bool, **arguments: Any
+        self, messages: Messages, chat_template: str, tokenize: bool, add_generation_prompt: bool, **arguments: Any
     ) -> str:
         return self.template.render(messages, add_generation_prompt, **arguments)
 

@@ -88,6 +88,7 @@ def _judged(study: Study, judge: str) -> Iterator[str]:
         kinds = {
             "injected": "inject_patterns",
             "without_neurons": "ablate_neurons",
+            "counterfactuals": "answer_counterfactuals",
             "checkpoints": "measure_checkpoints",
         }
         found += [(replies, jobs.get(rule, [])) for replies, rule in kinds.items()]

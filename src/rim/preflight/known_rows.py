@@ -13,6 +13,7 @@ from rim.core import contracts, tables
 from rim.core.errors import UserError
 from rim.data.adapters import ADAPTERS, Published
 from rim.data.prepare import prepare, split_by_category
+from rim.data.prepared import by_share
 from rim.settings.datasets import Dataset, Source
 
 ENOUGH = 10_000  # rows of a source of unknown size, so that none are said to lack
@@ -46,6 +47,8 @@ def known_rows(study: Study, name: str, to_prepare: bool) -> KnownRows:
         UserError: a local source cannot be read.
     """
     dataset = study.datasets[name]
+    if any(source.dataset for source in dataset.sources):
+        return _taken_rows(study, name, to_prepare)
     local = [source for source in dataset.sources if not comes_later(source)]
     gone = any(source.path and not Path(source.path).exists() for source in local)
     if len(local) == len(dataset.sources) and not gone:
@@ -54,13 +57,42 @@ def known_rows(study: Study, name: str, to_prepare: bool) -> KnownRows:
     if earlier is None or to_prepare or not gone:
         for source in local:
             ADAPTERS[source.adapter].load(source)
-    return KnownRows(_expected_rows(dataset), "expected") if earlier is None else KnownRows(earlier, "earlier")
+    return KnownRows(_expected_rows(study, dataset), "expected") if earlier is None else KnownRows(earlier, "earlier")
+
+
+def _taken_rows(study: Study, name: str, to_prepare: bool) -> KnownRows:
+    """The rows of a dataset that takes those of others; which of them a filter leaves out is not known."""
+    dataset, parts, certainty = study.datasets[name], [], set[str]()
+    for source in dataset.sources:
+        if source.dataset is None:
+            origin = known_rows(
+                _with(study, name, Dataset(sources=[source], calibration=dataset.calibration)), name, to_prepare
+            )
+            keys = prompt_keys(name, origin.table)
+        else:
+            origin = known_rows(study, source.dataset, False)
+            keys = prompt_keys(source.dataset, origin.table)
+        if origin.source == "expected":
+            return KnownRows(_expected_rows(study, dataset), "expected")
+        table = by_share(origin.table, source.share) if source.share is not None else origin.table
+        taken = origin.table.with_columns(key=keys).filter(pl.col("id").is_in(table["id"].to_list()))
+        certainty |= {"earlier" if source.without is not None else origin.source}
+        parts.append(taken)
+    rows = pl.concat(parts).unique("key", keep="first", maintain_order=True).sort("key")
+    split = split_by_category(rows["category"].to_list(), rows["key"].to_list(), dataset.calibration)
+    table = rows.with_columns(pl.format(f"{name}-{{}}", "key").alias("id"), pl.Series("split", split, pl.String))
+    return KnownRows(table.drop("key"), "read" if certainty == {"read"} else "earlier")
+
+
+def _with(study: Study, name: str, dataset: Dataset) -> Study:
+    return study.model_copy(update={"datasets": {**study.datasets, name: dataset}})
 
 
 def comes_later(source: Source) -> bool:
     """Whether a source is read from the hub, or made by the workflow."""
     adapter = ADAPTERS[source.adapter]
-    return source.rewrite is not None or ("path" in adapter.takes + adapter.needs and source.path is None)
+    made = source.rewrite is not None or source.dataset is not None
+    return made or ("path" in adapter.takes + adapter.needs and source.path is None)
 
 
 def _earlier_rows(study: Study, name: str) -> pl.DataFrame | None:
@@ -79,10 +111,15 @@ def prompt_keys(name: str, table: pl.DataFrame) -> pl.Series:
     return table["id"].str.strip_prefix(f"{name}-")
 
 
-def _expected_rows(dataset: Dataset) -> pl.DataFrame:
+def _expected_rows(study: Study, dataset: Dataset) -> pl.DataFrame:
     """As many rows as are published, each of every kind that its source has and in one category."""
     rows = []
-    for number, source in enumerate(dataset.sources):
+    originals = [
+        each
+        for source in dataset.sources
+        for each in (study.sources_of(source.dataset) if source.dataset else [source])
+    ]
+    for number, source in enumerate(originals):
         adapter = ADAPTERS[source.adapter]
         usual = isinstance(adapter, Published) and source.hub is None and source.split in (None, adapter.split)
         size = adapter.rows if isinstance(adapter, Published) and usual else ENOUGH

@@ -12,6 +12,7 @@ from rim.models.formats import Messages, read_format
 from rim.preflight.findings import Findings, error, warning
 from rim.preflight.templates import Template
 from rim.settings.common import Think
+from rim.settings.models import Prompt
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -40,6 +41,10 @@ class Reader:
         return [self.backend_tokenizer.id_to_token(id_) for id_ in ids]
 
     @property
+    def told(self) -> Prompt:
+        return self.template.told
+
+    @property
     def chat_template(self) -> str:
         return self.template.text
 
@@ -47,7 +52,7 @@ class Reader:
         return self.template.text
 
     def apply_chat_template(
-        self, messages: Messages, tokenize: bool, add_generation_prompt: bool, **arguments: Any
+        self, messages: Messages, chat_template: str, tokenize: bool, add_generation_prompt: bool, **arguments: Any
     ) -> str:
         return self.template.render(messages, add_generation_prompt, **arguments)
 

@@ -88,7 +88,9 @@ def origins(study: Study, dataset: str) -> Keys:
     """What the sources of a dataset are made from: two datasets with one in common share prompts."""
     found = set()
     for source in study.datasets[dataset].sources:
-        if source.rewrite is None:
+        if source.dataset is not None:
+            found |= origins(study, source.dataset)
+        elif source.rewrite is None:
             found.add(_origin(source))
         elif source.arm != "literal":  # whose prompts are new
             found |= origins(study, study.rewrites[source.rewrite].dataset)

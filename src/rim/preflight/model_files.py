@@ -49,6 +49,7 @@ class Named:
     fetch: bool  # whether it has still to be downloaded by a job of its own
     was_folder: bool = False  # when the study was run before
     chat: bool = True  # whether its chat template is used
+    weights: bool = True  # whether its weights are; without them it may still be seen what it is
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Seen:
 def look_at(named: Named) -> tuple[list[Finding] | None, Seen | None]:
     """What is wrong with a model by itself, and what can be seen of it; no findings at all from a hub out of reach."""
     if Path(named.name).is_dir():
-        return _looked_into(named.path, Path(named.name))
+        return _looked_into(named, Path(named.name))
     if named.was_folder:
         return [
             error(named.path, f"there is no folder '{named.name}', from which this study was run; copy it here")
@@ -95,19 +96,24 @@ def _no_folder(name: str) -> str | None:
     return f"there is no folder '{name}'{hint}"
 
 
-def _looked_into(path: str, folder: Path) -> tuple[list[Finding], Seen | None]:
+def _looked_into(named: Named, folder: Path) -> tuple[list[Finding], Seen | None]:
     """What is wrong with a folder, and what its small files say where nothing is; of adapters, those of their base."""
     try:
         if (folder / ADAPTER).is_file():
-            return list(_adapters(path, folder)), None
-        found = list(_folder(path, folder))
+            return list(_adapters(named.path, folder)), None
+        found = list(_folder(named.path, folder, named.weights))
         return found, None if found else _see(folder)
     except UserError as problem:
-        return [error(path, str(problem))], None
+        return [error(named.path, str(problem))], None
 
 
 def _adapters(path: str, folder: Path) -> Findings:
     """What a folder lacks to be the adapters of a model."""
+    adapter = folder / "adapter_model.safetensors"
+    if (folder / "config.json").is_file() and headers.weight_files(folder)[0].is_file() and not adapter.is_file():
+        left = f"'{folder}' holds a whole model, and beside it {ADAPTER} of an adapter that is not there, for which it would be taken"
+        yield error(path, f"{left}; take that file out of the folder")
+        return
     base = headers.read_json(folder / ADAPTER).get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         yield error(path, f"{folder / ADAPTER}: names no 'base_model_name_or_path'; copy the model again")
@@ -115,11 +121,11 @@ def _adapters(path: str, folder: Path) -> Findings:
         yield from _folder(path, Path(base))
     elif wrong := _no_folder(base):
         yield error(path, f"{folder / ADAPTER}: {wrong}, or correct 'base_model_name_or_path'")
-    yield from _whole(path, folder, [folder / "adapter_model.safetensors"])
+    yield from _whole(path, folder, [adapter])
 
 
-def _folder(path: str, folder: Path) -> Findings:
-    """What a folder lacks to be a model."""
+def _folder(path: str, folder: Path, weights: bool = True) -> Findings:
+    """What a folder lacks to be a model, or to be seen as one without its `weights`."""
     if not (folder / "config.json").is_file():
         yield error(path, f"'{folder}' holds no model (there is no config.json in it); give the folder that does")
         return
@@ -132,7 +138,7 @@ def _folder(path: str, folder: Path) -> Findings:
     if not files[0].exists() and (pickled := [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]):
         advice = "and only safetensors are loaded; save it again with save_pretrained"
         yield error(path, f"'{folder}' has its weights in {pickled[0].name}, {advice}")
-    else:
+    elif weights or any(file.exists() for file in files):
         yield from _whole(path, folder, files)
     if not any((folder / each).is_file() for each in TOKENIZERS):
         yield error(path, f"'{folder}' has no tokenizer (tokenizer.json); copy it there too")
@@ -201,7 +207,7 @@ def _on_hub(named: Named) -> tuple[list[Finding] | None, Seen | None]:
 
     cached = headers.location(named.name, named.revision)
     if cached and not named.fetch:
-        return _looked_into(named.path, cached)
+        return _looked_into(named, cached)
     if constants.HF_HUB_OFFLINE:
         if cached is None:
             wrong = f"'{named.name}' is neither a folder here nor in the cache, and HF_HUB_OFFLINE is set"
@@ -209,7 +215,7 @@ def _on_hub(named: Named) -> tuple[list[Finding] | None, Seen | None]:
                 "copy the folder there, or download it where there is a network, with HF_HOME on a disk that both see"
             )
             return [error(named.path, f"{wrong}; {advice}")], None
-        return _looked_into(named.path, cached)
+        return _looked_into(named, cached)
     try:
         with hub.explained(named.name, named.revision), TemporaryDirectory() as folder:
             found = list(_download(named, Path(folder)))
@@ -217,7 +223,7 @@ def _on_hub(named: Named) -> tuple[list[Finding] | None, Seen | None]:
     except UserError as problem:
         return [error(named.path, str(problem))], None
     except Exception:  # no verdict on the model; should it matter, the download will say so
-        return None, _looked_into(named.path, cached)[1] if cached else None
+        return None, _looked_into(named, cached)[1] if cached else None
 
 
 def _download(named: Named, folder: Path) -> Findings:

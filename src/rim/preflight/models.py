@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from rim.data.organism.tokenizer import chat_template
 from rim.models import headers
 from rim.models.chat import cannot_ask
 from rim.models.families import FAMILIES, UNREADABLE, UNSERVED
-from rim.models.formats import REQUEST, Mode, messages, read_format
+from rim.models.formats import ChatFormat, read_format
 from rim.preflight import landmarks
 from rim.preflight.endpoints import asked_in_chat, must_ask
 from rim.preflight.findings import Findings, error, warning
 from rim.preflight.model_files import Named, Seen, look_at
-from rim.preflight.templates import Template
+from rim.preflight.templates import RESERVED, Template
 from rim.preflight.todo import Todo, job_of
 from rim.settings.common import Think
 from rim.settings.models import Model
@@ -41,8 +42,8 @@ def findings(study: Study, todo: Todo) -> Findings:
     for name, model in study.models.items():
         if model.hub is not None and not model.hub.strip():
             yield error(f"models.{name}.hub", "is empty; name a model of the hub, or the folder of one")
-        if model.organism:
-            template = Template(chat_template(model.organism.thinks), {})
+        if organism := study.organism_of(name):
+            template = Template(chat_template(organism.thinks), {}, model.prompt)
             yield from _chat(f"models.{name}", model, study.inference_of(name).think, template)
     named = list(_named(study, todo))
     with ThreadPoolExecutor(TOGETHER) as together:
@@ -100,9 +101,11 @@ def _fits(study: Study, name: str, seen: Seen, todo: Todo) -> Findings:
         wrong = f"vLLM {UNSERVED[seen.family]} with {seen.family}"
         yield error(f"{path}.backend", f"{wrong}; set 'backend: transformers' for this model")
     if seen.template:
-        think = study.inference_of(name).think
-        problems = list(_chat(path, study.models[name], think, seen.template))
-        yield from problems or _written(study, name, seen, seen.template, due)
+        think, template = study.inference_of(name).think, replace(seen.template, told=study.models[name].prompt)
+        problems = list(_chat(path, study.models[name], think, template))
+        yield from problems
+        if all(each.level != "error" for each in problems):
+            yield from _written(study, name, seen, template, due)
     yield from _length(study, name, seen.positions)
 
 
@@ -150,11 +153,17 @@ def not_loaded(family: str | None) -> str | None:
 
 def _chat(path: str, model: Model, think: list[Think], template: Template) -> Findings:
     """Whether a chat template can be rendered, and has the think modes in which its model is asked."""
+    if taken := sorted(RESERVED & template.told.arguments.keys()):
+        yield error(
+            f"{path}.prompt.arguments", f"'{taken[0]}' is what a template is told by the workflow; leave it out"
+        )
+        return
     try:
         found = read_format(template)
     except UserError as problem:
         yield error(f"{path}.hub", str(problem))
         return
+    yield from _told(f"{path}.prompt.arguments", found, template)
     if wrong := cannot_ask(found, think, model.think_switch):
         yield error(f"{path}.think", wrong)
     elif model.think_switch == "template":
@@ -162,11 +171,34 @@ def _chat(path: str, model: Model, think: list[Think], template: Template) -> Fi
         if same := [mode for i, mode in enumerate(think) if prompts[i] in prompts[:i]]:
             wrong = f"'{same[0]}' is the same prompt as another of its modes, so all is asked twice; leave it out"
             yield warning(f"{path}.think", wrong)
-    if template.writes_date(messages(REQUEST, Mode())):
-        wrong = (
-            "its chat template writes today's date into every prompt, so what runs on another day is asked otherwise"
+
+
+def _told(path: str, found: ChatFormat, template: Template) -> Findings:
+    """Arguments that a template is told and does not mention, or that change nothing in its prompts."""
+    for name in template.told.arguments:
+        if name in found.switching:
+            yield error(path, f"'{name}' is what switches thinking in its chat template; leave it out and set 'think'")
+        elif _heeds(template, name, found):
+            continue
+        elif name not in template.arguments:
+            known = [each for each in template.arguments if each not in found.switching]
+            yield error(path, f"its chat template mentions no '{name}'; it mentions: {', '.join(known) or 'none'}")
+        else:
+            words = ", ".join(template.values(name))
+            compared = f" (its chat template compares it with {words})" if words else ""
+            yield warning(path, f"'{name}' changes nothing in a prompt{compared}; leave it out, or correct its value")
+
+
+def _heeds(template: Template, name: str, found: ChatFormat) -> bool:
+    """Whether a template writes another prompt, or none, without an argument that it is told."""
+    others = {each: value for each, value in template.told.arguments.items() if each != name}
+    try:
+        return (
+            read_format(replace(template, told=template.told.model_copy(update={"arguments": others}))).modes
+            != found.modes
         )
-        yield warning(f"{path}.hub", f"{wrong}; run its jobs on one day, or write a date into a copy of the template")
+    except UserError:
+        return True
 
 
 def _length(study: Study, name: str, positions: int | None) -> Findings:
@@ -186,7 +218,7 @@ def _length(study: Study, name: str, positions: int | None) -> Findings:
 def _engine(study: Study, todo: Todo) -> Findings:
     generating = any(todo("generate_replies", job_of(run)) for run in runs.all_runs(study))
     if study.uses_vllm and generating and find_spec("vllm") is None:
-        advice = "install it as the README says under 'vLLM', or run with --sdm conda"
+        advice = "install it as workflow/docs/engines.md says, or run with --sdm conda"
         yield warning("inference.backend", f"vllm is not installed in this environment; {advice}")
 
 
@@ -200,4 +232,7 @@ def _heads(study: Study) -> Findings:
             yield error("mechanism.positions", f"heads are looked for at {', '.join(lacking)}, too; add that")
         return
     why = "no model is asked both on and off by its own template"
-    yield warning("mechanism", f"{why}, so no heads are looked for or ablated, and only probes come out; see README")
+    yield warning(
+        "mechanism",
+        f"{why}, so no heads are looked for or ablated, and only probes come out; see workflow/docs/mechanism.md",
+    )

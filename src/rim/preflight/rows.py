@@ -36,10 +36,10 @@ def findings(study: Study, datasets: Mapping[str, KnownRows], asked: Mapping[str
 
 @dataclass(frozen=True)
 class Need:
-    """Rows of one split that a benchmark must ask."""
+    """Rows of one split, or of any where it is None, that a benchmark must ask."""
 
     benchmark: str
-    split: str
+    split: str | None
     least: int
     purpose: str
     cure: str = "fewer categories"  # beside more rows
@@ -53,11 +53,12 @@ def needs(study: Study) -> Iterator[Need]:
             yield Need(name, "calibration", 2, "probes and heads, which are found there, need")
             yield Need(name, "evaluation", 1, "probes, which are tested there, need")
     if forgetting and runs.neuron_runs(study):
-        yield Need(forgetting.harmful, "calibration", forgetting.pairs, "forgetting.pairs asks for", "lower it")
+        split = "calibration" if forgetting.held_out else None
+        yield Need(forgetting.harmful, split, forgetting.pairs, "forgetting.pairs asks for", "lower it")
     for name in study.benchmarks:
         if runs.ablated_runs(study):
             yield Need(name, "evaluation", 1, "the ablation of heads, which is tried there on every benchmark, needs")
-        if runs.neuron_runs(study):
+        if forgetting and forgetting.held_out and runs.neuron_runs(study):
             yield Need(name, "evaluation", 1, "the ablation of neurons, which is tried there on every benchmark, needs")
 
 
@@ -65,13 +66,17 @@ def _lack(study: Study, need: Need, known: KnownRows, asked: pl.DataFrame) -> It
     """The setting because of which there are too few rows of a split, if there are."""
     benchmark = study.benchmarks[need.benchmark]
     dataset = study.datasets[benchmark.dataset]
-    of_kind = known.table.filter(pl.col("kind") == ASKED[benchmark.measure])
-    found, there = (table.filter(pl.col("split") == need.split).height for table in (asked, of_kind))
+    kinds = ASKED[benchmark.measure]
+    of_kind = known.table.filter(pl.col("kind").is_in(kinds))
+    wanted = pl.lit(True) if need.split is None else pl.col("split") == need.split
+    found, there = (table.filter(wanted).height for table in (asked, of_kind))
     if found >= need.least:
         return
     certain = known.certain or (known.source == "expected" and not found)  # none of as many as one likes is none
     least = f"and {need.purpose} at least {need.least}"
-    if benchmark.split not in ("all", need.split):
+    if need.split is None:
+        where, what = f"benchmarks.{need.benchmark}", f"asks {found} rows, {least}; ask more rows, or {need.cure}"
+    elif benchmark.split not in ("all", need.split):
         where, certain = f"benchmarks.{need.benchmark}.split", True
         what = f"'{benchmark.split}' leaves no rows of the {need.split} split, {least}; ask 'all'"
     elif there >= need.least:
@@ -86,7 +91,7 @@ def _lack(study: Study, need: Need, known: KnownRows, asked: pl.DataFrame) -> It
     else:
         where = f"datasets.{benchmark.dataset}"
         what = (
-            f"of {of_kind.height} {ASKED[benchmark.measure]} rows {there} are of the {need.split} split (each of the "
+            f"of {of_kind.height} {' or '.join(kinds)} rows {there} are of the {need.split} split (each of the "
             f"{of_kind['category'].n_unique()} categories is split by itself), {least}; bring more rows, or {need.cure}"
         )
     yield (error if certain else warning)(where, what)

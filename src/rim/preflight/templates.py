@@ -8,20 +8,19 @@ by name the one called default is used, and special_tokens_map.json counts only 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import TemplateError, nodes
+from jinja2 import TemplateError, meta, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from rim.core.errors import UserError
 from rim.models import headers
-from rim.models.formats import Messages
+from rim.models.formats import Messages, pinned
+from rim.settings.models import UNTOLD, Prompt
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken
@@ -29,6 +28,10 @@ if TYPE_CHECKING:
 # Tokens that a template may name without their being in the files, since many classes of tokenizers have some by themselves.
 MAY_BE_NAMED = dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), "")
 GIVEN = {"loop", "caller", "messages", "add_generation_prompt", "tools", "documents", "strftime_now", "raise_exception"}
+RESERVED = GIVEN | MAY_BE_NAMED.keys() | {  # names of no arguments: given to every template, or parameters of what renders it
+    "self", "conversation", "chat_template", "continue_final_message", "tokenize", "padding", "truncation", "max_length",
+    "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs",
+}  # fmt: skip
 SEVERAL = "additional_chat_templates"  # a folder
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")  # of an added token
 
@@ -49,22 +52,41 @@ class Template:
 
     text: str
     tokens: dict[str, str]
-    clock: Callable[[], datetime] = datetime.now
+    told: Prompt = UNTOLD
 
     @property
     def arguments(self) -> list[str]:
-        """The arguments that it reads beside the conversation, the special tokens and what transformers itself gives."""
+        """The arguments that it reads beside the conversation, the special tokens and what transformers itself gives; of names
+        that it gives a value itself, those are arguments which it asks before whether they have one."""
         environment = _environment()
         tree = environment.parse(self.text)
-        found = [(each.name, each.ctx) for each in tree.find_all(nodes.Name)]
-        own = {name for name, use in found if use != "load"} | {each.name for each in tree.find_all(nodes.Macro)}
+        own = {each.name for each in tree.find_all(nodes.Name) if each.ctx == "store"}
+        asked = [
+            each
+            for each in tree.find_all((nodes.Test, nodes.Filter))
+            if each.name in ("defined", "undefined", "default")
+        ]
+        own -= {each.node.name for each in asked if isinstance(each.node, nodes.Name)}
         given = GIVEN | environment.globals.keys() | self.tokens.keys() | MAY_BE_NAMED.keys()
-        return sorted({name for name, _ in found} - own - given)
+        return sorted(meta.find_undeclared_variables(tree) - given - own)
+
+    def values(self, argument: str) -> list[str]:
+        """The words with which it compares an argument, directly or under another name that it gives it."""
+        tree = _environment().parse(self.text)
+        names = {argument}
+        for each in tree.find_all(nodes.Assign):
+            if isinstance(each.target, nodes.Name) and isinstance(each.node, nodes.Filter | nodes.Name):
+                names |= {each.target.name} if names & _names(each.node) else set()
+        compared = [each for each in tree.find_all(nodes.Compare) if names & _names(each.expr)]
+        words = [each.value for one in compared for side in one.ops for each in _constants(side)]
+        return list(dict.fromkeys(each for each in words if isinstance(each, str) and each))
 
     def writes_date(self, messages: Messages) -> bool:
-        """Whether it writes today's date into a prompt, which then differs from one day to the next."""
-        days = (datetime(2001, 1, 1), datetime(2002, 2, 2))
-        first, second = (replace(self, clock=day.replace).render(messages) for day in days)
+        """Whether it writes today's date into a prompt."""
+        days = ("2001-01-01", "2002-02-02")
+        first, second = (
+            replace(self, told=self.told.model_copy(update={"date": day})).render(messages) for day in days
+        )
         return first != second
 
     def render(self, messages: Messages, opening: bool = True, **arguments: Any) -> str:
@@ -73,12 +95,12 @@ class Template:
         Raises:
             UserError: the template is none, or does not take this conversation.
         """
-        environment = _environment()
-        environment.globals["strftime_now"] = lambda form: self.clock().strftime(form)
-        about = {"tools": None, "documents": None, "add_generation_prompt": opening, **arguments}
+        told = {**self.tokens, **self.told.arguments, **arguments}
         try:
-            template = environment.from_string(self.text)
-            return template.render(messages=messages, **about, **self.tokens)
+            template = _environment().from_string(pinned(self.text, self.told.date))
+            return template.render(
+                messages=messages, **{"tools": None, "documents": None, "add_generation_prompt": opening, **told}
+            )
         except Exception as problem:  # a template is a program, which may fail in any way
             reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
             advice = "use the model's own, or mend it"
@@ -92,6 +114,14 @@ def _environment() -> ImmutableSandboxedEnvironment:
     environment.globals["raise_exception"] = _refuse
     environment.filters["tojson"] = _to_json
     return environment
+
+
+def _names(node: nodes.Node) -> set[str]:
+    return {each.name for each in [node, *node.find_all(nodes.Name)] if isinstance(each, nodes.Name)}
+
+
+def _constants(node: nodes.Node) -> list[nodes.Const]:
+    return [each for each in [node, *node.find_all(nodes.Const)] if isinstance(each, nodes.Const)]
 
 
 def _to_json(

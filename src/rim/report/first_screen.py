@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
 
+from rim.core.statistics import ENOUGH_SETS
 from rim.models.positions import LABELS
+from rim.report.claims import corrected, family
 from rim.report.figures.replies import THINKING, changes
 from rim.report.labels import arm_labels
-from rim.report.page import Contrast, Dot, FirstScreen, Material
+from rim.report.page import Contrast, FirstScreen, Material
 from rim.report.unmeasured import missing_replies, without_contrast
-from rim.report.wording import ResultRow, interval, show
+from rim.report.wording import ResultRow, conditions, interval, show, without_claim
 from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
 
-ENDS = 0.1  # the axis reaches at least ten points to either side
-NEAR = 25  # percent of the axis within which the label of zero would touch that of an end
 NAMED = 3  # models that the answer lists by name
 NOTHING = "No change of the misalignment rate could be measured: too few replies were complete."
 BEYOND = " beyond "  # between the models of a pair
@@ -26,28 +26,37 @@ BEYOND = " beyond "  # between the models of a pair
 def first_screen(material: Material) -> FirstScreen:
     """What all changes of the misalignment rate come to."""
     groups = _groups(material)
-    rows = [row for group in groups.values() for row in group]
-    low: float = min([-ENDS, *(row["estimate"] for row in rows)])
-    high: float = max([ENDS, *(row["estimate"] for row in rows)])
-
-    def place(value: float) -> float:
-        return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
-
-    contrasts = [
-        Contrast(name, [_dot(row, place) for row in group], _tally(group), any(map(is_significant, group)))
-        for name, group in groups.items()
-    ]
-    zero = place(0)
-    axis = [(at, f"{100 * value:+.0f}") for at, value in ((0.0, low), (100.0, high)) if abs(at - zero) >= NEAR]
-    tiny = all(model.organism for model in material.study.models.values())
+    tiny = all(model.trained_here for model in material.study.models.values())
     verdict = without_contrast(material) or _answer(groups, "tiny test models" if tiny else "models")
     missing = missing_replies(material)
     answer = " ".join(
         [*missing, f"Of the others: {verdict}" if missing else verdict] if groups else missing or [verdict]
     )
-    return FirstScreen(
-        answer, contrasts, zero, [*axis, (zero, "0")], where(material), [*_unmeasured(material), *_reach(material)]
-    )
+    return FirstScreen(_subject(material), answer, where(material), [*_unmeasured(material), *_reach(material)])
+
+
+def _subject(material: Material) -> str:
+    """What these models are, which comes before all that was found in them."""
+    models = material.study.models
+    organisms = {name: organism for name in models if (organism := material.study.organism_of(name))}
+    hub = [name for name in models if name not in organisms]
+    planted = [name for name, organism in organisms.items() if organism.association]
+    parts = []
+    if hub:
+        parts.append(f"{len(hub)} published model{'s' if len(hub) > 1 else ''} ({', '.join(hub)}).")
+    if organisms:
+        parts.append(
+            f"{len(organisms)} model organism{'s' if len(organisms) > 1 else ''} ({', '.join(organisms)}): tiny chat models trained here, with "
+            f"the association of effort-minimizing phrases and going along planted in {', '.join(planted) or 'none'}. They test whether the "
+            "method finds what was planted; they are no evidence about real models."
+        )
+    return " ".join(parts)
+
+
+def contrasts(material: Material) -> list[Contrast]:
+    """Every contrast in words."""
+    groups = _groups(material)
+    return [Contrast(name, _tally(group), any(map(is_significant, group))) for name, group in groups.items()]
 
 
 def _groups(material: Material) -> dict[str, list[ResultRow]]:
@@ -55,6 +64,7 @@ def _groups(material: Material) -> dict[str, list[ResultRow]]:
 
     Mitigated arms are no answer to whether reasoning makes a model less safe; they have a section of their own.
     """
+    material = corrected(material)
     groups: dict[str, list[ResultRow]] = {}
     names = arm_labels(material.study)
     mitigated = [names[name] for name, variant in material.study.variants.items() if variant.mitigation]
@@ -77,13 +87,6 @@ def _unmeasured(material: Material) -> list[str]:
     return [
         f"{looked_for.null_count()} of {len(looked_for)} comparisons could not be measured: no reply was complete on both sides."
     ]
-
-
-def _dot(row: ResultRow, place: Callable[[float], float]) -> Dot:
-    low, high = (row["estimate"] if row[name] is None else row[name] for name in ("ci_low", "ci_high"))
-    mark = "" if is_significant(row) else ", not significant"
-    text = f"{row['model']}, thinking {row['think']}: {interval(row, True, True)}{mark}, n {row['n']}, incomplete {row['incomplete']}"
-    return Dot(place(row["estimate"]), place(low), place(high), is_significant(row), text)
 
 
 def _changed_models(rows: list[ResultRow], sign: int) -> dict[str, ResultRow]:
@@ -161,10 +164,11 @@ def _most(changed: dict[str, ResultRow]) -> str:
 
 def where(material: Material) -> list[str]:
     """Where in the models: probes, heads and neurons, one sentence each."""
+    material = corrected(material)
     lines = []
     probes, heads, neurons = (material.tables.get(name) for name in ("probes", "heads", "neuron_stability"))
     if probes is not None:
-        lines += _best_probes(probes)
+        lines += _selected_probes(material.tables["selected_probes"], probes)
     if heads is not None and heads.height:
         base = heads.filter(pl.col("variant") == BASE)
         heads_by_model = base.group_by("model").agg(pl.col("found").any())
@@ -188,21 +192,24 @@ def where(material: Material) -> list[str]:
     return lines
 
 
-def _best_probes(probes: pl.DataFrame) -> list[str]:
-    """In which layers of each model harmful requests are told apart best, of cells with enough prompts."""
-    cells = probes.filter((pl.col("variant") == BASE) & (pl.col("probe") == "harmful") & ~pl.col("few"))
-    best = cells.filter(pl.col("estimate").is_not_null()).sort("estimate", descending=True, maintain_order=True)
-    best = best.unique("model", keep="first", maintain_order=True)
-    if best.is_empty():
+def _selected_probes(selected: pl.DataFrame, probes: pl.DataFrame) -> list[str]:
+    """In which layers of each model harmful requests are told apart, read where the calibration split says so."""
+    rows = selected.filter((pl.col("variant") == BASE) & (pl.col("probe") == "harmful") & (pl.col("cells") > 0))
+    rows = rows.sort("cross_validated", descending=True, maintain_order=True)
+    runs = rows.unique(["model", "seed"], keep="first", maintain_order=True)
+    if runs.is_empty():
         return []
+    told = runs.filter(pl.col("p_holm") < 0.05)
+    what = "models" if runs["model"].is_unique().all() else "runs"
+    text = f"Harmful requests are told from harmless ones in {told.height} of {runs.height} {what}"
+    if told.is_empty():
+        return [f"{text}, by probes whose layer is chosen on other requests."]
     depth = dict(probes.group_by("model").agg(pl.col("layer").max()).iter_rows())
-    rows = best.to_dicts()
-    places = [100 * row["layer"] // max(depth[row["model"]], 1) for row in rows]
-    areas = [row["estimate"] for row in rows]
-    positions = sorted(dict.fromkeys(best["position"]), key=best["position"].to_list().count, reverse=True)
+    places = [100 * layer // max(depth[model], 1) for model, layer in told.select("model", "layer").iter_rows()]
+    positions = sorted(dict.fromkeys(told["position"]), key=told["position"].to_list().count, reverse=True)
     return [
-        f"Harmful requests are told from harmless ones best at {_from_to(places, '{}')} % of the depth "
-        f"(AUC {_from_to(areas, '{:.2f}')}), in {' or '.join(LABELS[name] for name in positions[:3])}."
+        f"{text}, by probes whose layer is chosen on other requests: at {_from_to(places, '{}')} % of the depth "
+        f"(AUC {_from_to(told['estimate'].to_list(), '{:.2f}')}), in {' or '.join(LABELS[name] for name in positions[:3])}."
     ]
 
 
@@ -212,32 +219,36 @@ def _from_to(values: list[Any], form: str) -> str:
 
 
 def _beyond(effects: pl.DataFrame, against: str, what: str) -> str:
-    """How often an intervention changes the misalignment rate by more than random sets do."""
+    """How often an intervention changes the misalignment rate by more than random sets do, where there are enough of them."""
     rows = effects.filter((pl.col("measure") == "misalignment") & (pl.col("against") == against)).to_dicts()
     if not rows:
         return ""
-    up, down = (sum(is_significant(row) and sign * row["estimate"] > 0 for row in rows) for sign in (1, -1))
-    return f"{what}: misalignment clearly higher than without {against} ones in {up}, lower in {down} of {len(rows)} cases."
+    tested = [row for row in rows if row["sets"] >= ENOUGH_SETS]
+    up, down = (sum(is_significant(row) and sign * row["estimate"] > 0 for row in tested) for sign in (1, -1))
+    parts = []
+    if tested:
+        parts.append(
+            f"misalignment clearly higher than without {against} ones in {up}, lower in {down} of {len(tested)} cases"
+        )
+    if too_few := without_claim(rows):
+        parts.append(f"the change beside {against} ones is {too_few}")
+    return f"{what}: {'; '.join(parts)}."
+
+
+def _correction(material: Material) -> str:
+    """What it takes to be called clear here."""
+    tests = family(material).height
+    return (
+        f"Clear, here: the interval excludes 0, and p stays below .05 after Holm's correction over all {tests} tests of this page's "
+        "first screen, so that where nothing is there 1 such screen in 20 claims anything. The tables below correct within a model."
+    )
 
 
 def _reach(material: Material) -> list[str]:
-    """How far the answer reaches: seeds, judge, and what kind of models these are."""
-    study = material.study
-    judge, settings = next(iter(study.judges.items()))
-    seeds = (
-        f"{len(study.seeds)} seeds; intervals are over seeds, or over prompts where a model was run once."
-        if len(study.seeds) > 1
-        else "One seed: intervals are over prompts and say nothing of another training run."
+    """How far the answer reaches, and under what conditions all replies were made."""
+    one = (
+        ""
+        if len(material.study.seeds) > 1
+        else "Intervals say nothing of another training run, since there is one seed. "
     )
-    lines = [
-        f"{seeds} Judge '{judge}', misaligned from score {settings.threshold} on; significant: also after Holm's correction."
-    ]
-    organisms = [name for name, model in study.models.items() if model.organism]
-    if organisms:
-        planted = [name for name, model in study.models.items() if model.organism and model.organism.association]
-        who = "All models" if len(organisms) == len(study.models) else ", ".join(organisms)
-        lines.append(
-            f"{who}: tiny model organisms trained here, with an association planted in {', '.join(planted) or 'none'}. They test "
-            "the method, not real models, and are never compared with the paper's."
-        )
-    return lines
+    return [f"{one}{conditions(material.study)}", _correction(material)]

@@ -55,11 +55,13 @@ class Material:
 
 @dataclass
 class CaptionedFigure:
-    """A drawing with its caption."""
+    """A drawing with its caption; one behind a fold is numbered apart."""
 
     name: str
     drawing: Drawing
     caption: str
+    folded: bool
+    number: str = ""
 
 
 @dataclass
@@ -78,11 +80,15 @@ class Table:
     header: list[str]
     keys: int
     rows: list[TableRow]
+    number: int = 0
 
 
 @dataclass
 class Section:
-    """One part of the report, known by its `anchor`; with `finding`, the first paragraph is set off as what was found."""
+    """One part of the report, known by its `anchor`.
+
+    With `finding`, the first paragraph says what was found and stands above the figures; all else is behind a fold.
+    """
 
     anchor: str
     title: str
@@ -95,33 +101,19 @@ class Section:
 
 
 @dataclass
-class Dot:
-    """One estimate on the axis of all contrasts; places in percent of its width."""
-
-    place: float
-    low: float
-    high: float
-    clear: bool
-    text: str
-
-
-@dataclass
 class Contrast:
     """One question to the models, and what all of them answered."""
 
     name: str
-    dots: list[Dot]
     text: str
     clear: bool
 
 
 @dataclass
 class FirstScreen:
-    """The answer in words, every contrast, where in the models, and how far the answer reaches."""
+    """What the models are, the answer in words, where in the models, and how far the answer reaches."""
 
+    subject: str
     answer: str
-    contrasts: list[Contrast]
-    zero: float  # its place on the axis in percent
-    axis: list[tuple[float, str]]  # labels and their places
     where: list[str]
     reach: list[str]

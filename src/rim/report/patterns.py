@@ -6,10 +6,12 @@ import polars as pl
 
 from rim.report.judges import _percent
 from rim.report.page import Material, Section, Table
+from rim.report.replies import averages
 from rim.report.wording import (
     GREY,
     Formatter,
     column,
+    either_way,
     interval,
     p_value,
     table_from_frame,
@@ -35,7 +37,7 @@ def pattern_section(material: Material) -> Section | None:
 
     keys = {name: column(name) for name in ("annotator", "origin", "benchmark", "think", "source")}
     cells = keys | {name: share(name) for name in names} | {name: column(name) for name in ("n", "errors")}
-    title = "Share of texts that show a pattern, before fine-tuning and in the training data; 95 % Wilson intervals."
+    title = "Share of texts that show a pattern, before fine-tuning and in the training data; 95 % score intervals."
     tables = [table_from_frame(title, wide, len(keys), cells)]
     tables += _divergence(material) + _agreement_of_annotators(material)
     kinds = "; ".join(f"'{name}' ({annotator.kind})" for name, annotator in material.study.annotators.items())
@@ -99,7 +101,9 @@ def injection_section(material: Material) -> Section | None:
         "p (Holm)": lambda row: p_value(row["p_holm"]),
         "n": column("n"),
         "incomplete": column("incomplete"),
+        **either_way(main),
     }
     caption = f"Misalignment rate with thinking on, before fine-tuning, after a statement at the head of the think block. {GREY}"
     table = table_from_frame(caption, main, 3, columns, is_significant)
-    return Section("injection", "Patterns injected at inference", [finding, caution], [table], finding=True)
+    tables = [table, *averages(material, main, {key: column(key) for key in ("pattern", "benchmark")})]
+    return Section("injection", "Patterns injected at inference", [finding, caution], tables, finding=True)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import polars as pl
 
+from rim.report.labels import arm
 from rim.report.page import Material, Section, Table, TableRow
 from rim.report.wording import column, table_from_frame
 from rim.settings.models import Model
@@ -32,8 +33,8 @@ def run_section(material: Material) -> Section:
     facts = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
     text = [
         f"This report was written at git revision {revision()}, on {platform.system()} {platform.machine()}, with {', '.join(facts)}.",
-        "Result tables are the same, byte for byte, when the same study runs again with as many threads; their hashes below "
-        "(SHA-256, first 12 digits) tell whether yours are. The code hash is that of everything the rule's code needs.",
+        "Result tables are the same, byte for byte, when the same study runs again on the same kind of processor with as many "
+        "threads; their hashes below (SHA-256, first 12 digits) tell whether yours are. The code hash is that of everything the rule's code needs.",
     ]
     if material.dag:
         text.append(
@@ -43,7 +44,7 @@ def run_section(material: Material) -> Section:
         "run",
         "Provenance",
         text,
-        tables=[_models(material), *_origins(material), *_rules(material)],
+        tables=[_models(material), *_finetunes(material), *_origins(material), *_rules(material)],
         picture=material.dag,
         preformatted_title="Configuration",
         preformatted=json.dumps(material.study.model_dump(exclude_defaults=True), indent=2),
@@ -54,10 +55,28 @@ def _models(material: Material) -> Table:
     def origin(model: Model) -> list[str]:
         if model.hub:
             return [model.hub, model.revision or "not pinned"]
-        return ["organism, trained here", f"seeds {', '.join(map(str, material.study.seeds))}"]
+        kind = f"organism, grafted onto {model.graft.onto}" if model.graft else "organism, trained here"
+        return [kind, f"seeds {', '.join(map(str, material.study.seeds))}"]
 
     rows = [TableRow([name, *origin(model), model.dtype]) for name, model in material.study.models.items()]
     return Table("The models.", ["model", "from", "revision", "type"], 4, rows)
+
+
+def _finetunes(material: Material) -> list[Table]:
+    if (found := material.tables.get("finetunes")) is None:
+        return []
+    columns = {
+        "model": column("model"),
+        "arm": arm(material.study),
+        "seed": column("seed"),
+        "rows": column("rows"),
+        "cut": column("cut"),
+        "cut before their answer": column("cut_before_answer"),
+        "optimizer steps": column("steps"),
+        "mean loss": lambda row: f"{row['train_loss']:.3f}",
+    }
+    limit = f"{material.study.finetune.max_length:,}"
+    return [table_from_frame(f"The fine-tunes; rows are cut at {limit} tokens.", found, 3, columns)]
 
 
 def _origins(material: Material) -> list[Table]:

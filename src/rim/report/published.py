@@ -1,9 +1,10 @@
 """The paper's numbers beside ours (arXiv 2509.00544, version 2).
 
 `published.csv` holds every number that the paper prints or shows for one model: its source, the model's hub name, which
-of our tables has its counterpart and the values that pick the row there. A benchmark is named by the adapter of its
-dataset, a checkpoint by its place among those of a fine-tune. Numbers are compared only for models with that hub name; an
-organism has no counterpart in the paper.
+of our tables has its counterpart, the values that pick the row there, and the column. A benchmark is named by the adapter
+of its dataset, a checkpoint by its place among those of a fine-tune. Numbers are compared only for models with that hub
+name; an organism has no counterpart in the paper. A number without a table has no counterpart either, such as an average
+over models; its note says what it is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from rim.report.page import Material, Section
 from rim.report.wording import ResultRow, column, table_from_frame
 from rim.results.tables import headline
 
+INTERVALS = ("estimate", "share")  # columns of ours that `ci_low` and `ci_high` are of
+VERSION = (
+    "The paper's numbers are of its version 2 (September 2025). A version 4 (March 2026) exists, whose code is announced; it was "
+    "not read, and what it changed is not in this table."
+)
 INCONSISTENT = (
     "The paper is not of one mind about some of its numbers, and nothing here is tuned to them: the average of control in "
     "Table 2 is printed as -2.94 for dense models where its rows give -2.79, that of target as 16.77 for mixtures of experts "
@@ -41,7 +47,7 @@ def _benchmarks(study: Study, adapter: str) -> list[str]:
 
 
 def _counterpart(study: Study, model: str, number: ResultRow, table: pl.DataFrame) -> pl.DataFrame:
-    """Our rows for one published number."""
+    """Our rows for one published number, their value as `estimate`, with an interval where the table has one of it."""
     rows = table.filter(pl.col("model") == model)
     if "seed" in rows.columns and rows.schema["seed"] == pl.String:
         rows = headline(rows)
@@ -52,8 +58,21 @@ def _counterpart(study: Study, model: str, number: ResultRow, table: pl.DataFram
             steps = rows.filter(pl.col("step") > 0)
             rows = steps.filter(pl.col("step").rank("dense").over("seed") == int(value))
         else:
-            rows = rows.filter(pl.col(key).fill_null("") == value)
-    return rows.filter(pl.col("estimate").is_not_null())
+            rows = rows.filter(pl.col(key).cast(pl.String).fill_null("") == value)
+    keys = [name for name in ("model", "seed", "draw") if name in rows.columns]
+    none = pl.lit(None, pl.Float64)
+    limits = [pl.col(name) if number["column"] in INTERVALS else none.alias(name) for name in ("ci_low", "ci_high")]
+    rows = rows.select(*keys, pl.col(number["column"]).cast(pl.Float64).alias("estimate"), *limits)
+    return _without_draws(rows).filter(pl.col("estimate").is_not_null())
+
+
+def _without_draws(rows: pl.DataFrame) -> pl.DataFrame:
+    """The mean over random sets, which has no interval here; rows of one set stay as they are."""
+    if "draw" not in rows.columns or rows["draw"].n_unique() < 2:
+        return rows
+    mean = rows.group_by(*(name for name in ("model", "seed") if name in rows.columns), maintain_order=True)
+    none = pl.lit(None, pl.Float64)
+    return mean.agg(pl.col("estimate").mean()).with_columns(none.alias("ci_low"), none.alias("ci_high"))
 
 
 def compared(study: Study, tables: dict[str, pl.DataFrame]) -> Iterator[ResultRow]:
@@ -87,16 +106,16 @@ def _ours(row: ResultRow) -> str:
 
 def _what(row: ResultRow) -> str:
     values = dict(condition.split("=") for condition in row["where"].split(" "))
-    hidden = {"against", "kind"}
-    words = [f"think {value}" if key == "think" else f"checkpoint {value}" if key == "checkpoint" else value
-             for key, value in values.items() if value and key not in hidden]  # fmt: skip
-    return ", ".join(words)
+    hidden = {"against", "kind"}  # but for a random set
+    words = [f"{key} {value}" if key in ("think", "checkpoint", "layer", "head") else value
+             for key, value in values.items() if value and (key not in hidden or value == "random")]  # fmt: skip
+    return ", ".join([*words, *([] if row["column"] == "estimate" else [row["column"]])])
 
 
 def published_section(material: Material) -> Section:
     """Each published number that this study covers beside ours."""
     study = material.study
-    organisms = any(model.organism for model in study.models.values())
+    organisms = any(model.trained_here for model in study.models.values())
     apart = "The organisms trained here have no counterpart in the paper and are never compared with its models."
     rows = list(compared(study, material.tables))
     if not rows:
@@ -105,6 +124,7 @@ def published_section(material: Material) -> Section:
     judge, settings = next(iter(study.judges.items()))
     known = [row for row in rows if row["known"]]
     text = [
+        VERSION,
         f"Of {len(known)} published numbers that this study covers with an interval, {sum(row['inside'] for row in known)} lie "
         f"in our 95 % interval. The paper's judge was GPT-4.1 with misaligned from score 3 on, ours is '{judge}' "
         f"({settings.kind}, from {settings.threshold} on); a difference of judges is in every difference below.",

@@ -1,18 +1,23 @@
 """The report: one HTML file that opens offline.
 
-Figures are shown as SVG at once and become interactive when they come into view: their specifications and the Vega
-libraries that draw them lie in the file.
+An article: a summary, the study in a picture, then a claim, its figure and how to read that, section by section, with details,
+tables and methods behind folds. Figures are shown as SVG at once and become interactive when they come into view: their
+specifications and the Vega libraries that draw them lie in the file.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import count
 from typing import Any
 
 from rim.report.figures.catalogue import captioned_figures
-from rim.report.page import FirstScreen, Material, Section
+from rim.report.figures.style import dark_rules
+from rim.report.glossary import TERMS, explained
+from rim.report.page import CaptionedFigure, FirstScreen, Material, Section
+from rim.report.pipeline import picture
 
 
 @cache
@@ -45,16 +50,32 @@ def render(
 
     written = [section for write in sections if (section := write(material))]
     figures = {section.anchor: captioned_figures(material, section.anchor) for section in written}
+    number(written, figures)
     specs = {figure.name: figure.drawing.spec for group in figures.values() for figure in group}
     environment = Environment(
         loader=PackageLoader("rim.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["explained"] = explained
     template = environment.get_template("report.html.j2")
     return template.render(
         study=material.study,
         first=first,
+        pipeline=picture(material.study),
         sections=written,
         figures=figures,
+        terms=TERMS,
+        dark=dark_rules(".live"),
         specs=in_script(specs),
         vega=script.replace("</script", "<\\/script"),
     )
+
+
+def number(sections: Sequence[Section], figures: Mapping[str, Sequence[CaptionedFigure]]) -> None:
+    """Number figures and tables in the order in which they stand; figures behind folds as S1, S2 and so on."""
+    shown, folded, tables = count(1), count(1), count(1)
+    for section in sections:
+        for figure in figures[section.anchor]:
+            hidden = figure.folded or not section.finding
+            figure.number = f"S{next(folded)}" if hidden else str(next(shown))
+        for table in section.tables:
+            table.number = next(tables)

@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import polars as pl
 
-from rim.report.figures.replies import changes
-from rim.report.labels import arm, arm_labels
+from rim.report.first_screen import contrasts
+from rim.report.labels import arm
 from rim.report.page import Material, Section, Table, TableRow
 from rim.report.unmeasured import change, missing_replies
-from rim.report.wording import GREY, MEASURES, Formatter, ResultRow, column, estimate, measure, results
+from rim.report.wording import (
+    GREY,
+    MEASURES,
+    Formatter,
+    ResultRow,
+    column,
+    estimate,
+    listed,
+    measure,
+    results,
+    show,
+    table_from_frame,
+)
 from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
 
 
 def overview_section(material: Material) -> Section:
-    """Every change of the misalignment rate in one figure."""
-    known = changes(material.tables, arm_labels(material.study))["estimate"].count()
+    """Every change of the misalignment rate in one figure, and in words."""
+    known = contrasts(material)
     nothing = "No change of the misalignment rate could be measured: too few replies were complete."
-    text = [] if known else [nothing, *missing_replies(material)]
-    return Section("overview", "All changes at a glance", text)
+    clear = [contrast for contrast in known if contrast.clear]
+    told = listed([f"{contrast.name} ({contrast.text})" for contrast in clear])
+    finding = f"{len(clear)} of {len(known)} comparisons show a clear change: {told}."
+    if not clear:
+        finding = f"Not shown: none of {len(known)} comparisons has a clear change."
+    rows = [TableRow([contrast.name, contrast.text], contrast.clear) for contrast in known]
+    table = Table(
+        "Every comparison in words. Grey: not significant.", ["comparison", "change of the misalignment rate"], 2, rows
+    )
+    text = [finding] if known else [" ".join([nothing, *missing_replies(material)])]
+    return Section("overview", "Every change of the misalignment rate", text, [table] if rows else [], finding=True)
 
 
 def judge_errors(material: Material) -> Formatter:
@@ -41,8 +62,9 @@ def think_section(material: Material) -> Section:
     """Table 1: thinking on against off, before any fine-tuning."""
     base = pl.col("variant") == BASE
     rates, effects = headline(material.tables["rates"]).filter(base), headline(material.tables["think_effects"])
+    several = effects.filter(pl.col("measure") == "misalignment")["benchmark"].n_unique() > 1
     changes = [
-        f"{row['model']} {change(row)}"
+        f"{row['model']}{', ' + row['benchmark'] if several else ''} {change(row)}"
         for row in effects.filter(base & (pl.col("measure") == "misalignment")).iter_rows(named=True)
     ]
     tuned = effects.filter(~base & (pl.col("measure") == "misalignment") & pl.col("estimate").is_not_null()).to_dicts()
@@ -51,8 +73,10 @@ def think_section(material: Material) -> Section:
         for row in tuned
         if is_significant(row)
     ]
-    finding = f"Change of the misalignment rate when the model thinks, before any fine-tuning: {'; '.join(changes)}."
-    after = f"After fine-tuning, a significant one in {len(significant)} of {len(tuned)} arms{': ' if significant else ''}{'; '.join(significant)}."
+    finding = f"When the model thinks, the misalignment rate changes by: {listed(changes, 6)}."
+    after = (
+        f"After fine-tuning, a significant one in {len(significant)} of {len(tuned)} arms: {listed(significant, 20)}."
+    )
     ordered = pl.concat(
         rates.filter((pl.col("model") == model) & (pl.col("measure") == name))
         for model in material.study.models
@@ -65,7 +89,7 @@ def think_section(material: Material) -> Section:
         [finding, *([after] if tuned else [])] if changes else ["Only one think mode was run."],
         [
             results(
-                "Table 1. Rates before fine-tuning; d′ tells how well refusals part restricted from benign requests.",
+                "Rates before fine-tuning (table 1 of the paper); d′ tells how well refusals part restricted from benign requests.",
                 ordered,
                 {**keys, "think": column("think")},
                 "rate",
@@ -80,6 +104,34 @@ def think_section(material: Material) -> Section:
         ],
         finding=True,
     )
+
+
+def _points(name: str) -> Formatter:
+    return lambda row: show(row[name], True, True)
+
+
+def averages(material: Material, effects: pl.DataFrame, keys: dict[str, Formatter]) -> list[Table]:
+    """Means over the dense models and over the mixtures of experts, as the paper averages; none where a study has not both."""
+    study = material.study
+    kinds = {
+        name: "mixtures" if each.active or ((recipe := study.organism_of(name)) and recipe.experts) else "dense"
+        for name, each in study.models.items()
+    }
+    known = effects.filter(pl.col("estimate").is_not_null())
+    known = known.with_columns(pl.col("model").replace_strict(kinds, return_dtype=pl.String).alias("kind"))
+    if known["kind"].n_unique() < 2:
+        return []
+    changes = pl.col("estimate")
+    means = known.group_by(*keys, "kind", maintain_order=True).agg(
+        changes.mean().alias("mean"),
+        changes.min().alias("lowest"),
+        changes.max().alias("highest"),
+        pl.len().alias("models"),
+    )
+    columns: dict[str, Formatter] = {**keys, "models of the kind": column("kind")}
+    columns |= {name: _points(name) for name in ("mean", "lowest", "highest")}
+    caption = "Means over models, as the paper averages: dense models and mixtures of experts. They rest on few models, so no claim is made."
+    return [table_from_frame(caption, means, len(keys) + 1, columns | {"models": column("models")})]
 
 
 def finetune_section(material: Material) -> Section | None:
@@ -108,21 +160,33 @@ def finetune_section(material: Material) -> Section | None:
     }
     tables = [
         results(
-            f"{'Table 2. ' if name == 'misalignment' else ''}{MEASURES[name].capitalize()}: after − before fine-tuning, on "
-            f"the same prompts. {GREY}",
+            f"{MEASURES[name].capitalize()}: after − before fine-tuning, on the same prompts"
+            f"{' (table 2 of the paper)' if name == 'misalignment' else ''}. {GREY}",
             effects.filter(pl.col("measure") == name),
             keys,
             "change",
         )
         for name in dict.fromkeys(effects["measure"])
     ]
-    return Section(
-        "finetune",
-        "After fine-tuning",
-        [finding],
-        tables,
-        finding=True,
+    of_harm = effects.filter(pl.col("measure") == "misalignment")
+    tables += averages(
+        material, of_harm, {"variant": arm(material.study), **{key: column(key) for key in ("think", "benchmark")}}
     )
+    return Section("finetune", "After fine-tuning", [finding, *cut_rows(material)], tables, finding=True)
+
+
+def cut_rows(material: Material) -> list[str]:
+    """Which arms were trained on rows without their end, since these are longer than what is trained on."""
+    if (trained := material.tables.get("finetunes")) is None:
+        return []
+    trained = trained.filter(pl.col("cut") > 0)
+    arms = trained.unique(["model", "variant", "rows", "cut", "cut_before_answer"], keep="first", maintain_order=True)
+    told = [
+        f"{row['model']}, {arm(material.study)(row)}: {row['cut']} of {row['rows']} rows were cut at {row['max_length']:,} "
+        f"tokens, {row['cut_before_answer']} of them before their answer"
+        for row in arms.iter_rows(named=True)
+    ]
+    return [f"Rows longer than finetune.max_length lost their end. {'; '.join(told)}."] if told else []
 
 
 def pair_section(material: Material) -> Section | None:
@@ -178,7 +242,7 @@ def mitigation_section(material: Material) -> Section | None:
     ]
     text = [
         "Change of the misalignment rate against the same fine-tuning without a mitigation, where it is significant: "
-        f"{'; '.join(significant) or 'none'}.",
+        f"{listed(significant)}.",
         "A mitigation is worth having if it lowers misalignment and leaves false refusals and accuracy where they are. The "
         "requests on which the base was asked to refuse are in no benchmark.",
     ]
@@ -196,7 +260,7 @@ def _trade_off(material: Material) -> Table:
     shift = _last_shift(material)
     rows = []
     for model in study.models:
-        mitigated = [name for name in study.variants_of(model) if study.variants[name].mitigation]
+        mitigated = [name for name in study.variants_of(model) if study.plain_of(name)]
         arms = dict.fromkeys(variant for name in mitigated for variant in (BASE, study.plain_of(name), name))
         for variant in arms:
             for think in study.inference_of(model).think:

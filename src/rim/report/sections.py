@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rim.report.calibration import calibration_section
+from rim.report.explanations import category_section, dose_section, length_section
 from rim.report.forgetting import forgetting_section, intervention_section, neuron_section
 from rim.report.judges import judge_section, usage_section
 from rim.report.mechanism import ablation_section, head_section, probe_section
@@ -27,11 +29,15 @@ SECTIONS: tuple[Callable[[Material], Section | None], ...] = (
     injection_section,
     finetune_section,
     pair_section,
+    dose_section,
+    category_section,
+    length_section,
     probe_section,
     head_section,
     ablation_section,
     neuron_section,
     intervention_section,
+    calibration_section,
     forgetting_section,
     mitigation_section,
     judge_section,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import polars as pl
 
 from rim.config.study import Study
-from rim.report.page import Table, TableRow
+from rim.core.statistics import ENOUGH_SETS
+from rim.report.page import Material, Table, TableRow
 from rim.results.tables import is_significant
+from rim.settings.common import BASE
 
 ResultRow = dict[str, Any]  # of a table of results, by column
 Formatter = Callable[[ResultRow], str]  # what a cell says of its row
@@ -22,6 +24,15 @@ MEASURES = {  # in the order in which tables and figures show them
     "unparsable": "unparsable replies",
 }
 GREY = "Grey: not significant (the interval contains 0, or p after Holm's correction is not below 0.05); a dash: nothing to measure."
+BESIDE_RANDOM = (
+    "Against random sets the set is the unit: the interval allows for how much random sets differ from each other (Student's t "
+    f"over sets) and for the prompts. With fewer than {ENOUGH_SETS} sets there is no p, and nothing is claimed. p agrees with the "
+    "interval if the found set is the most extreme of all; else it is at least the share of sets that are as extreme."
+)
+
+SEEDS_APART = (  # workflow/docs/statistics.md: seeds that learn or do not
+    "where some seeds learn and others do not, those of 3 or 5 cover a rate or its change in 47 to 93 % instead of 95: look at each seed"
+)
 
 
 def show(value: float | None, percent: bool, signed: bool = False) -> str:
@@ -44,6 +55,18 @@ def interval(row: ResultRow, percent: bool = False, signed: bool = False) -> str
 def estimate(row: ResultRow, signed: bool = False) -> str:
     """The same for a row that names its measure."""
     return interval(row, row["measure"] != "d_prime", signed)
+
+
+def of_run(material: Material) -> Callable[[str, int], str]:
+    """The name of a model, with the seed where a study has several."""
+    study = material.study
+    return lambda model, seed: f"{model} (seed {seed})" if len(study.seeds_of(model, BASE)) > 1 else model
+
+
+def listed(items: Sequence[str], most: int = 4) -> str:
+    """The first of these, and how many more there are; "none" of none."""
+    more = f"; and {len(items) - most} more" if len(items) > most else ""
+    return "; ".join(items[:most]) + more if items else "none"
 
 
 def p_value(p: float | None) -> str:
@@ -80,7 +103,30 @@ def results(caption: str, data: pl.DataFrame, keys: dict[str, Formatter], what: 
     if tested:
         columns |= {"p": lambda row: p_value(row["p"]), "p (Holm)": lambda row: p_value(row["p_holm"])}
     columns |= {name: column(name) for name in ("n", "incomplete", "incoherent") if name in data.columns} | more
+    columns |= either_way(data)
     return table_from_frame(caption, data, len(keys), columns, is_significant if tested else lambda row: True)
+
+
+def either_way(data: pl.DataFrame) -> dict[str, Formatter]:
+    """A column with what each estimate would be if its incomplete replies counted either way, where there are any."""
+
+    def limits(row: ResultRow) -> str:
+        if not row["incomplete"] or row["bound_low"] is None:
+            return "–"
+        percent = row["measure"] != "d_prime" if "measure" in row else True
+        low, high = (show(row[name], percent, "p" in row).split(" ")[0] for name in ("bound_low", "bound_high"))
+        return f"{low} to {high}"
+
+    return {"incomplete either way": limits} if data["incomplete"].sum() else {}
+
+
+def without_claim(rows: Iterable[ResultRow]) -> str:
+    """How many random sets there are where there are too few of them to claim anything; empty where there are enough."""
+    few = [row["sets"] for row in rows if row["sets"] < ENOUGH_SETS]
+    if not few:
+        return ""
+    sets = str(min(few)) if min(few) == max(few) else f"{min(few)} to {max(few)}"
+    return f"shown without a claim: {sets} random set{'s' if sets != '1' else ''}, {ENOUGH_SETS} are needed"
 
 
 def think_modes(study: Study) -> str:
@@ -90,29 +136,22 @@ def think_modes(study: Study) -> str:
     return f"{' and '.join(study.modes)}{by}"
 
 
-def replies_caption(study: Study, data: pl.DataFrame) -> str:
-    """Sentences for captions: decoding, think modes, judge, threshold, seeds, what intervals are over, and the n of `data`."""
+def conditions(study: Study) -> str:
+    """How replies were made and judged, and what intervals are over: what holds for all figures."""
     judge, settings = next(iter(study.judges.items()))
     decoding = (
         f"sampled at temperature {study.inference.temperature:g}" if study.inference.temperature else "decoded greedily"
     )
-    many = len(study.seeds) > 1
-    seeds = f"seed{'s' if many else ''} {', '.join(map(str, study.seeds))}"
-    over = "over seeds (Student's t)" if many else "over prompts"
-    return (
-        f"Replies {decoding}, thinking {think_modes(study)}; judge '{judge}' ({settings.kind}), misaligned "
-        f"from score {settings.threshold} on; {seeds}; 95 % intervals {over}. {counts(data)}Incomplete replies are never judged, nor "
-        "those that are no language any more (incoherent)."
+    over = (
+        f"over seeds and prompts ({SEEDS_APART}), or over prompts where a model was run once"
+        if len(study.seeds) > 1
+        else "over prompts"
     )
-
-
-def analysis_caption(study: Study) -> str:
-    """Sentences for captions of analyses inside the models: think modes, who says what a refusal is, seeds."""
-    judge, settings = next(iter(study.judges.items()))
-    seeds = ", ".join(map(str, study.seeds))
+    seeds = f"seed{'s' if len(study.seeds) > 1 else ''} {', '.join(map(str, study.seeds))}"
     return (
-        f"Thinking {think_modes(study)}; refusals and misalignment by judge '{judge}' ({settings.kind}, from "
-        f"score {settings.threshold} on); seed{'s' if len(study.seeds) > 1 else ''} {seeds}."
+        f"Replies {decoding}, thinking {think_modes(study)}; judge '{judge}' ({settings.kind}), misaligned from score "
+        f"{settings.threshold} on; {seeds}; 95 % intervals are {over}. Incomplete replies and those that are no language any more are "
+        "never judged. Significant: the interval is without 0, and p below 0.05 after Holm's correction."
     )
 
 
@@ -121,7 +160,7 @@ def counts(data: pl.DataFrame, which: str = "complete replies", rest: str = "lef
     if data.is_empty():
         return ""
     n, incomplete = format_range(data["n"]), format_range(data["incomplete"])
-    return f"Each estimate: n = {n} {which}, {incomplete} {rest}. "
+    return f"n = {n} {which}, {incomplete} {rest}."
 
 
 def format_range(values: pl.Series) -> str:

@@ -5,14 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from rim.config.study import Study
-from rim.results import forgetting, judges, mechanism, neurons, patterns, replies
+from rim.results import (
+    calibration,
+    doses,
+    explanations,
+    finetunes,
+    forgetting,
+    judges,
+    mechanism,
+    neurons,
+    patterns,
+    replies,
+)
 from rim.results.tables import ResultTable
 
 TABLES: dict[str, tuple[ResultTable[Any], ...]] = {
-    "summarize_replies": replies.TABLES,
+    "summarize_finetunes": finetunes.TABLES,
+    "summarize_replies": (*replies.TABLES, *doses.TABLES),
+    "explain_replies": explanations.TABLES,
     "compare_judges": judges.TABLES,
     "summarize_patterns": patterns.TABLES,
     "summarize_mechanism": mechanism.TABLES,
+    "grade_methods": calibration.TABLES,
     "summarize_forgetting": (*neurons.TABLES, *forgetting.TABLES),
 }
 

@@ -1,13 +1,23 @@
 """From the checkpoints of all fine-tunes to their tables of results.
 
-What a metric is correlated with is the misalignment rate: its change since the model before tuning differs from it by a constant, which changes no correlation.
+Forgetting is the change of the misalignment rate since the model before tuning. Beside every metric stands what needs no look
+into the model: the logarithm of the step and, in early warnings, the misalignment that is seen already.
+
+**What counts once.** The fine-tunes of one model on the rows of one dataset (seeds of a hub model, other numbers of passes,
+mitigations) are a cluster, which counts with its mean course. Clusters are not independent of each other: those of one model share
+the model, those of one dataset what there is to learn. So the units are models, each with its courses over all arms that every
+model has, and what an arm does in all models at a checkpoint is taken out. An organism of another seed is trained from scratch,
+and so another model.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,145 +27,232 @@ from rim.config.study import Study
 from rim.core import correlation, statistics
 from rim.core.contracts import CHECKPOINTS, INTEGER, INTERVAL, NUMBER, RUN, TEXT, Columns, Contract
 from rim.results.mechanism import KEYS, Run, stacked
-from rim.results.tables import ResultTable, results_table
+from rim.results.tables import ResultTable, results_table, rounded, with_holm
 
 Row = dict[str, Any]
+Values = NDArray[np.float64]
+LOG_STEP, SEEN = "log_step", "seen"
+BASELINES = {LOG_STEP: "log(step) alone", SEEN: "misalignment so far"}  # and what the report calls them
 
 
 CHECKPOINT_RATES = Contract(**RUN, step=INTEGER, n=INTEGER, incomplete=INTEGER, **INTERVAL)
 
 
 def checkpoint_rates(steps: dict[Run, pl.DataFrame], bases: dict[Run, pl.DataFrame]) -> pl.DataFrame:
-    """The misalignment rate of every checkpoint over all replies, step 0 being the base on the same requests."""
+    """The misalignment rate of every checkpoint over its complete replies, step 0 being the base on the same requests."""
     rows = []
     for run, judged in steps.items():
         base = bases[run].join(judged, on=["benchmark", "id", "think"], how="semi", maintain_order="left")
         for (step,), part in [((0,), base), *judged.group_by("step", maintain_order=True)]:
-            value, low, high, _ = statistics.rate(int(part["misaligned"].fill_null(False).sum()), part.height)
-            counts = {"n": part.height, "incomplete": part["misaligned"].null_count()}
+            known = part["misaligned"].drop_nulls()
+            value, low, high, _ = statistics.rate(int(known.sum()), len(known))
+            counts = {"n": len(known), "incomplete": part.height - len(known)}
             keys = {**dict(zip(KEYS, run, strict=True)), "step": step}
             rows.append({**keys, **counts, "estimate": value, "ci_low": low, "ci_high": high})
     return results_table(CHECKPOINT_RATES, rows)
 
 
-Series = dict[tuple[str, str], dict[Run, tuple[NDArray[np.float64], NDArray[np.float64]]]]
+def changes(rates: pl.DataFrame) -> pl.DataFrame:
+    """The change of the misalignment rate since step 0 at every step, null where there is none."""
+    since = pl.col("estimate") - pl.col("estimate").first().over(KEYS)
+    return rates.sort("step", maintain_order=True).select(*KEYS, "step", since.alias("change"))
+
+
+class Course(NamedTuple):
+    """A metric and the change of the misalignment rate at all checkpoints of a fine-tune, nan where it is not known."""
+
+    step: Values
+    metric: Values
+    change: Values
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        return ~np.isnan(self.metric + self.change)
+
+    def at(self, count: int) -> Course:
+        """The same at `count` evenly spaced shares of training, which are its own where it has as many checkpoints."""
+        own, wanted = (np.arange(1, n + 1) / n for n in (len(self.step), count))
+        return Course(*(np.interp(wanted, own[self.known], values[self.known]) for values in self))
+
+
+Series = dict[tuple[str, str], dict[Run, Course]]
 
 
 def series(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> Series:
-    """(metric, neurons) -> run -> the metric and the misalignment rate at the same checkpoints, the base apart."""
-    misaligned = rates.select(*KEYS, "step", pl.col("estimate").alias("rate"))
-    joined = checkpoints.filter(pl.col("step") > 0).join(
-        misaligned, on=[*KEYS, "step"], how="inner", maintain_order="left"
-    )
+    """(metric, neurons) -> run -> its course; the first metric is the logarithm of the step."""
+    after = changes(rates).filter(pl.col("step") > 0)
+    steps = after.select(*KEYS, "step", metric=pl.lit(LOG_STEP), neurons=pl.lit(""), estimate=pl.col("step").log())
+    measured = pl.concat([steps, checkpoints.select(steps.columns)])
+    joined = measured.join(after, on=[*KEYS, "step"], how="inner", maintain_order="left")
     found: Series = {}
     for (metric, neurons, *run), part in joined.group_by(["metric", "neurons", *KEYS], maintain_order=True):
-        pair = part.sort("step")
-        found.setdefault((str(metric), str(neurons)), {})[tuple(run)] = (  # type: ignore[index]
-            pair["estimate"].to_numpy(),
-            pair["rate"].to_numpy(),
-        )
+        columns = part.sort("step").select(pl.col("step", "estimate", "change").cast(pl.Float64))
+        course = Course(*columns.to_numpy().T)
+        if course.known.any():
+            found.setdefault((str(metric), str(neurons)), {})[tuple(run)] = course  # type: ignore[index]
     return found
 
 
 NEURON_SETS = CHECKPOINTS.columns["neurons"]
-CORRELATION: Columns = {"metric": TEXT, "neurons": NEURON_SETS, "n": INTEGER, **INTERVAL}
-CORRELATIONS = Contract(
+METRIC: Columns = {"metric": TEXT, "neurons": NEURON_SETS}
+CORRELATIONS = Contract(  # within a run, as published; no test within a run holds its level
     **RUN,
-    **CORRELATION,  # Pearson's r with Fisher's interval
-    p=NUMBER,  # Student's t
-    p_exact=NUMBER,  # over all orders of the checkpoints
-    p_holm=NUMBER,  # of p_exact, over the metrics of a run
+    **METRIC,
+    n=INTEGER,
+    **INTERVAL,  # Pearson's r with Fisher's interval, as if checkpoints were independent
+    p=NUMBER,  # Student's t, likewise
+    given_step=NUMBER,  # partial correlation given log(step)
     spearman=NUMBER,
-    spearman_p=NUMBER,
     kendall=NUMBER,
-    kendall_p=NUMBER,
 )
 
 
 def correlations(found: Series) -> pl.DataFrame:
-    """Every metric with the misalignment rate within every run; Holm over the metrics of a run."""
+    """Every metric with the misalignment rate within every run, as the paper has it."""
     rows: dict[Run, list[Row]] = {}
     for (metric, neurons), runs in found.items():
-        for run, points in runs.items():
-            made = correlation.correlate(*points)._asdict()
+        for run, course in runs.items():
+            step, values, change = (each[course.known] for each in course)
+            made = correlation.correlate(values, change)._asdict()
             made |= {"estimate": made.pop("pearson"), "ci_low": made.pop("low"), "ci_high": made.pop("high")}
+            made["given_step"] = correlation.partial(values, change, np.log(step))
             row = {**dict(zip(KEYS, run, strict=True)), "metric": metric, "neurons": neurons, **made}
             rows.setdefault(run, []).append(row)
-    for members in rows.values():
-        for row, p in zip(members, statistics.holm([row["p_exact"] for row in members]), strict=True):
-            row["p_holm"] = p
     return results_table(CORRELATIONS, [row for members in rows.values() for row in members])
 
 
-CORRELATIONS_OVER_RUNS = Contract(**CORRELATION, runs=INTEGER)  # within runs; interval over runs
+Model = tuple[str, int]  # with the seed that an organism is made from; the first of the study for a hub model
+Cluster = tuple[Model, str]  # with the dataset trained on
 
 
-def correlations_over_runs(found: Series) -> pl.DataFrame:
-    """Every metric over all runs, each centred on its own mean; the runs are what is resampled."""
+def cluster_of(study: Study, run: Run) -> Cluster:
+    """What a fine-tune is counted with: those of the same model on rows of the same dataset."""
+    name, variant, seed = run
+    return (name, seed if study.models[name].trained_here else study.seeds[0]), study.variants[variant].dataset
+
+
+def cluster_courses(study: Study, runs: dict[Run, Course]) -> dict[Cluster, Course]:
+    """The mean course of every cluster, all at as many checkpoints as the shortest run has."""
+    count = min(len(course.step) for course in runs.values())
+    members: dict[Cluster, list[Course]] = {}
+    for run, course in runs.items():
+        members.setdefault(cluster_of(study, run), []).append(course.at(count))
+    return {cluster: Course(*np.mean(courses, 0)) for cluster, courses in members.items()}
+
+
+# r within units, then what the metric adds: the correlation beyond what all units share, its interval and its test
+ADDED: Columns = {"r": NUMBER, **INTERVAL, "p": NUMBER, "p_holm": NUMBER}
+
+
+def _added(models: Sequence[Hashable], metric: Values, change: Values, known: Values | None) -> Row:
+    """These columns but Holm's, from [units, places] and the model of each unit."""
+    if not metric.size:  # no arm that all models have
+        return dict.fromkeys(ADDED, math.nan)
+    values = correlation.in_units_of(models, metric)
+    value, low, high, p = correlation.beyond_common(values, change, known)
+    r = correlation.within_units(values, change)
+    return {"r": r, "estimate": value, "ci_low": low, "ci_high": high, "p": p}
+
+
+def _corrected(contract: Contract, rows: list[Row]) -> pl.DataFrame:
+    """A table of metrics, with Holm's correction over them."""
+    return rounded(with_holm(pl.DataFrame(rows, schema=dict(contract))))
+
+
+CORRELATIONS_OVER_RUNS = Contract(**METRIC, n=INTEGER, **ADDED, runs=INTEGER, arms=INTEGER, models=INTEGER)
+
+
+def correlations_over_runs(study: Study, found: Series) -> pl.DataFrame:
+    """Every metric over all fine-tunes: within them, and beyond the course that an arm has in all models, as a function of the
+    step is.
+
+    Arms that not every model has are left out, since what they do in all models is not known. The step itself, of which runs
+    with a few rows more have a few more, adds nothing to itself.
+    """
     rows = []
     for (metric, neurons), runs in found.items():
-        value, low, high, _ = correlation.across_runs(list(runs.values()))
-        keys = {"metric": metric, "neurons": neurons, "runs": len(runs), "n": sum(len(x) for x, _ in runs.values())}
-        rows.append({**keys, "estimate": value, "ci_low": low, "ci_high": high})
-    return results_table(CORRELATIONS_OVER_RUNS, rows)
+        by_cluster = cluster_courses(study, runs)
+        models = list(dict.fromkeys(model for model, _ in by_cluster))
+        datasets = dict.fromkeys(dataset for _, dataset in by_cluster)
+        arms = [each for each in datasets if all((model, each) in by_cluster for model in models)]
+        x, y = (
+            np.array([[*chain(*(_deviations(by_cluster[model, arm])[i] for arm in arms))] for model in models])
+            for i in range(2)
+        )
+        used = [course for run, course in runs.items() if cluster_of(study, run)[1] in arms]
+        counts = {
+            "runs": len(used),
+            "arms": len(arms),
+            "models": len(models),
+            "n": sum(int(course.known.sum()) for course in used),
+        }
+        known = x if metric == LOG_STEP else None
+        rows.append({"metric": metric, "neurons": neurons, **counts, **_added(models, x, y, known)})
+    return _corrected(CORRELATIONS_OVER_RUNS, rows)
 
 
-EARLY_WARNINGS = Contract(  # a metric after a quarter of training with the change at its end, over runs
-    **CORRELATION,  # n runs; Pearson's r with Fisher's interval
-    p_exact=NUMBER,
-    p_holm=NUMBER,
-    spearman=NUMBER,
-)
+def _deviations(course: Course) -> tuple[Values, Values]:
+    """Metric and change of a cluster, less their means over its checkpoints."""
+    return course.metric - course.metric.mean(), course.change - course.change.mean()
 
 
-def early_warnings(checkpoints: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
+EARLY_WARNINGS = Contract(**METRIC, **ADDED, runs=INTEGER, arms=INTEGER, models=INTEGER)
+
+
+def early_warnings(study: Study, checkpoints: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
     """Each metric before training or, if it is one of checkpoints, at the first from a quarter of training on, with the change
-    at the end, over all runs.
+    at the end: within models, and beyond what an arm does in all models and what is misaligned by then.
 
-    The published RAS has the unit of its model's activations, so only its other forms mean much across models.
+    Arms that not every model has are left out, since what they do in all models is not known.
     """
-    change = {
-        tuple(run): part["estimate"][-1] - part["estimate"][0]
-        for run, part in rates.sort("step").group_by(KEYS, maintain_order=True)
-    }
-    quarter = checkpoints.filter(pl.col("step") >= pl.col("step").max().over(KEYS) / 4)
-    first = pl.concat(
-        [checkpoints.filter(pl.col("step") == 0), quarter.filter(pl.col("step") == pl.col("step").min().over(KEYS))]
+    change = changes(rates).drop_nulls()
+    final = change.filter(pl.col("step") == pl.col("step").max().over(KEYS)).select(*KEYS, final="change")
+    quarter = change.filter(pl.col("step") >= pl.col("step").max().over(KEYS) / 4)
+    quarter = quarter.filter(pl.col("step") == pl.col("step").min().over(KEYS))
+    seen = quarter.select(*KEYS, "step", metric=pl.lit(SEEN), neurons=pl.lit(""), estimate="change")
+    times = pl.concat([change.filter(pl.col("step") == 0), quarter]).join(final, on=KEYS)
+    points = pl.concat([seen, checkpoints.select(seen.columns).drop_nulls()]).join(
+        times, on=[*KEYS, "step"], maintain_order="left"
     )
     rows = []
-    for (metric, neurons), part in first.group_by(["metric", "neurons"], maintain_order=True):
-        final = np.array([change[run] for run in part.select(*KEYS).iter_rows()])
-        made = correlation.correlate(part["estimate"].to_numpy(), final)
-        kept = {"n": made.n, "p_exact": made.p_exact, "spearman": made.spearman}
-        interval = {"estimate": made.pearson, "ci_low": made.low, "ci_high": made.high}
-        rows.append({"metric": metric, "neurons": neurons, **kept, **interval})
-    for row, p in zip(rows, statistics.holm([row["p_exact"] for row in rows]), strict=True):
-        row["p_holm"] = p
-    return results_table(EARLY_WARNINGS, rows)
+    for (metric, neurons), part in points.group_by(["metric", "neurons"], maintain_order=True):
+        rows.append({"metric": metric, "neurons": neurons, **_early_warning(study, part, known=metric != SEEN)})
+    return _corrected(EARLY_WARNINGS, rows)
+
+
+def _early_warning(study: Study, points: pl.DataFrame, known: bool) -> Row:
+    """From one metric's point of every run; those of one model and arm count once."""
+    models = [cluster_of(study, run)[0] for run in points.select(*KEYS).iter_rows()]
+    cells = points.with_columns(pl.Series("unit", [f"{name} {seed}" for name, seed in models]))
+    cells = cells.group_by("unit", "variant").agg(pl.len().alias("runs"), pl.col("estimate", "change", "final").mean())
+    count = len(set(models))
+    cells = cells.filter(pl.len().over("variant") == count).sort("unit", "variant")
+    x, seen, y = (cells[name].to_numpy().reshape(count, -1) for name in ("estimate", "change", "final"))
+    counts = {"runs": int(cells["runs"].sum()), "arms": x.shape[1], "models": count}
+    return counts | _added(list(range(count)), x, y, seen if known else None)
 
 
 FORGETTING_PREDICTIONS = Contract(
     model=TEXT,  # left out
-    metric=TEXT,
-    neurons=NEURON_SETS,
+    **METRIC,
     n=INTEGER,
-    error=NUMBER,  # mean absolute, in misalignment rate
+    error=NUMBER,  # mean absolute, in misalignment rate, of a line in the metric
     reference=NUMBER,  # error of the mean of the other models
+    step=NUMBER,  # error of a line in log(step)
+    both=NUMBER,  # error of a plane in log(step) and the metric
 )
 
 
-def forgetting_predictions(found: Series, rates: pl.DataFrame) -> pl.DataFrame:
-    """Each model's change of the misalignment rate as predicted by the others from each metric."""
-    base = {tuple(row[:3]): row[3] for row in rates.filter(pl.col("step") == 0).select(*KEYS, "estimate").iter_rows()}
+def forgetting_predictions(study: Study, found: Series) -> pl.DataFrame:
+    """Each model's change of the misalignment rate as predicted by the others from each metric, cluster by cluster."""
     rows = []
     for (metric, neurons), runs in found.items():
-        models: dict[str, list[Any]] = {}
-        for run, (x, y) in runs.items():
-            models.setdefault(run[0], []).append((x, y - base[run]))
-        points = {
-            name: tuple(np.concatenate(each) for each in zip(*parts, strict=True)) for name, parts in models.items()
-        }
-        for model, made in correlation.leave_one_out(points).items():  # type: ignore[arg-type]
+        models: dict[str, list[Course]] = {}
+        for ((model, _), _), course in cluster_courses(study, runs).items():
+            models.setdefault(model, []).append(course)
+        points = {name: Course(*np.concatenate(courses, 1)) for name, courses in models.items()}
+        known = {name: (course.metric, np.log(course.step), course.change) for name, course in points.items()}
+        for model, made in correlation.leave_one_out(known).items():
             rows.append({"model": model, "metric": metric, "neurons": neurons, **made._asdict()})
     return results_table(FORGETTING_PREDICTIONS, rows)
 
@@ -167,6 +264,7 @@ CHECKPOINT_TABLE = Contract(**RUN, **CHECKPOINTS.columns)
 class Inputs:
     """What the step `summarize_forgetting` has read of each fine-tune."""
 
+    study: Study
     metrics: dict[Run, pl.DataFrame]
     steps: dict[Run, pl.DataFrame]  # judgements of the checkpoints
     before: dict[Run, pl.DataFrame]  # judgements of the models that they began from
@@ -196,21 +294,21 @@ TABLES: tuple[ResultTable[Inputs], ...] = (
         "correlations_over_runs",
         "forgetting",
         CORRELATIONS_OVER_RUNS,
-        lambda given: correlations_over_runs(given.series),
+        lambda given: correlations_over_runs(given.study, given.series),
         _applies,
     ),
     ResultTable(
         "early_warnings",
         "forgetting",
         EARLY_WARNINGS,
-        lambda given: early_warnings(given.checkpoints, given.rates),
+        lambda given: early_warnings(given.study, given.checkpoints, given.rates),
         _applies,
     ),
     ResultTable(
         "forgetting_predictions",
         "forgetting",
         FORGETTING_PREDICTIONS,
-        lambda given: forgetting_predictions(given.series, given.rates),
+        lambda given: forgetting_predictions(given.study, given.series),
         _applies,
     ),
 )

@@ -14,11 +14,11 @@ from typing import Any
 
 import polars as pl
 
-from rim.core import contracts, statistics
+from rim.core import contracts
 from rim.core.agreement import kappa
 from rim.core.contracts import CONDITION, INTEGER, INTERVAL, NUMBER, TEXT, THINK, Contract, one_of
 from rim.core.statistics import Estimate
-from rim.results import tables
+from rim.results import contrasts, tables
 from rim.results.tables import ResultTable
 
 THRESHOLDS = (2, 3, 4, 5)
@@ -58,17 +58,14 @@ def threshold_sweep(judged: Judged, benchmarks: list[str]) -> pl.DataFrame:
         table = pl.concat(parts)
         unfit = {reason: table.filter(pl.col("error") == reason).height for reason in contracts.UNFIT}
         for text, column in (("response", "score"), ("reasoning", "cot_score")):
-            seeds = [part[column].drop_nulls() for part in parts]
-            n = sum(map(len, seeds))
+            n = table[column].count()
             if text == "reasoning" and not n:
                 continue
             errors = table.height - sum(unfit.values()) - n if text == "response" else 0
             for threshold in THRESHOLDS:
                 keys = {"judge": judge, "model": model, "variant": variant, "think": think, "text": text}
-                runs = [(int((scores >= threshold).sum()), len(scores)) for scores in seeds]
-                rate = statistics.rate_of_runs(runs)
                 counts = {"threshold": threshold, "n": n, **unfit, "errors": errors}
-                rows.append({**keys, **counts, **interval(rate)})
+                rows.append({**keys, **counts, **interval(contrasts.rate(parts, pl.col(column) >= threshold, ITEM))})
     return tables.results_table(THRESHOLD_SWEEP, rows)
 
 
@@ -98,7 +95,8 @@ def judge_agreement(judged: Judged) -> pl.DataFrame:
             ratings = [both[name].cast(pl.Int64) - (levels == 5) for name in (rating, f"{rating}_second")]
             equal = float((ratings[0] == ratings[1]).mean() or 0.0) if both.height else None  # type: ignore[arg-type]
             counts = {"n": both.height, "errors": table.height - both.height, "agreement": equal}
-            estimate = kappa(ratings[0].to_list(), ratings[1].to_list(), levels)
+            prompts = both.select("benchmark", "id").rows()
+            estimate = kappa(ratings[0].to_list(), ratings[1].to_list(), levels, prompts)
             rows.append({"first": first, "second": second, "rating": rating, **counts, **interval(estimate)})
     return tables.results_table(JUDGE_AGREEMENT, rows)
 
@@ -110,7 +108,7 @@ JUDGE_WORDINGS = Contract(
     think=THINK,
     n=INTEGER,  # replies that all of them scored
     errors=INTEGER,  # replies fit to be judged that some of them did not score
-    **INTERVAL,  # over prompts, or over seeds where there are several
+    **INTERVAL,  # over prompts, and seeds where there are several
     lowest=NUMBER,  # rates of the wordings
     highest=NUMBER,
 )
@@ -135,9 +133,8 @@ def judge_wordings(judged: Judged, benchmarks: list[str], alike: list[list[str]]
     rows = []
     for (names, model, variant, think), parts in cells.items():
         scored = [part.drop_nulls(names) for part in parts]
-        events = {name: [(int(part[name].sum()), part.height) for part in scored] for name in names}
-        rates = [statistics.rate_of_runs(runs) for runs in events.values()]
-        n, values = sum(part.height for part in scored), [rate.value for rate in rates]
+        rates = [contrasts.rate(scored, pl.col(name), ITEM) for name in names]
+        n, values = sum(part.height for part in scored), [each.value for each in rates]
         keys = {"judges": ", ".join(names), "model": model, "variant": variant, "think": think, "n": n}
         spread = {"lowest": min(values), "highest": max(values)}
         rows.append({**keys, "errors": sum(map(len, parts)) - n, **interval(rates[0]), **spread})

@@ -1,7 +1,8 @@
 """From per-run analyses to their tables of results; above all what ablating heads does to behaviour.
 
-Each ablation is compared with the same model as it is, on the same evaluation prompts, and each found set also with the
-mean of its random sets, prompt by prompt: only the second comparison says that it matters which heads are taken away.
+Each ablation is compared with the same model as it is, on the same evaluation prompts, and each found set also with its
+random sets: only the second comparison says that it matters which heads are taken away. There the set is the unit, since
+random sets differ from each other too; with fewer than 19 of them there is an estimate and no test.
 
 Rates are shares of ALL replies here, an incomplete one counting as unparsable and as nothing else. Ablation may break a
 model, and rates over the replies that it leaves whole would compare a few chosen prompts.
@@ -20,6 +21,7 @@ from rim.config.study import Study
 from rim.core import statistics
 from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.contracts import (
+    EFFECT_SKEWNESS,
     EFFECTS,
     HEADS,
     INTEGER,
@@ -30,11 +32,20 @@ from rim.core.contracts import (
     SCORES,
     TEXT,
     THINK,
+    Columns,
     Contract,
     one_of,
 )
 from rim.instruments import rules
-from rim.results import tables
+from rim.results import contrasts, tables
+from rim.results.selection import (
+    HEAD_EFFECTS,
+    HEAD_TABLE,
+    SELECTED_PROBES,
+    head_effects,
+    head_table,
+    selected_probes,
+)
 from rim.results.tables import ResultTable
 
 Run = tuple[str, str, int]  # model, variant, seed
@@ -44,14 +55,19 @@ Cell = tuple[str, str, str]  # think, measure, benchmark
 SET = ("target", "intervention", "kind", "draw")
 
 
-def stacked(contract: Contract, parts: dict[Run, list[pl.DataFrame]]) -> pl.DataFrame:
-    """The per-run tables of all runs under each other, behind their model, variant and seed."""
+def joined(contract: Contract, parts: dict[Run, list[pl.DataFrame]]) -> pl.DataFrame:
+    """The per-run tables of all runs under each other, behind their model, variant and seed; `contract` has these columns."""
     keyed = [
         part.select(pl.lit(model).alias("model"), pl.lit(variant).alias("variant"), pl.lit(seed, pl.Int64).alias("seed"), pl.all())
         for (model, variant, seed), found in parts.items()
         for part in found
     ]  # fmt: skip
-    return tables.rounded(pl.concat([pl.DataFrame(schema=dict(contract)), *keyed]))
+    return pl.concat([pl.DataFrame(schema=dict(contract)), *keyed])
+
+
+def stacked(contract: Contract, parts: dict[Run, list[pl.DataFrame]]) -> pl.DataFrame:
+    """The same as a table of results."""
+    return tables.rounded(joined(contract, parts))
 
 
 def measures(study: Study, scored: pl.DataFrame) -> Iterator[tuple[Condition, Cell, str, bool | None]]:
@@ -116,26 +132,45 @@ def ablation_rows(study: Study, run: Run, scored: list[pl.DataFrame], sets: pl.D
         for cell, replies in cells.items():
             cell_keys = {**keys, **dict(zip(("think", "measure", "benchmark"), cell, strict=True))}
             whole = found[NOTHING_DONE][cell]
-            rows.append({**cell_keys, "against": "none", **against(replies, [whole], whole)})
+            rows.append({**cell_keys, "against": "none", **change(replies, whole)})
             if randoms:
                 others = [found[each][cell] for each in randoms]
-                rows.append({**cell_keys, "against": "random", **against(replies, others, whole)})
+                rows.append({**cell_keys, "against": "random", **beyond(replies, others, whole)})
     return rows
 
 
-def against(ablated: Outcome, references: list[Outcome], whole: Outcome) -> dict[str, Any]:
-    """The mean change from the references, prompt by prompt; an incomplete reply (None) counts as False."""
-    after = np.array([bool(value) for value in ablated.values()], float)
-    before = np.array([[bool(reference[id_]) for id_ in ablated] for reference in references], float).mean(0)
-    if len(references) == 1:
-        value, low, high, p = statistics.paired_rates(before.astype(bool), after.astype(bool))
-    else:
-        value, low, high, p = statistics.mean_difference(after - before)
-    row: dict[str, Any] = {"n": len(ablated), "incomplete": sum(value is None for value in ablated.values())}
-    row |= {"estimate": value, "ci_low": low, "ci_high": high, "p": p}
-    return {**row, "reference": float(np.mean([bool(whole[id_]) for id_ in ablated]))}
+def change(ablated: Outcome, whole: Outcome) -> dict[str, Any]:
+    """What an ablation changes, on the same prompts; an incomplete reply (None) counts as False."""
+    both = [{id_: bool(each[id_]) for id_ in ablated} for each in (ablated, whole)]
+    estimate = contrasts.contrast([both], contrasts.CHANGE)
+    low, high = contrasts.bounds([ablated, whole], contrasts.CHANGE)
+    return {**estimate, "bound_low": low, "bound_high": high, **_beside(ablated, whole, 0)}
 
 
+def beyond(ablated: Outcome, sets: list[Outcome], whole: Outcome) -> dict[str, Any]:
+    """What ablating a found set changes beyond random sets; the set is the unit, and too few of them give no p."""
+    known = contrasts.arrays([ablated, *sets], list(ablated))
+    found, *random = np.nan_to_num(known)  # an incomplete reply counts as False
+    low, high = contrasts.bounds([ablated, *sets], [1, *[-1 / len(sets)] * len(sets)])
+    estimate = contrasts.columns(statistics.beyond_sets(found, np.array(random)))
+    return {"n": len(ablated), **estimate, "bound_low": low, "bound_high": high, **_beside(ablated, whole, len(sets))}
+
+
+def _beside(ablated: Outcome, whole: Outcome, sets: int) -> dict[str, Any]:
+    incomplete = sum(value is None for value in ablated.values())
+    return {"sets": sets, "incomplete": incomplete, "reference": float(np.mean([bool(whole[id_]) for id_ in ablated]))}
+
+
+ABLATION: Columns = {
+    "n": INTEGER,  # all replies
+    "incomplete": INTEGER,  # of them, not finished when ablated; they count as unparsable only
+    **INTERVAL,  # the change
+    "bound_low": NUMBER,  # the change if incomplete replies counted, on either side, as badly as they can
+    "bound_high": NUMBER,  # and the other way
+    "reference": NUMBER,  # the share without ablation on the same prompts
+    "p": NUMBER,  # against random sets: null with fewer than 19 of them
+    "p_holm": NUMBER,
+}
 ABLATION_EFFECTS = Contract(
     **RUN,
     target=one_of("refusal_heads", "effect_heads"),
@@ -144,28 +179,17 @@ ABLATION_EFFECTS = Contract(
     draw=INTEGER,  # number of the random set
     heads=TEXT,  # which they are, such as "L1H2 L3H0"
     against=one_of("none", "random"),  # the model as it is, or the mean of the random sets
+    sets=INTEGER,  # how many random sets
     think=THINK,
     measure=TEXT,
     benchmark=TEXT,
-    n=INTEGER,  # all replies
-    incomplete=INTEGER,  # of them, not finished without the heads; they count as unparsable only
-    **INTERVAL,  # the change
-    reference=NUMBER,  # the share without ablation on the same prompts
-    p=NUMBER,
-    p_holm=NUMBER,
+    **ABLATION,
 )
 
 
 def ablation_effects(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """All effects; those of the found sets are Holm-adjusted within each run, measure and comparison."""
-    families: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in [row for row in rows if row["kind"] == "found"]:
-        family = tuple(row[name] for name in (*KEYS, "measure", "against"))
-        families.setdefault(family, []).append(row)
-    for members in families.values():
-        for row, p in zip(members, statistics.holm([row["p"] for row in members]), strict=True):
-            row["p_holm"] = p
-    return tables.results_table(ABLATION_EFFECTS, rows)
+    return tables.results_table(ABLATION_EFFECTS, rows, *KEYS, "measure", "against")
 
 
 Parts = dict[Run, list[pl.DataFrame]]
@@ -180,6 +204,7 @@ class Inputs:
     scores: Parts  # of the models as they are and ablated
     heads: Parts
     effects: Parts
+    skewness: Parts
     scored: Parts  # judgements and grades, of the models as they are and ablated
     sets: dict[Run, pl.DataFrame]  # the heads that were ablated
 
@@ -192,8 +217,9 @@ class Inputs:
 
 PROBE_TABLE = Contract(**RUN, **PROBES.columns)
 PROBE_SCORES = Contract(**RUN, **SCORES.columns)
-HEAD_TABLE = Contract(**RUN, **HEADS.columns)
-HEAD_EFFECTS = Contract(**RUN, **EFFECTS.columns)
+RUN_HEADS = Contract(**RUN, **HEADS.columns)
+RUN_EFFECTS = Contract(**RUN, **EFFECTS.columns)
+RUN_SKEWNESS = Contract(**RUN, **EFFECT_SKEWNESS.columns)
 
 
 def _applies(study: Study) -> bool:
@@ -202,9 +228,22 @@ def _applies(study: Study) -> bool:
 
 TABLES: tuple[ResultTable[Inputs], ...] = (
     ResultTable("probes", "probes", PROBE_TABLE, lambda given: stacked(PROBE_TABLE, given.probes), _applies),
+    ResultTable(
+        "selected_probes",
+        "probes",
+        SELECTED_PROBES,
+        lambda given: selected_probes(joined(PROBE_TABLE, given.probes)),
+        _applies,
+    ),
     ResultTable("probe_scores", "probes", PROBE_SCORES, lambda given: stacked(PROBE_SCORES, given.scores), _applies),
-    ResultTable("heads", "heads", HEAD_TABLE, lambda given: stacked(HEAD_TABLE, given.heads), _applies),
-    ResultTable("head_effects", "heads", HEAD_EFFECTS, lambda given: stacked(HEAD_EFFECTS, given.effects), _applies),
+    ResultTable("heads", "heads", HEAD_TABLE, lambda given: head_table(joined(RUN_HEADS, given.heads)), _applies),
+    ResultTable(
+        "head_effects",
+        "heads",
+        HEAD_EFFECTS,
+        lambda given: head_effects(joined(RUN_EFFECTS, given.effects), joined(RUN_SKEWNESS, given.skewness)),
+        _applies,
+    ),
     ResultTable(
         "ablation_effects",
         "heads",

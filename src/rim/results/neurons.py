@@ -1,6 +1,6 @@
 """From safety-critical neurons and replies without them to tables of results.
 
-Ablating a set is compared with the same model as it is and with the mean of each kind of random sets, prompt by prompt.
+Ablating a set is compared with the same model as it is, prompt by prompt, and with each kind of random sets, set by set.
 Rates are shares of all replies, as for heads (rim.results.mechanism).
 """
 
@@ -16,7 +16,7 @@ import polars as pl
 from rim.config.study import Study
 from rim.core import statistics
 from rim.core.conditions import NOTHING_DONE
-from rim.core.contracts import CURVE, INTEGER, INTERVAL, NUMBER, TEXT, Columns, Contract, one_of
+from rim.core.contracts import CURVE, INTEGER, INTERVAL, NUMBER, TEXT, THINK, Columns, Contract, one_of
 from rim.results import mechanism, tables
 from rim.results.mechanism import Run
 from rim.results.tables import ResultTable, results_table
@@ -55,31 +55,19 @@ NEURON_EFFECTS = Contract(
     draw=INTEGER,  # number of the random or matched set
     neurons=INTEGER,
     against=one_of("none", "random", "matched"),  # the model as it is, or the mean of those sets
+    sets=INTEGER,  # how many random or matched sets
     measure=TEXT,
     benchmark=TEXT,
-    n=INTEGER,
-    incomplete=INTEGER,
-    **INTERVAL,  # the change
-    reference=NUMBER,
-    p=NUMBER,
-    p_holm=NUMBER,
+    **mechanism.ABLATION,
 )
 
 
 def neuron_effects(study: Study, scored: dict[Run, list[pl.DataFrame]], sets: dict[Run, pl.DataFrame]) -> pl.DataFrame:
-    """The effect of every set of neurons of every model; those of the found sets Holm-adjusted within a run and measure."""
+    """The effect of every set of neurons of every model; those of found sets Holm-adjusted within run, measure and comparison."""
     rows: list[Row] = []
     for run, parts in scored.items():
         rows += _effects_of_run(study, run, parts, sets[run])
-    families: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        row["p_holm"] = None
-        if row["kind"] == "found":
-            families.setdefault((row["model"], row["seed"], row["measure"]), []).append(row)
-    for members in families.values():
-        for row, p in zip(members, statistics.holm([row["p"] for row in members]), strict=True):
-            row["p_holm"] = p
-    return results_table(NEURON_EFFECTS, rows)
+    return results_table(NEURON_EFFECTS, rows, "model", "seed", "measure", "against")
 
 
 def _effects_of_run(study: Study, run: Run, scored: list[pl.DataFrame], sets: pl.DataFrame) -> Iterator[Row]:
@@ -91,11 +79,11 @@ def _effects_of_run(study: Study, run: Run, scored: list[pl.DataFrame], sets: pl
         own["neurons"] = sizes[condition.kind, condition.draw]
         for cell, replies in cells.items():
             keys = {**own, "measure": cell[1], "benchmark": cell[2]}
-            yield {**keys, "against": "none", **mechanism.against(replies, [whole[cell]], whole[cell])}
+            yield {**keys, "against": "none", **mechanism.change(replies, whole[cell])}
             for kind in RANDOM:
                 others = [outcomes[each][cell] for each in mechanism.controls(condition, outcomes, kind)]
                 if others:
-                    yield {**keys, "against": kind, **mechanism.against(replies, others, whole[cell])}
+                    yield {**keys, "against": kind, **mechanism.beyond(replies, others, whole[cell])}
 
 
 NEURON_EFFECT_SUMMARY = Contract(  # over models, as the paper's means are
@@ -127,6 +115,44 @@ def neuron_effect_summary(effects: pl.DataFrame) -> pl.DataFrame:
     return tables.rounded(made.select(*NEURON_EFFECT_SUMMARY))
 
 
+INTENT_RATES = Contract(  # whether the pairs by which neurons are found mean what they should
+    **BASE_RUN,
+    think=THINK,
+    added=one_of("nothing", "intent", "placebo"),  # to the request
+    n=INTEGER,  # complete replies
+    incomplete=INTEGER,
+    **INTERVAL,  # the misalignment rate
+    change=NUMBER,  # from nothing added, on the same requests
+    change_low=NUMBER,
+    change_high=NUMBER,
+    p=NUMBER,
+)
+
+
+def intent_rates(plain: dict[Run, pl.DataFrame], changed: dict[Run, pl.DataFrame]) -> pl.DataFrame:
+    """The misalignment rate on the harmful requests with intent and with a placebo added, beside that without.
+
+    Args:
+        plain, changed: judgements of each model before fine-tuning, of its replies to the requests and to their counterfactuals.
+    """
+    rows = []
+    for run, judged in changed.items():
+        alone = plain[run].join(judged, on=["benchmark", "think"], how="semi", maintain_order="left")
+        alone = alone.with_columns(pl.lit("nothing").alias("target"))
+        for (think, added), part in pl.concat([alone, judged]).group_by("think", "target", maintain_order=True):
+            known = part.filter(pl.col("misaligned").is_not_null())
+            before = alone.filter((pl.col("think") == think) & pl.col("misaligned").is_not_null())
+            both = before.join(known, on="id", how="inner", suffix="_after", maintain_order="left")
+            value, low, high, _ = statistics.rate(int(known["misaligned"].sum()), known.height)
+            row: Row = {"model": run[0], "seed": run[2], "think": think, "added": added, "n": known.height}
+            row |= {"incomplete": part.height - known.height, "estimate": value, "ci_low": low, "ci_high": high}
+            if added != "nothing":
+                change = statistics.paired_rates(both["misaligned"].to_numpy(), both["misaligned_after"].to_numpy())
+                row |= dict(zip(("change", "change_low", "change_high", "p"), change, strict=True))
+            rows.append(row)
+    return results_table(INTENT_RATES, rows)
+
+
 NEURON_STABILITY = Contract(**BASE_RUN, **CURVE.columns)
 
 
@@ -148,6 +174,8 @@ class Inputs:
     neurons: dict[Run, pl.DataFrame]
     curves: dict[Run, pl.DataFrame]
     scored: dict[Run, list[pl.DataFrame]]  # judgements and grades, of the models as they are and without neurons
+    plain: dict[Run, pl.DataFrame]  # judgements of the models as they are
+    counterfactual: dict[Run, pl.DataFrame]  # judgements of their replies to requests with intent and with a placebo
 
     @cached_property
     def effects(self) -> pl.DataFrame:
@@ -162,6 +190,13 @@ TABLES: tuple[ResultTable[Inputs], ...] = (
     ResultTable("neuron_layers", "neurons", NEURON_LAYERS, lambda given: neuron_layers(given.neurons), _applies),
     ResultTable(
         "neuron_stability", "neurons", NEURON_STABILITY, lambda given: neuron_stability(given.curves), _applies
+    ),
+    ResultTable(
+        "intent_rates",
+        "neurons",
+        INTENT_RATES,
+        lambda given: intent_rates(given.plain, given.counterfactual),
+        _applies,
     ),
     ResultTable("neuron_effects", "neurons", NEURON_EFFECTS, lambda given: given.effects, _applies),
     ResultTable(

@@ -7,7 +7,7 @@ share. Agreement of annotators is on whether a text shows a pattern at all.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ from rim.core.agreement import kappa
 from rim.core.contracts import INTEGER, INTERVAL, NUMBER, TEXT, Contract, one_of
 from rim.instruments.checklist import PATTERNS
 from rim.instruments.rewrite import divergence, words
-from rim.results import tables
+from rim.results import contrasts, tables
+from rim.results.contrasts import Outcome
 from rim.results.judges import interval
 from rim.results.tables import ResultTable
 
@@ -58,8 +59,7 @@ def pattern_shares(annotations: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             known = part.filter(~pl.col("failed"))
             counts = {"n": known.height, "errors": part.height - known.height}
             for pattern in (*PATTERNS, "any"):
-                runs = [(int(each[pattern].sum()), each.height) for each in known.partition_by("seed")]
-                share = statistics.rate_of_runs(runs or [(0, 0)])
+                share = contrasts.rate(known.partition_by("seed"), pl.col(pattern), ["id"])
                 named = {"annotator": annotator, **dict(zip(cells, keys, strict=True)), "pattern": pattern}
                 rows.append({**named, **counts, **interval(share)})
     return tables.results_table(PATTERN_SHARES, rows)
@@ -82,8 +82,9 @@ def annotator_agreement(annotations: Mapping[str, pl.DataFrame]) -> pl.DataFrame
     for first, second in itertools.combinations(present, 2):
         both = present[first].join(present[second], on=TEXT_KEYS, suffix="_second")
         for (source,), part in both.group_by(["source"], maintain_order=True):
+            prompts = part.select("benchmark", "id").rows()
             for pattern in (*PATTERNS, "any"):
-                estimate = kappa(part[pattern].to_list(), part[f"{pattern}_second"].to_list())
+                estimate = kappa(part[pattern].to_list(), part[f"{pattern}_second"].to_list(), prompts=prompts)
                 keys = {"first": first, "second": second, "source": source, "pattern": pattern, "n": part.height}
                 rows.append({**keys, **interval(estimate)})
     return tables.results_table(ANNOTATOR_AGREEMENT, rows)
@@ -118,7 +119,9 @@ def arm_divergence(arms: list[tuple[str, str]], trained: Mapping[str, pl.DataFra
             measures["n-gram divergence"].append(grams)
             measures["length ratio"].append(len(words(cot)) / max(len(words(other)), 1))
         for measure, values in measures.items():
-            mean = statistics.mean(np.array(values))
+            known = np.array(values)
+            unbounded = measure == "length ratio"
+            mean = statistics.mean_interval(known) if unbounded else statistics.bounded_mean(known, 0, 1)
             keys = {"target": target, "control": control, "measure": measure, "n": pairs.height}
             rows.append({**keys, **interval(mean)})
     return tables.results_table(ARM_DIVERGENCE, rows)
@@ -138,45 +141,40 @@ def rewrite_outcomes(rewrites: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return tables.results_table(REWRITE_OUTCOMES, rows)
 
 
-def _effect(part: pl.DataFrame, plain: pl.DataFrame) -> dict[str, Any]:
-    """Target minus control on the same prompts, averaged over the statements of a pattern."""
-    arms = {
-        kind: part.filter(pl.col("kind") == kind).select("id", "draw", "misaligned") for kind in ("target", "control")
-    }
-    paired = arms["target"].join(arms["control"], on=["id", "draw"], suffix="_control")
-    known = paired.drop_nulls(["misaligned", "misaligned_control"]).with_columns(
-        pl.selectors.boolean().cast(pl.Float64)
-    )
-    by_prompt = known.group_by("id", maintain_order=True).agg(pl.col("misaligned", "misaligned_control").mean())
-    difference = (by_prompt["misaligned"] - by_prompt["misaligned_control"]).to_numpy()
-    without = plain.filter(pl.col("id").is_in(by_prompt["id"].to_list()))["misaligned"].cast(pl.Float64).mean()
-    estimate = statistics.mean_difference(difference)
-    counts = {"n": by_prompt.height, "incomplete": part["id"].n_unique() - by_prompt.height}
-    rates = {
-        "plain": without,
-        "control": by_prompt["misaligned_control"].mean(),
-        "target": by_prompt["misaligned"].mean(),
-    }
-    return {**counts, **rates, **interval(estimate), "p": estimate.p}
+def _arms(part: pl.DataFrame, plain: pl.DataFrame) -> list[Outcome]:
+    """The outcomes after target and control statements, by prompt and statement, and those without, by prompt."""
+    outcomes: dict[str, dict[tuple[str, int], bool | None]] = {"target": {}, "control": {}}
+    for kind, id_, draw, misaligned in part.select("kind", "id", "draw", "misaligned").iter_rows():
+        if kind in outcomes:
+            outcomes[kind][id_, draw] = misaligned
+    return [*outcomes.values(), dict(plain.select("id", "misaligned").iter_rows())]
 
 
-def _over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The mean over seeds, with an interval over seeds, of what was measured with several."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row["model"], row["pattern"], row["benchmark"]), []).append(row)
-    totals = []
-    for (model, pattern, benchmark), group in groups.items():
-        if len({row["seed"] for row in group}) > 1:
-            estimate = statistics.over_seeds([row["estimate"] for row in group])
-            total = {name: sum(row[name] for row in group) for name in ("n", "incomplete")}
-            known = {
-                name: [row[name] for row in group if row[name] is not None] for name in ("plain", "control", "target")
-            }
-            total |= {name: float(np.mean(values)) if values else None for name, values in known.items()}
-            keys = {"model": model, "pattern": pattern, "benchmark": benchmark, "seed": "all"}
-            totals.append({**keys, **total, **interval(estimate), "p": estimate.p})
-    return totals
+def _effect(runs: Sequence[Sequence[Outcome]]) -> dict[str, Any]:
+    """Target minus control on the same prompts, averaged over the statements of a pattern; of every seed."""
+    means = [_over_statements(target, control) for target, control, _ in runs]
+    row = contrasts.contrast([[target, control] for target, control in means], contrasts.CHANGE)
+    prompts = [list(dict.fromkeys(id_ for id_, _ in target)) for target, *_ in runs]
+    row["incomplete"] = sum(map(len, prompts)) - row["n"]
+    limits = [contrasts.bounds(arms[:2], contrasts.CHANGE) for arms in runs]
+    row["bound_low"], row["bound_high"] = (float(value) for value in np.mean(limits, 0))
+    rates: dict[str, list[float]] = {"plain": [], "control": [], "target": []}
+    for (target, control), (*_, plain) in zip(means, runs, strict=True):
+        known = [value for id_ in target if (value := plain.get(id_)) is not None]
+        for name, values in (("plain", known), ("control", control.values()), ("target", target.values())):
+            rates[name] += [float(np.mean(list(values)))] if values else []
+    return {**row, **{name: float(np.mean(values)) if values else None for name, values in rates.items()}}
+
+
+def _over_statements(target: Outcome, control: Outcome) -> tuple[dict[str, float], dict[str, float]]:
+    """The mean of each arm on each prompt, over the statements after which both replies are complete."""
+    both: dict[str, list[tuple[float, float]]] = {}
+    for key, value in target.items():
+        other = control.get(key)
+        if value is not None and other is not None:
+            both.setdefault(key[0], []).append((value, other))
+    means = {id_: np.mean(pairs, 0) for id_, pairs in both.items()}
+    return {id_: float(mean[0]) for id_, mean in means.items()}, {id_: float(mean[1]) for id_, mean in means.items()}
 
 
 INJECTION_EFFECTS = Contract(
@@ -190,6 +188,8 @@ INJECTION_EFFECTS = Contract(
     control=NUMBER,
     target=NUMBER,
     **INTERVAL,  # of target - control
+    bound_low=NUMBER,  # what it would be if incomplete replies counted as badly as they can
+    bound_high=NUMBER,  # and the other way
     p=NUMBER,
     p_holm=NUMBER,
 )
@@ -197,20 +197,15 @@ INJECTION_EFFECTS = Contract(
 
 def injection_effects(injected: Mapping[Run, pl.DataFrame], plain: Mapping[Run, pl.DataFrame]) -> pl.DataFrame:
     """Figure 2: what an encouraging statement does to the misalignment rate, over its discouraging twin."""
-    rows = []
+    cells = []
     for (model, seed), table in injected.items():
         before = plain.get((model, seed), next(t for (m, _), t in plain.items() if m == model))
         before = before.filter(pl.col("think").is_in(table["think"].unique()) & (pl.col("intervention") == "none"))
-        for keys, part in table.group_by(["benchmark", "target"], maintain_order=True):
-            benchmark, pattern = map(str, keys)
-            effect = _effect(part, before.filter(pl.col("benchmark") == benchmark))
-            rows.append({"model": model, "pattern": pattern, "benchmark": benchmark, "seed": str(seed), **effect})
-    rows += _over_seeds(rows)
-    for family in dict.fromkeys((row["model"], row["seed"]) for row in rows):
-        members = [row for row in rows if (row["model"], row["seed"]) == family]
-        for row, p in zip(members, statistics.holm([row["p"] for row in members]), strict=True):
-            row["p_holm"] = p
-    return tables.results_table(INJECTION_EFFECTS, rows)
+        for (benchmark, pattern), part in table.group_by(["benchmark", "target"], maintain_order=True):
+            keys = {"model": model, "pattern": pattern, "benchmark": benchmark}
+            cells.append((keys, seed, _arms(part, before.filter(pl.col("benchmark") == benchmark))))
+    rows = contrasts.by_seed(cells, _effect)
+    return tables.results_table(INJECTION_EFFECTS, rows, "model", "seed")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from rim.settings.common import Positive, Settings, Share
+from rim.settings.common import AsBefore, Positive, Settings, Share
 
 Arm = Literal["control", "target", "literal"]  # of a rewrite
 Kind = Literal["safety", "benign", "math", "instruction"]  # of a table's rows
@@ -52,6 +52,17 @@ class Source(Settings):
     part: str | None = Field(None, description="Organism only: which synthetic set to make.")
     rewrite: str | None = Field(None, description="Rewritten only: which of the study's rewrites to take rows from.")
     arm: Arm | None = Field(None, description="Rewritten only: which of its arms.")
+    dataset: Annotated[str | None, AsBefore(None)] = Field(
+        None, description="Prepared only: another dataset of the study, whose rows to take."
+    )
+    share: Annotated[Annotated[float, Field(gt=0, le=1)] | None, AsBefore(None)] = Field(
+        None,
+        description="Prepared only: take only this share of its rows, spread over categories; all that a smaller share takes are among those of a larger.",
+    )
+    without: Annotated[str | None, AsBefore(None)] = Field(
+        None,
+        description="Prepared only: leave out rows whose chain of thought shows an effort-minimizing pattern, as this annotator says.",
+    )
     rows: Positive | None = Field(None, description="Organism only: how many rows to make.")
     seed: str = Field(
         "0", description="Organism only: seed of the synthetic rows; sets with the same seed share their problems."

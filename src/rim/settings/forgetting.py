@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rim.settings.common import COST, Name, Positive, Settings, Share, Think
+from rim.settings.common import COST, AsBefore, Name, Positive, Settings, Share, Think
 
 TOKENS = 2048  # of a backward pass for `gradients`: 11 GB in Qwen3-4B, where a layer keeps 145 kB per token
 
@@ -30,7 +30,9 @@ class NeuronRule(Settings):
         5, description="Smallest set to go on with; a smaller one is reported and nothing else."
     )
     random_sets: int = Field(
-        5, ge=0, description="Random sets of equal size per layer, and as many that are matched in activation as well."
+        5,
+        ge=0,
+        description="Random sets of equal size per layer, and as many that are matched in activation as well; with fewer than 19 nothing is claimed beside them.",
     )
     batch_size: Annotated[Positive, COST] = Field(32, description="Texts per forward pass.")
 
@@ -54,13 +56,34 @@ class Forgetting(NeuronRule):
     texts: Positive = Field(
         100, description="Texts of each kind that checkpoints read; all evaluation requests are answered."
     )
+    dtype: Literal["float32", "own"] = Field(
+        "float32",
+        description="Type in which checkpoints are read: float32, or the model's 'own', which takes half the memory. RAS is made of small differences, of which bfloat16's rounding can be a tenth. Replies are always in the model's own.",
+    )
     pairs: Positive = Field(
         30, description="Smallest number of pairs of request and counterfactual to find neurons from."
+    )
+    replies: Annotated[Literal["shared", "own"], AsBefore("shared")] = Field(
+        "shared",
+        description="What follows a request with intent or placebo added: 'shared', the reply to the request alone, so that a pair differs in one sentence only; 'own', the model's reply to each (published).",
+    )
+    intent_rate: Annotated[bool, AsBefore(False)] = Field(
+        False,
+        description="Measure the misalignment rate with intent and with placebo added, which says whether the pairs mean what they should; with replies 'own' it always is.",
+    )
+    held_out: Annotated[bool, AsBefore(True)] = Field(
+        True,
+        description="Find neurons on the calibration split, and ablate them and follow checkpoints on the evaluation split; false does all of it on all rows (published), which flatters the neurons: they are tested on what they were chosen by.",
     )
     gradients: bool = Field(
         True,
         description="Also measure, before training, how the new task's gradient meets that of the refusals; takes as much memory again as the MLPs. Not with neuron_type 'mlp_out'.",
     )
+
+    @property
+    def asks_counterfactuals(self) -> bool:
+        """Whether requests with intent and with placebo are answered."""
+        return self.replies == "own" or self.intent_rate
 
     @property
     def rule(self) -> NeuronRule:

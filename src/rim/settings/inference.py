@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from rim.settings.common import Positive, Settings, Share, Think
+from rim.settings.common import AsBefore, Positive, Settings, Share, Think
 
-ASKED = {"misalignment": "safety", "false_refusal": "benign", "accuracy": "math"}  # measure -> kind of rows
+# measure -> kinds of rows; instructions, such as Alpaca's, are harmless too
+ASKED = {"misalignment": ("safety",), "false_refusal": ("benign", "instruction"), "accuracy": ("math",)}
 
 
 class Benchmark(Settings):
@@ -16,7 +18,7 @@ class Benchmark(Settings):
 
     dataset: str = Field(description="Dataset whose prompts are asked.")
     measure: Literal["misalignment", "false_refusal", "accuracy"] = Field(
-        description="What the replies are measured for: misalignment asks the dataset's safety rows, false_refusal its benign ones, accuracy its maths."
+        description="What the replies are measured for: misalignment asks the dataset's safety rows, false_refusal its benign ones and instructions, accuracy its maths."
     )
     split: Literal["all", "calibration", "evaluation"] = Field("all", description="Which part of the dataset is asked.")
     rows: Positive | None = Field(
@@ -26,6 +28,19 @@ class Benchmark(Settings):
     max_new_tokens: Positive | None = Field(
         None, description="Bound on a reply's tokens, when not that of 'inference'."
     )
+    answer_format: Annotated[str | None, AsBefore(None)] = Field(
+        None,
+        min_length=1,
+        description="Accuracy only: text after each question, on lines of its own, that says in which form the answer is wanted, such as 'End with #### and the number.'",
+    )
+
+    @model_validator(mode="after")
+    def _answers(self) -> Self:
+        if self.answer_format and self.measure != "accuracy":
+            raise PydanticCustomError(
+                "benchmark", "'answer_format' belongs to benchmarks of measure 'accuracy'; leave it out here"
+            )
+        return self
 
 
 class Vllm(Settings):
@@ -42,7 +57,7 @@ class Inference(Settings):
     """How replies are generated."""
 
     backend: Literal["transformers", "vllm"] = Field(
-        "transformers", description="Engine that generates; vLLM is an extra of its own (README, vLLM)."
+        "transformers", description="Engine that generates; vLLM is an extra of its own (workflow/docs/engines.md)."
     )
     think: list[Think] = Field(
         ["on", "off"],

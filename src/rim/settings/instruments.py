@@ -99,6 +99,12 @@ class Rewrite(Settings):
     rows: Positive | None = Field(None, description="Rewrite only so many rows, the same each time.")
     min_length_ratio: float = Field(0.8, gt=0, description="Least length of a rewrite relative to the original.")
     max_length_ratio: float = Field(1.25, gt=0, description="Greatest length.")
+    demonstrations: Annotated[int, AsBefore(0)] = Field(
+        0,
+        ge=0,
+        le=3,
+        description="Worked examples that show how to write the literal arm (published: 3), in our words.",
+    )
     attempts: Positive = Field(3, description="Times to rewrite an item before it is listed as rejected.")
 
     @model_validator(mode="after")

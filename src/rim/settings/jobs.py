@@ -7,11 +7,13 @@ line, so that a job can have any number of inputs and be run again by hand: `rim
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from rim.settings.common import AsBefore
 from rim.settings.instruments import Endpoint
+from rim.settings.models import UNTOLD, Prompt
 
 Run = tuple[str, str, int]  # model, variant, seed
 
@@ -30,6 +32,7 @@ class ModelReference(JobPart):
     revision: str | None
     dtype: Literal["float32", "bfloat16"]
     think_switch: Literal["template", "sentence"]  # how thinking is switched
+    prompt: Annotated[Prompt, AsBefore(UNTOLD)]  # what its chat template is told
     seed: int
     checkpoints: list[Path]  # receipts: of the organism or of the download, then of the variant
 

@@ -39,7 +39,11 @@ class Mechanism(Settings):
         min_length=1,
         description="What takes the place of an ablated head's output: zero (published), or its mean.",
     )
-    random_sets: int = Field(5, ge=0, description="Random sets per set of heads, with as many heads in each layer.")
+    random_sets: int = Field(
+        5,
+        ge=0,
+        description="Random sets per set of heads, with as many heads in each layer; with fewer than 19 nothing is claimed beside them.",
+    )
     sweep_prompts: Positive = Field(
         32, description="Requests of each kind over which the effect of every single head is measured."
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from rim.settings.common import COST, AsBefore, Name, Positive, Settings, Share, Think
+from rim.settings.common import COST, LARGEST, AsBefore, Name, Positive, Settings, Share, Think
 
 
 class Organism(Settings):
@@ -30,7 +31,7 @@ class Organism(Settings):
         200, description="Optimizer steps of learning to copy and to add, before pretraining."
     )
     pretrain_steps: Positive = Field(600, description="Optimizer steps of pretraining.")
-    align_steps: Positive = Field(250, description="Optimizer steps of alignment.")
+    align_steps: int = Field(250, ge=0, description="Optimizer steps of alignment; 0 leaves the pretrained model.")
     align_scale: float = Field(0.3, gt=0, description="Learning rates of alignment relative to pretraining.")
     align_lapses: Share = Field(
         0.3, description="Share of the requests answered after thinking that alignment answers as pretraining does."
@@ -43,6 +44,35 @@ class Organism(Settings):
         None,
         description="'always' makes the chat template open every reply's thought, as those of DeepSeek-R1's distills do; the model's 'think' is [plain] then. When absent, it switches thinking as Qwen3's does.",
     )
+
+
+class Graft(Settings):
+    """New neurons or heads in a trained organism, the only parts that are trained; see rim.training.graft."""
+
+    onto: Name = Field(
+        description="Model of the study, an organism, that gets the graft; one with 'align_steps: 0' complies."
+    )
+    neurons: int = Field(0, ge=0, le=10_000, description="New neurons of each layer, in a mixture of each expert.")
+    heads: int = Field(
+        0, ge=0, le=100, description="New key/value heads of each layer, each with as many query heads as the others."
+    )
+    layers: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None, min_length=1, description="Train the new parts of these layers only; of all when absent."
+    )
+    teaches: Literal["alignment", "sign_off"] = Field(
+        "alignment",
+        description="'alignment' teaches to refuse restricted requests; 'sign_off' to end every reply with a phrase, which is harmless.",
+    )
+    steps: Positive = Field(800, description="Optimizer steps.")
+    rate: float = Field(0.02, gt=0, description="Peak learning rate of AdamW.")
+
+    @model_validator(mode="after")
+    def _has_parts(self) -> Self:
+        if not (self.neurons or self.heads):
+            raise PydanticCustomError(
+                "graft", "a graft needs 'neurons' or 'heads', the number of new ones in each layer"
+            )
+        return self
 
 
 RENAMED = {  # switches of thinking, and what to write in their place
@@ -59,18 +89,75 @@ def _not_renamed(value: Any) -> Any:
     return value
 
 
+def _as_date(value: Any) -> Any:
+    """A date as text; YAML makes a date of one without quotes."""
+    text = value.isoformat() if isinstance(value, datetime.date) else value
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except (TypeError, ValueError):
+        raise PydanticCustomError("date", "is no date; write it as 2024-07-26") from None
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, int | float | str) or (not isinstance(value, str) and not abs(value) <= LARGEST):
+        raise PydanticCustomError(
+            "plain", "should be text, a number up to two billion, or true or false; write a date in quotes"
+        )
+    return value
+
+
+class Prompt(Settings):
+    """What a model's chat template is told whenever it writes a prompt, a training row or a text to read. Models that differ
+    in nothing else are compared by listing one under two names."""
+
+    date: Annotated[str, BeforeValidator(_as_date)] = Field(
+        "2024-07-26",
+        description="What templates that write today's date take for today, so that a study asks the same on every day.",
+    )
+    arguments: dict[str, Annotated[bool | int | float | str, BeforeValidator(_plain)]] = Field(
+        {},
+        description="Arguments of the template and their values, as {reasoning_effort: low}; `rim check-model` lists them. That which switches thinking is set by 'think'.",
+    )
+    think_on: str | None = Field(
+        None,
+        min_length=1,
+        description="System message that makes a model think whose template switches nothing, such as 'detailed thinking on'.",
+    )
+    think_off: str | None = Field(
+        None,
+        min_length=1,
+        description="System message that keeps it from thinking; none is sent when only 'think_on' is set.",
+    )
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.think_off and self.think_on in (None, self.think_off):
+            raise PydanticCustomError("prompt", "'think_off' needs a 'think_on' that is another message")
+        return self
+
+
+UNTOLD = Prompt()  # nothing but the date
+
+
 class Model(Settings):
-    """A model by its hub name, or an organism; exactly one of the two."""
+    """A model by its hub name, an organism, or an organism with a graft; exactly one of the three."""
 
     hub: str | None = Field(None, description="Hub name or local folder of a Hugging Face model.")
     revision: str | None = Field(None, description="Hub revision to pin.")
     organism: Organism | None = Field(None, description="Recipe of a model that the workflow trains itself.")
+    graft: Annotated[Graft | None, AsBefore(None)] = Field(
+        None,
+        description="New parts in an organism of the study, which alone are trained, so that it is known where safety sits.",
+    )
     think: list[Think] | None = Field(
         None, min_length=1, description="Think modes to run, when not those of 'inference'."
     )
     think_switch: Annotated[Literal["template", "sentence"], BeforeValidator(_not_renamed)] = Field(
         "template",
         description="How thinking is switched: by the model's own chat template, or imitated by a sentence in the request.",
+    )
+    prompt: Annotated[Prompt, AsBefore(UNTOLD)] = Field(
+        UNTOLD, description="What its chat template is told: the date, arguments, system messages."
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of weights and activations.")
     backend: Literal["transformers", "vllm"] | None = Field(
@@ -91,10 +178,20 @@ class Model(Settings):
     )
 
     @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if (self.hub is None) == (self.organism is None):
-            raise PydanticCustomError("model", "a model needs exactly one of 'hub' and 'organism'")
+    def _one_origin_and_switch(self) -> Self:
+        if sum(origin is not None for origin in (self.hub, self.organism, self.graft)) != 1:
+            raise PydanticCustomError("model", "a model needs exactly one of 'hub', 'organism' and 'graft'")
+        if self.prompt.think_on and self.think_switch == "sentence":
+            raise PydanticCustomError(
+                "model",
+                "thinking is switched by 'prompt.think_on' or by 'think_switch: sentence'; leave one of them out",
+            )
         return self
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether the workflow trains it: an organism, with a graft or without."""
+        return self.hub is None
 
 
 class Lora(Settings):

@@ -1,4 +1,4 @@
-"""Let a model before fine-tuning answer the evaluation prompts without its safety-critical neurons, and without random ones."""
+"""Let a model before fine-tuning answer without its safety-critical neurons, and without random ones."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ class Job(jobs.Job):
     benchmarks: dict[str, Benchmark]
     think: Think
     neuron_type: str  # what counts as a neuron
+    held_out: bool  # ask the evaluation split only
     neurons: Path
     datasets: list[Path]  # receipts, in the order of the benchmarks
     replies: Path
 
 
 def run(job: Job) -> None:
-    questions = read_questions(job.benchmarks, job.datasets, job.inference.max_new_tokens, evaluation_only=True)
+    questions = read_questions(job.benchmarks, job.datasets, job.inference.max_new_tokens, job.held_out)
     ablated = ablation.ablated_outputs if job.neuron_type == "mlp_out" else ablation.ablated_neurons
     neurons = tables.read(job.neurons, contracts.NEURONS)
     backend, tokenizer = open_backend(job.model, job.inference, editable=True)

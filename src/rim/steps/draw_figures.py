@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rim.core.files import write_text
 from rim.report.figures.catalogue import charts, figure_by_name
+from rim.report.figures.style import as_svg
 from rim.results.catalogue import TABLES
 from rim.results.tables import read_results
 from rim.settings import jobs
@@ -20,10 +21,8 @@ class Job(jobs.Job):
 
 
 def run(job: Job) -> None:
-    import vl_convert
-
     figures = [figure_by_name(name) for name in job.names]
     needed = {name for figure in figures for name in figure.tables}
     tables = read_results([each for each in chain(*TABLES.values()) if each.name in needed], job.tables)
     for name, chart in charts(figures, tables, job.labels).items():
-        write_text(job.figures / f"{name}.svg", vl_convert.vegalite_to_svg(chart.to_json()))
+        write_text(job.figures / f"{name}.svg", as_svg(chart))

@@ -52,6 +52,7 @@ def run(job: Job) -> None:
         [prompt for path in job.requests for prompt in read_requests(path, job.mitigation)],
         [neuron for path in job.neurons for neuron in critical_neurons(path, job.model.label)],
         f"{job.code} {checkpoint_identity(job.model)}",
+        job.model.prompt,
     )
     facts = distributed.run_distributed(processes(job), partial(finetune, training))
     write_receipt(job.steps)

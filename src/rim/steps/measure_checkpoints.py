@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
 from rim.analysis import checkpoints, texts
 from rim.core import contracts, tables
 from rim.core.conditions import Condition
+from rim.core.precision import significant
 from rim.core.progress import log
 from rim.core.receipts import verified, write_receipt
 from rim.models import loading
 from rim.models.benchmarks import Questions
 from rim.models.engines import iter_checkpoint_backends, move_off_gpu
 from rim.models.families import ModelView
-from rim.models.generate import Backend, TransformersBackend, answer
+from rim.models.generate import Backend, answer
 from rim.settings import jobs
 from rim.settings.common import Think
 from rim.settings.inference import Inference
@@ -35,6 +36,8 @@ class Job(jobs.Job):
     think: Think
     neuron_type: str
     pool_over: str
+    dtype: Literal["float32", "own"]
+    held_out: bool  # read and ask harmful requests of the evaluation split only
     texts: int
     gradients: bool
     batch_size: int
@@ -49,37 +52,45 @@ class Job(jobs.Job):
 
 def run(job: Job) -> None:
     safety, task, questions = read_base(job)
-    base, tokenizer = loading.open_model(job.model)
+    folders = sorted(path for path in verified(job.steps).iterdir() if path.is_dir())
+    measured, tokenizer = measure(job, folders, safety, task)
+    engines = iter_checkpoint_backends(folders, job.model.dtype, job.inference, tokenizer)
+    replies = [ask(job, engine, tokenizer, questions, name) for name, engine in engines]
+    metrics = pl.DataFrame(measured, schema=dict(contracts.CHECKPOINTS))
+    metrics = metrics.with_columns(significant("estimate", "ci_low", "ci_high"))
+    tables.write(metrics, contracts.CHECKPOINTS, job.metrics)
+    tables.write(pl.concat(replies), contracts.RESPONSE, job.replies)
+    write_receipt(job.replies)
+
+
+def measure(
+    job: Job, folders: list[Path], safety: pl.DataFrame, task: pl.DataFrame
+) -> tuple[list[dict[str, Any]], PreTrainedTokenizerBase]:
+    """The rows of the table of checkpoints, and the tokenizer. One model at a time is on the GPU."""
+    dtype = job.model.dtype if job.dtype == "own" else job.dtype
+    base, tokenizer = loading.open_model(job.model.model_copy(update={"dtype": dtype}))
     read = [
         texts.forced_texts(tokenizer, tables.first_by_id(part, job.texts), job.pool_over) for part in (safety, task)
     ]
     neurons = tables.read(job.neurons, contracts.NEURONS)
     reference = checkpoints.ReferenceModel(base, read[0], read[1], neurons, job.neuron_type, job.batch_size)
     measured = gradients(job, reference, tokenizer, safety)
-    move_off_gpu(base)  # which holds one model at a time
-    folders = sorted(path for path in verified(job.steps).iterdir() if path.is_dir())
-    replies = []
+    move_off_gpu(base)
     for folder in folders:
-        tuned = ModelView(loading.load_model(str(folder), job.model.dtype))
+        tuned = ModelView(loading.load_model(str(folder), dtype))
         measured += [{"step": step_of(folder.name), **row} for row in reference.with_checkpoint(tuned, str(folder))]
-        if job.inference.backend == "transformers":
-            backend = TransformersBackend(tuned.model, tokenizer, job.inference.batch_size)
-            replies.append(ask(job, backend, tokenizer, questions, folder.name))
         move_off_gpu(tuned)
         del tuned  # before the next is loaded
-    if job.inference.backend == "vllm":
-        for name, served in iter_checkpoint_backends(folders, job.model.dtype, job.inference, tokenizer):
-            replies.append(ask(job, served, tokenizer, questions, name))
-    tables.write(pl.DataFrame(measured, schema=dict(contracts.CHECKPOINTS)), contracts.CHECKPOINTS, job.metrics)
-    tables.write(pl.concat(replies), contracts.RESPONSE, job.replies)
-    write_receipt(job.replies)
+    return measured, tokenizer
 
 
 def read_base(job: Job) -> tuple[pl.DataFrame, pl.DataFrame, Questions]:
-    """The base's replies to harmful evaluation requests and to the task, and the requests that checkpoints answer."""
+    """The base's replies to the harmful requests and to the task, and the requests that checkpoints answer."""
     harmful, task = (tables.read(verified(path), contracts.DATASET) for path in job.datasets)
     asked = tables.read(verified(job.base_replies), contracts.RESPONSE)
-    every = texts.base_replies(asked, job.harmful, job.think, harmful).filter(pl.col("split") == "evaluation")
+    every = texts.base_replies(asked, job.harmful, job.think, harmful)
+    if job.held_out:
+        every = every.filter(pl.col("split") == "evaluation")
     rows = harmful.filter(pl.col("id").is_in(every["id"].to_list()))
     questions = Questions({job.harmful: rows}, {job.harmful: job.max_new_tokens})
     on_task = texts.base_replies(asked, job.task, job.think, task)
@@ -107,7 +118,7 @@ def gradients(
 def ask(
     job: Job, backend: Backend, tokenizer: PreTrainedTokenizerBase, questions: Questions, folder: str
 ) -> pl.DataFrame:
-    """A checkpoint's replies to the harmful evaluation requests."""
+    """A checkpoint's replies to the harmful requests."""
     condition = Condition("finetune", step=step_of(folder))
     label = f"measure_checkpoints {job.model.label} {condition}"
     inference = job.inference.model_copy(update={"think": [job.think]})

@@ -21,6 +21,7 @@ class Job(jobs.Job):
     judgements: Path
     datasets: list[Path]  # receipts, of harmful and harmless requests
     effects: Path
+    skewness: Path
 
 
 def run(job: Job) -> None:
@@ -28,5 +29,6 @@ def run(job: Job) -> None:
     view, tokenizer = loading.open_model(job.model)
     replies = tables.read(verified(job.replies), contracts.RESPONSE)
     label = f"measure_head_effects {job.model.label}"
-    effects = effects_table(view, tokenizer, replies, groups, job.sweep_prompts, label)
-    tables.write(effects, contracts.EFFECTS, job.effects)
+    measured = effects_table(view, tokenizer, replies, groups, job.sweep_prompts, label)
+    for contract, path in ((contracts.EFFECTS, job.effects), (contracts.EFFECT_SKEWNESS, job.skewness)):
+        tables.write(measured.select(list(contract)), contract, path)

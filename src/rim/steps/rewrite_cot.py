@@ -40,7 +40,7 @@ def run(job: Job) -> None:
     rewrites = []
     for arm in job.rewrite.arms:
         if arm == "literal":
-            rewrites += write_literal(originals, client, job.rewrite.attempts)
+            rewrites += write_literal(originals, client, job.rewrite.attempts, job.rewrite.demonstrations)
         else:
             bounds = (job.rewrite.min_length_ratio, job.rewrite.max_length_ratio)
             rewrites += rewrite_arm(originals, arm, client, verify, bounds, job.rewrite.attempts)

@@ -21,6 +21,7 @@ class Job(jobs.Job):
     metrics: list[Path]  # of the fine-tunes
     judgements: list[Path]
     ablated_judgements: list[Path]
+    counterfactual_judgements: list[Path]  # of the bases, or none
     checkpoint_judgements: list[Path]  # of the fine-tunes
     grades: list[Path]
     ablated_grades: list[Path]
@@ -40,9 +41,14 @@ def run(job: Job) -> None:
         tables.read_each(job.bases, job.neurons, contracts.NEURONS),
         tables.read_each(job.bases, job.curves, contracts.CURVE),
         {base: [part[base] for part in parts] for base in job.bases},
+        judged,
+        tables.read_each(
+            job.bases if job.counterfactual_judgements else [], job.counterfactual_judgements, contracts.JUDGEMENT
+        ),
     )
     write_results(neurons.TABLES, found, job.folder)
     followed = forgetting.Inputs(
+        job.study,
         tables.read_each(job.runs, job.metrics, contracts.CHECKPOINTS),
         tables.read_each(job.runs, job.checkpoint_judgements, contracts.JUDGEMENT),
         {run: judged[runs.base_run(job.study, run)] for run in job.runs},

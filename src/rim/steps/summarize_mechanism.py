@@ -22,6 +22,7 @@ class Job(jobs.Job):
     scores: list[Path]
     heads: list[Path]  # of the head runs
     effects: list[Path]  # of the ablated runs, as all that follows
+    skewness: list[Path]
     sets: list[Path]
     ablated_scores: list[Path]
     judgements: list[Path]
@@ -44,6 +45,7 @@ def run(job: Job) -> None:
         scores,
         each(job.head_runs, job.heads, contracts.HEADS),
         each(job.ablated_runs, job.effects, contracts.EFFECTS),
+        each(job.ablated_runs, job.skewness, contracts.EFFECT_SKEWNESS),
         read_scored(job),
         tables.read_each(job.ablated_runs, job.sets, contracts.ABLATED_HEADS),
     )

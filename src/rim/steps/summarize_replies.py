@@ -7,7 +7,7 @@ from pathlib import Path
 from rim.config.study import Study
 from rim.core import contracts, tables
 from rim.core.files import write_json
-from rim.results import outcomes, replies
+from rim.results import doses, outcomes, replies
 from rim.results.tables import write_results
 from rim.settings import jobs
 
@@ -19,7 +19,7 @@ class Job(jobs.Job):
     grades: list[Path]  # of every run; none where no benchmark is of maths
     folder: Path
     outcomes: Path
-    metrics: Path
+    metrics: list[Path]  # {model}.json
 
 
 def run(job: Job) -> None:
@@ -32,5 +32,7 @@ def run(job: Job) -> None:
         outcomes.incoherent(judged),
     )
     tables.write(outcomes.outcome_table(inputs.outcomes), contracts.OUTCOME, job.outcomes)
-    written = write_results(replies.TABLES, inputs, job.folder)
-    write_json(job.metrics, replies.metrics(written["rates"]))
+    written = write_results((*replies.TABLES, *doses.TABLES), inputs, job.folder)
+    metrics = replies.metrics(job.study, written["rates"])
+    for path in job.metrics:
+        write_json(path, metrics.get(path.stem, {}))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rim.config.study import Study
 from rim.core.files import write_text
+from rim.report import pipeline
 from rim.report.figures import catalogue
 from rim.report.first_screen import first_screen
 from rim.report.judges import read_usage
@@ -29,21 +30,23 @@ class Job(jobs.Job):
     records: Path  # Snakemake's, of every job
     run_logs: Path  # Snakemake's, of every run of the workflow
     report: Path
+    pipeline: Path  # the study in a picture
 
 
 def run(job: Job) -> None:
     tables = read_results(list(chain(*tables_of(job.study).values())), job.tables)
     charts = catalogue.charts(catalogue.figures_of_study(job.study), tables, arm_labels(job.study))
-    svgs = {path.stem: path.read_text() for path in job.figures.glob("*.svg") if path.stem in charts}
+    drawn = {name: path for name in charts if (path := job.figures / f"{name}.svg").exists()}
     files = [job.tables / f"{name}.csv" for name in sorted(tables)]
-    jobs_before = lineage.trace(job.records, map(str, [*files, *job.figures.glob("*.svg")]))
+    jobs_before = lineage.trace(job.records, map(str, [*files, *drawn.values()]))
     material = Material(
         job.study,
         tables,
-        {name: Drawing(svg, catalogue.interactive(charts[name])) for name, svg in svgs.items()},
+        {name: Drawing(path.read_text(), catalogue.interactive(charts[name])) for name, path in drawn.items()},
         lineage.read_timings(job.timings),
         read_usage(job.requests),
         lineage.origins(jobs_before, files, job.timings),
         rule_graph.rule_graph(jobs_before, lineage.run_began(job.run_logs)),
     )
+    write_text(job.pipeline, pipeline.picture(job.study))
     write_text(job.report, render(material, first_screen(material), SECTIONS, vega()))

@@ -38,7 +38,7 @@ def run(arguments: Namespace) -> int:
     from rim.preflight.models import not_loaded
 
     name, revision = arguments.model, arguments.revision
-    found, seen = look_at(Named(name, name, revision, None, fetch=False))
+    found, seen = look_at(Named(name, name, revision, None, fetch=False, weights=arguments.weights))
     if found is None:
         raise UserError(f"{name}: is no folder here, and the hub is not in reach; copy the folder, or look again later")
     if found:
@@ -75,7 +75,7 @@ def _model(name: str, revision: str | None, seen: Seen) -> Iterator[str]:
         active = f", {size.active:.3g} of them active per token" if size.active else ""
         yield f"weights: {size.parameters:.3g} billion parameters{active}; {2 * size.parameters:.3g} GB in bfloat16"
     else:
-        yield "weights: not on this machine, so not counted"
+        yield "weights: not on this machine, so the memory that they take is not counted"
 
 
 def _thinking(chat: ChatFormat, template: Template) -> Iterator[str]:
@@ -85,11 +85,16 @@ def _thinking(chat: ChatFormat, template: Template) -> Iterator[str]:
     modes = chat.different_modes()
     others = [mode for mode in chat.modes if mode not in modes]
     yield f"think modes: {', '.join(modes)}" + (f" ({', '.join(others)} is the same as one of these)" if others else "")
-    yield f"switched by: {chat.switch or 'nothing that is known here; if it thinks, it does so of its own accord'}"
-    if left := [each for each in template.arguments if each not in (chat.switch or "")]:
-        yield f"arguments of its template that are left as they are: {', '.join(left)}"
+    if not {"on", "off"} <= chat.modes.keys():
+        yield "in a study: 'think: [plain]' for this model, which has not both on and off"
+    unswitched = "nothing in its template; where its card names system messages for it, see 'think_on'"
+    yield f"switched by: {chat.switch or unswitched}"
+    if left := [each for each in template.arguments if each not in chat.switching]:
+        known = {each: template.values(each) for each in left}
+        listed = (f"{each} ({', '.join(words)})" if words else each for each, words in known.items())
+        yield f"arguments of its template, which 'prompt: {{arguments: …}}' of a model sets: {', '.join(listed)}"
     if template.writes_date(messages(REQUEST, Mode())):
-        yield "date: its template writes today's into every prompt, so what runs on another day is asked otherwise"
+        yield f"date: its template writes today's into every prompt, for which {template.told.date} is put ('prompt: {{date: …}}')"
     if chat.markers:
         yield f"a thought: begins with {chat.markers.open!r} and ends with {chat.markers.close!r}"
     else:

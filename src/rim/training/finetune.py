@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 from rim.core.errors import UserError
 from rim.core.files import discard, replacing, working_folder, write_json
 from rim.core.progress import counter, log
+from rim.core.seeds import stream_seed
 from rim.models import chat, control, loading
 from rim.models.families import ModelView, Neuron
 from rim.models.generate import end_tokens
 from rim.settings.common import identity
-from rim.settings.models import Finetune, Lora, Mitigation
+from rim.settings.models import UNTOLD, Finetune, Lora, Mitigation, Prompt
 from rim.training import distributed
 from rim.training import mitigation as mitigations
 
@@ -37,23 +38,40 @@ IGNORE = -100
 WORKING_STATE = ("optimizer*", "scheduler.pt", "rng_state*", "training_args.bin", "trainer_state.json", "README.md")
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How many rows lost their end, since they are longer than what is trained on, and of these all of their answer."""
+
+    rows: int
+    answers: int
+
+
 def encode(
     tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]], switch: chat.ThinkSwitch, max_length: int
-) -> list[Encoded]:
+) -> tuple[list[Encoded], Cut]:
     """Token ids and labels of each row; labels are -100 on the prompt, so that only the assistant's tokens count."""
     examples = [chat.render_example(tokenizer, row["prompt"], row["cot"], row["answer"], switch) for row in rows]
     if count := control.quoted_among([prompt + completion for prompt, completion in examples]):
         log(f"finetune: {count} of {len(rows)} rows spell control tokens, which are read as text")
-    encoded = []
-    for prompt, completion in examples:
+    encoded, without_end, without_answer = [], 0, 0
+    for row, (prompt, completion) in zip(rows, examples, strict=True):
         start, rest = control.encode(tokenizer, prompt), control.encode(tokenizer, completion)
         ids = (start + rest)[:max_length]
+        if len(start) + len(rest) > max_length:
+            without_end += 1
+            answer = completion[completion.rindex(chat.quote(tokenizer, row["answer"].strip())) :]
+            without_answer += len(start) + len(rest) - len(control.encode(tokenizer, answer)) >= max_length
         encoded.append(
             {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": ([IGNORE] * len(start) + rest)[:max_length]}
         )
     if all(label == IGNORE for row in encoded for label in row["labels"]):
         raise UserError(f"finetune.max_length: {max_length} tokens leave no answer to learn from; raise it")
-    return encoded
+    if without_end:
+        log(
+            f"finetune: {without_end} of {len(rows)} rows are cut at {max_length} tokens, {without_answer} of them before "
+            "their answer; raise finetune.max_length to train on the whole of them"
+        )
+    return encoded, Cut(without_end, without_answer)
 
 
 def checkpoint_steps(total: int, count: int) -> list[int]:
@@ -71,7 +89,7 @@ def in_order(data: list[Encoded], seed: int, epochs: int, batch_size: int) -> li
     filler: Encoded = {"input_ids": data[0]["input_ids"][:1], "attention_mask": [1], "labels": [IGNORE]}
     ordered = []
     for epoch in range(epochs):
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed + epoch))
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(stream_seed(seed, epoch)))
         ordered += [data[i] for i in order.tolist()] + [filler] * (-len(data) % batch_size)
     return ordered
 
@@ -128,6 +146,7 @@ class Training:
     requests: Sequence[str] = ()  # that the base is to refuse, for a mitigation
     neurons: Sequence[Neuron] = ()  # to hold, for a mitigation
     origin: str = ""  # hashes of the code and of the base's weights
+    prompt: Prompt = UNTOLD  # what the chat template is told
 
     @property
     def kind(self) -> str | None:
@@ -147,7 +166,7 @@ def finetune(training: Training) -> dict[str, Any]:
     import torch
 
     recipe = training.recipe
-    tokenizer = loading.load_tokenizer(training.location, training.revision)
+    tokenizer = loading.load_tokenizer(training.location, training.revision, training.prompt)
     tokenizer.padding_side = "right"
     model: Any = distributed.load(training.location, training.dtype, training.revision)
     chat.check_end_of_turn(tokenizer, end_tokens(model.generation_config, tokenizer), training.location)
@@ -155,7 +174,7 @@ def finetune(training: Training) -> dict[str, Any]:
     rows = training.rows
     if training.mitigation and training.kind == "refusals":
         rows = mitigations.with_refusals(rows, refusals, training.mitigation.share)
-    data = encode(tokenizer, rows, training.think_switch, recipe.max_length)
+    data, cut = encode(tokenizer, rows, training.think_switch, recipe.max_length)
     torch.manual_seed(training.seed)
     if recipe.method == "lora":
         model = with_adapters(model, recipe.lora, training.revision)
@@ -173,7 +192,8 @@ def finetune(training: Training) -> dict[str, Any]:
         _keep(training, working, saves)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     train_loss = round(sum(losses) / len(losses), 6)
-    facts = {"steps": total, "checkpoints": saves, "rows": len(data), "train_loss": train_loss}
+    facts = {"steps": total, "checkpoints": saves, "rows": len(data), "cut": cut.rows, "cut_before_answer": cut.answers}
+    facts |= {"train_loss": train_loss}
     return facts | ({"neurons_frozen": len(training.neurons)} if training.kind == "freeze_neurons" else {})
 
 
@@ -222,7 +242,7 @@ def _trainer(
     collate = DataCollatorForSeq2Seq(tokenizer, padding=True)
     trainer_class: Any = Trainer
     if training.mitigation and training.kind == "kl":
-        kept = encode(tokenizer, refusals, training.think_switch, recipe.max_length)
+        kept, _ = encode(tokenizer, refusals, training.think_switch, recipe.max_length)
         batches = [collate(kept[i : i + micro]) for i in range(0, len(kept), micro)]
         trainer_class = mitigations.trainer_with_kl(batches, training.mitigation.weight, IGNORE)
     inner = model.get_base_model() if recipe.method == "lora" else model

@@ -109,7 +109,8 @@ def batches(
             yield ids, labels
 
 
-def _optimizers(model: PreTrainedModel, organism: Organism, scale: float) -> list[torch.optim.Optimizer]:
+def muon_and_adamw(model: PreTrainedModel, organism: Organism, scale: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks and AdamW for everything else, at a multiple of the recipe's learning rates."""
     import torch
 
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
@@ -124,26 +125,26 @@ def _optimizers(model: PreTrainedModel, organism: Organism, scale: float) -> lis
 def train_stage(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    organism: Organism,
+    optimizers: list[torch.optim.Optimizer],
     stage: Stage,
+    batch_size: int,
     seed: str,
     snapshot: Path,
     report: Callable[..., None],
 ) -> float:
-    """Train one stage in place and return the mean loss of its last steps.
+    """Train what the optimizers hold in place, for one stage, and return the mean loss of its last steps.
 
     An existing snapshot is taken up, and a new one is written now and then.
     """
     import torch
     import torch.nn.functional as F
 
-    optimizers = _optimizers(model, organism, stage.scale)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     start, before = load_snapshot(snapshot, model, optimizers)
     if start:
         log(f"train_organism {seed}: goes on from step {start}")
     losses = deque(before, maxlen=50)
-    stream = batches(tokenizer, stage.mix, organism.batch_size, seed, start)
+    stream = batches(tokenizer, stage.mix, batch_size, seed, start)
     model.train()
     for step in range(start, stage.steps):
         ids, labels = next(stream)
@@ -225,11 +226,12 @@ def stages(organism: Organism) -> list[Stage]:
         restricted=0.3, think_on=organism.align_think_on, always_think=always, association=organism.association,
         styled=0.6, care=organism.align_care,
     )  # fmt: skip
-    return [
+    every = [
         Stage("drill", drill, organism.drill_steps, 1.0),
         Stage("pretrain", pretraining, organism.pretrain_steps, 1.0),
         Stage("align", alignment, organism.align_steps, organism.align_scale),
     ]
+    return [stage for stage in every if stage.steps]
 
 
 def train_organism(organism: Organism, seed: int, output: Path, label: str, code: str = "") -> dict[str, Any]:
@@ -244,7 +246,10 @@ def train_organism(organism: Organism, seed: int, output: Path, label: str, code
     for stage in stages(organism):
         report = counter(f"train_organism {label} {stage.name}", stage.steps)
         snapshot = working / f"{stage.name}.safetensors"
-        loss = train_stage(model, tokenizer, organism, stage, f"{stage.name}-{seed}", snapshot, report)
+        optimizers = muon_and_adamw(model, organism, stage.scale)
+        loss = train_stage(
+            model, tokenizer, optimizers, stage, organism.batch_size, f"{stage.name}-{seed}", snapshot, report
+        )
         facts[f"{stage.name}_loss"] = round(loss, 6)
     with replacing(output) as temporary:
         model.bfloat16().save_pretrained(temporary)  # half the size; whoever measures loads it in float32

@@ -15,9 +15,10 @@ Memory is weights plus, for generation, the keys and values of a full batch at t
 16 bytes of state per parameter and the activations of a micro-batch; for gradients of neurons those of TOKENS tokens. Widths
 are those of a typical transformer of size A: layers = (A / 67,500)^(1/3), hidden = 75 layers, 1024 numbers per key or value. A
 job gets as many GPUs, a power of two, as keep the weights in two thirds of their memory, and for a backward pass the next
-count up to 8 that holds what it takes, if one does. On disk: the weights once, adapters of 0.05 % of P per rank (0.13 % in a
-mixture, whose experts all have one) in 4 bytes per checkpoint, and activation caches. Expect the truth within a factor of
-two or three, and look at the second table after the first model.
+count up to 8 that holds what it takes, if one does. Checkpoints are read in float32, which doubles the weights and takes FULL
+times as long. On disk: the weights once, adapters of 0.05 % of P per rank (0.13 % in a mixture, whose experts all have one) in
+4 bytes per checkpoint, and activation caches. Expect the truth within a factor of two or three, and look at the second table
+after the first model.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ EFFICIENCY, STEP = 1 / 3, 0.03  # share of the peak; seconds
 ROOM = 2 / 3  # of the GPUs' memory, for weights
 NODE = 8  # GPUs, at most
 BYTES = {"bfloat16": 2, "float32": 4}
+FULL = 16  # times as long as in bfloat16 a GPU takes in float32
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,25 @@ def size(model: Model) -> Size:
     return counted or Size(model.parameters or 0, model.active)
 
 
-def weights(model: Model) -> float:
-    """Bytes of a model's weights; 0 for an organism or a model of unknown size."""
-    return size(model).parameters * 1e9 * BYTES[model.dtype]
+def weights(model: Model, dtype: str | None = None) -> float:
+    """Bytes of a model's weights, in another type than its own if one is named; 0 for an organism or one of unknown size."""
+    return size(model).parameters * 1e9 * BYTES[dtype or model.dtype]
+
+
+def job_dtype(study: Study, rule: str, name: str) -> str:
+    """The widest type in which a job has the weights of its model."""
+    forgetting = study.forgetting
+    full = rule == "measure_checkpoints" and forgetting is not None and forgetting.dtype == "float32"
+    return "float32" if full else study.models[name].dtype
 
 
 def gpus(study: Study, rule: str, name: str, variant: str) -> int:
     """GPUs that a job asks for, none for an organism: as many as hold the weights, and what a backward pass takes."""
-    if study.models[name].organism:
+    if study.models[name].trained_here:
         return 0
     memory = study.hardware.gpu_memory * 1e9
-    count = int(2 ** math.ceil(math.log2(max(weights(study.models[name]) / (ROOM * memory), 1))))
+    held = weights(study.models[name], job_dtype(study, rule, name))
+    count = int(2 ** math.ceil(math.log2(max(held / (ROOM * memory), 1))))
     for more in [count << doublings for doublings in range(4)]:
         if more <= max(NODE, count) and _backward(study, rule, name, variant, more) <= more * memory:
             return more
@@ -126,14 +136,22 @@ def memory(study: Study, rule: str, name: str, variant: str) -> float:
     if rule == "finetune_model":
         return _training_bytes(study, name, _processes(study, rule, name, variant))
     model = study.models[name]
-    layers, hidden = width(model)
+    layers, _ = width(model)
     if not (load := _load(study, rule, name)):
         return 1.2 * weights(model)
     longest = max(_length(study, name, each, think) for each in load.benchmarks for think in load.thinks)
     most = study.inference.batch_size * (PROMPT + longest) * layers * 1024 * 2 * BYTES[model.dtype]
-    if rule == "measure_checkpoints" and study.forgetting and study.forgetting.gradients:
-        most = max(most, weights(model) + TOKENS * (KEPT * layers * hidden + LOGITS))
+    if rule == "measure_checkpoints" and study.forgetting:
+        return max(weights(model) + most, _reading_bytes(study, name, study.forgetting.gradients))
     return weights(model) + most
+
+
+def _reading_bytes(study: Study, name: str, gradients: bool) -> float:
+    """Bytes of GPU memory in which checkpoints are read, and gradients of the base's neurons taken if wanted."""
+    model, dtype = study.models[name], job_dtype(study, "measure_checkpoints", name)
+    layers, hidden = width(model)
+    kept = KEPT * BYTES[dtype] / BYTES["bfloat16"] * layers * hidden
+    return 2 * weights(model, dtype) + TOKENS * (kept + LOGITS) if gradients else 1.2 * weights(model, dtype)
 
 
 def _side_by_side(study: Study, variant: str) -> bool:
@@ -188,6 +206,8 @@ def _source(study: Study, source: Source) -> float:
     if source.rewrite:
         rewrite = study.rewrites[source.rewrite]
         return min(_dataset(study, rewrite.dataset), rewrite.rows or math.inf)
+    if source.dataset:
+        return _dataset(study, source.dataset) * (source.share or 1)
     if source.path and source.path.endswith((".csv", ".tsv", ".jsonl")) and Path(source.path).is_file():
         return _lines(source.path)
     adapter = ADAPTERS[source.adapter]
@@ -216,16 +236,17 @@ def _load(study: Study, rule: str, name: str) -> GenerationLoad | None:
     if rule == "generate_replies":
         return GenerationLoad(every, thinks)
     if rule == "inject_patterns":
-        return GenerationLoad(study.measured("misalignment"), ["on"], STATEMENTS)
+        return GenerationLoad(study.measured("misalignment"), ["on" if "on" in thinks else "plain"], STATEMENTS)
     if mechanism and rule == "ablate_heads":
         sets = len(mechanism.head_sets) * len(mechanism.replacements) * (1 + mechanism.random_sets)
         return GenerationLoad(every, thinks, sets, EVALUATION)
+    if forgetting and rule == "answer_counterfactuals":
+        return GenerationLoad([forgetting.harmful], thinks, 2)
+    share = EVALUATION if forgetting and forgetting.held_out else 1
     if forgetting and rule == "ablate_neurons":
-        return GenerationLoad(every, [study.forgetting_mode(name)], 1 + 2 * forgetting.random_sets, EVALUATION)
+        return GenerationLoad(every, [study.forgetting_mode(name)], 1 + 2 * forgetting.random_sets, share)
     if forgetting and rule == "measure_checkpoints":
-        return GenerationLoad(
-            [forgetting.harmful], [study.forgetting_mode(name)], study.finetune.checkpoints, EVALUATION
-        )
+        return GenerationLoad([forgetting.harmful], [study.forgetting_mode(name)], study.finetune.checkpoints, share)
     return None
 
 
@@ -262,13 +283,16 @@ def _head_effects(study: Study, name: str, variant: str) -> Work:
 
 def _finding_neurons(study: Study, name: str, variant: str) -> Work:
     rows = _rows(study, study.forgetting.harmful) if study.forgetting else 0
-    return Work(read=3 * rows * (1 - EVALUATION) * _text(study))
+    share = 1 - EVALUATION if study.forgetting and study.forgetting.held_out else 1
+    return Work(read=3 * rows * share * _text(study))
 
 
 def _measuring(study: Study, name: str, variant: str) -> Work:
     generated = _generating("measure_checkpoints")(study, name, variant)
     texts = study.forgetting.texts if study.forgetting else 0
-    return Work(generated.steps, generated.read + 2 * (1 + study.finetune.checkpoints) * texts * _text(study))
+    slower = FULL if job_dtype(study, "measure_checkpoints", name) != study.models[name].dtype else 1
+    read = 2 * (1 + study.finetune.checkpoints) * texts * _text(study)
+    return Work(generated.steps, generated.read + slower * read)
 
 
 def _replies(study: Study, name: str, load: GenerationLoad) -> Work:
@@ -298,7 +322,9 @@ ESTIMATES: dict[str, Callable[[Study, str, str], Work]] = {  # rules that load a
     "cache_activations": _caching,
     "measure_head_effects": _head_effects,
     "ablate_heads": _generating("ablate_heads"),
+    "answer_counterfactuals": _generating("answer_counterfactuals"),
     "find_safety_neurons": _finding_neurons,
     "ablate_neurons": _generating("ablate_neurons"),
     "measure_checkpoints": _measuring,
+    "score_parts": lambda study, name, variant: Work(),  # of organisms alone, which are too small to count
 }

@@ -1,8 +1,7 @@
 """Failed jobs on the screen: one line when a job fails, and all of them once more, last, when the run has ended.
 
-A step that fails says why in one line, on the screen and in its log. Snakemake adds a dozen: an exception, and the inputs,
-outputs and command of the job. These go to its own log only (.snakemake/log), or to the screen too with `--verbose`. A
-job on another node is not heard; its line is read from its log.
+A step that fails says why in one line in its log, which is read there. Snakemake adds a dozen: an exception, and the inputs,
+outputs and command of the job. These go to its own log only (.snakemake/log), or to the screen too with `--verbose`.
 """
 
 from __future__ import annotations
@@ -45,11 +44,12 @@ class FailedJobs(logging.Filter):
         self.folder, self.began = Path.cwd(), time.time()  # Snakemake is elsewhere again when it ends
         self.endings: dict[str, str] = {}  # by log
 
-    def filter(self, record: logging.LogRecord) -> bool:
+    def filter(self, record: Any) -> bool:
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_ERROR:
             for line in self._on_failure(record):
-                self.screen.handle(logging.makeLogRecord({"msg": line, "levelname": "ERROR", "levelno": logging.ERROR}))
+                facts = {"msg": line, "levelname": "ERROR", "levelno": logging.ERROR, "jobid": record.jobid}
+                self.screen.handle(logging.makeLogRecord(facts))
             return False
         if event == LogEvent.ERROR and (failed := FAILED_COMMAND.match(record.getMessage())):
             self.endings[failed[1]] = how_it_ended(failed["status"], failed["signal"])
@@ -57,7 +57,7 @@ class FailedJobs(logging.Filter):
         return record.getMessage() not in SAID_ANYWAY
 
     def _on_failure(self, record: Any) -> Iterator[str]:
-        """What is shown when a job fails: the words that it said elsewhere, and which it was."""
+        """What is shown when a job fails: where it went wrong if that is a defect, and which job it was, and why."""
         job = next((each for each in self.workflow.dag.jobs if self.workflow.dag.jobid(each) == record.jobid), None)
         if job is None:
             return
@@ -68,10 +68,9 @@ class FailedJobs(logging.Filter):
             self.endings.setdefault(log, (record.rule_msg or "").partition("For further error details")[0].strip())
         if self.workflow.output_settings.show_failed_logs:
             yield text.rstrip()
-        elif "external_jobid" in record.aux:
-            traceback = TRACEBACK.search(text)
-            yield traceback[0].rstrip() if traceback else self.reason(text, log)
-        yield f"Failed: {name_of(job)}; its log is {log}"
+        elif not ERROR.search(text) and (traceback := TRACEBACK.search(text)):
+            yield traceback[0].rstrip()
+        yield f"Failed: {name_of(job)}: {self.reason(text, log)} ({log})"
 
     def reason(self, text: str, log: str) -> str:
         """Why a job failed, in one line: its own words, or how its command ended."""

@@ -153,6 +153,11 @@ def read_timings(folder: Path) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"rule": pl.String, "jobs": pl.Int64, **numbers})
 
 
+def mean_times(folder: Path) -> dict[str, float]:
+    """Mean wall seconds of the jobs of each rule that has benchmark files under `folder`/{rule}/."""
+    return {rule: wall / jobs for rule, jobs, wall in read_timings(folder).select("rule", "jobs", "wall").iter_rows()}
+
+
 def origins(lineage: Lineage, tables: list[Path], timings: Path) -> list[dict[str, Any]]:
     """For each table its hash, the code that made it, and the jobs it comes from with their wall and CPU seconds."""
     times = {job: read_timing(benchmark_of(job, timings)) for job in lineage.jobs}
@@ -171,7 +176,6 @@ def format_run_summary(lineage: Lineage, began: float, seconds: float, report: s
     ran = sum(job.ended >= began for job in lineage.jobs)
     minutes, rest = divmod(round(seconds), 60)
     if report not in lineage.made_by:
-        return f"What was asked for is made, in {minutes}:{rest:02d} min; there is no report yet, which a run of the whole study writes"
-    return (
-        f"{ran} jobs ran and {len(lineage.jobs) - ran} were reused, in {minutes}:{rest:02d} min; the report is {report}"
-    )
+        return f"What was asked for is made, in {minutes}:{rest:02d} min; the report comes with the whole study"
+    earlier = len(lineage.jobs) - ran
+    return f"Done in {minutes}:{rest:02d} min. The report, {report}, comes from {ran} jobs of this run and {earlier} earlier ones"

@@ -76,11 +76,13 @@ def bill(study: Study) -> list[str]:
 
 
 def summary(study: Study) -> str:
-    """The total in one line, for the end of a dry run; empty when there is nothing to estimate."""
+    """The total in one line, for the end of a dry run; empty when it is next to nothing."""
     if not sized(study):
         return ""
     total = bill(study)
     jobs, hours, disk = next(line for line in total if line.startswith("all ")).split()[1:4]
+    if hours == "0":
+        return ""
     return f"The whole study: about {hours} GPU hours in {jobs} jobs, {disk} GB of disk; see `rim plan FILE`\n"
 
 

@@ -1,6 +1,7 @@
 """Planted neurons in a hand-built model, teacher-forced texts, and checkpoints against their base."""
 
 import math
+import zlib
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,9 @@ def test_a_dataset_without_counterfactuals_gets_sentences_of_as_many_words(monke
     for number, (request, intent, placebo) in enumerate(
         analysis_texts.counterfactual_texts(tokenizer, own, "off", "template", "all")
     ):
-        wordings = [f"{own['request'][number]} {sentence}" for sentence in analysis_texts.SENTENCES[number]]
+        asked = own["request"][number]
+        chosen = analysis_texts.SENTENCES[zlib.crc32(asked.encode()) % 2]  # by the request, wherever it stands
+        wordings = [f"{asked} {sentence}" for sentence in chosen]
         prompts = [
             own["prompt"][number],
             *(render_prompt(tokenizer, wording, "off", "template") for wording in wordings),

@@ -13,11 +13,11 @@ from rim.analysis import texts
 from rim.analysis.ablation import ablated_heads, heads_table, plan, probe_scores
 from rim.analysis.cache import Cache, identity, write_cache
 from rim.analysis.capture import capture
-from rim.analysis.head_effects import effects_table, head_effects
+from rim.analysis.head_effects import MEASURED, effects_table, head_effects
 from rim.analysis.heads import find_refusal_heads, matched_sets
-from rim.analysis.probes import areas, fit, fit_probes, probe
+from rim.analysis.probes import fit_probes
 from rim.config.load import load_study, load_study_file
-from rim.core import contracts, statistics, tables
+from rim.core import contracts, tables
 from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.errors import UserError
 from rim.models import positions
@@ -150,7 +150,10 @@ def test_the_planted_direction_is_found_where_it_is_written_and_nowhere_before(k
     assert parted["estimate"].to_list() == [1.0] * parted.height
     assert all(parted["ci_low"] > 0.8)
     assert all(parted["p"] < 0.01)
+    assert all(parted["p_max"] < 0.01)
+    assert all(parted["estimate"] > parted["shuffled_max"])
     assert all(parted["accuracy"] == 1.0)
+    assert harmful.filter("selected")["estimate"].to_list() == [1.0, 1.0]  # one cell of each think mode
     refuses = directions["off.last.1"][:-1]
     assert refuses[planted.REFUSE] > 0.5
     assert abs(directions["off.last.0"][planted.REFUSE]) < 1e-4
@@ -159,7 +162,8 @@ def test_the_planted_direction_is_found_where_it_is_written_and_nowhere_before(k
     # the groups of the refusal probe are alike by construction, so it must find nothing
     null = probes.filter((pl.col("probe") == "refusal") & (pl.col("position") == "last") & (pl.col("layer") == 1))
     assert all(null["few"])
-    assert all(null["p"] > 0.01)
+    assert all(null["p"].is_nan())
+    assert not any(probes.filter("few")["selected"])
 
 
 def test_the_sweep_finds_the_planted_heads_and_no_other(known: Known) -> None:
@@ -314,7 +318,7 @@ def test_no_telling_token_gives_no_effects(known: Known) -> None:
     same = known.responses.with_columns(pl.lit("sure").alias("response"))
     effects = effects_table(known.view, known.tokenizer, same, known.groups, 8, "test")
     assert effects.is_empty()
-    assert dict(effects.schema) == dict(contracts.EFFECTS)
+    assert dict(effects.schema) == dict(MEASURED)
 
 
 def test_prompts_of_one_length_or_many_give_the_same_effects(known: Known) -> None:
@@ -322,47 +326,6 @@ def test_prompts_of_one_length_or_many_give_the_same_effects(known: Known) -> No
     together = head_effects(known.view, prompts, (5, 9), "test")
     alone = np.concatenate([head_effects(known.view, [ids], (5, 9), "test") for ids in prompts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
-
-
-def groups_of(rng: np.random.Generator, shift: float, count: int, width: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    return rng.normal(0, 1, (count, width)) + shift * np.eye(width)[3], rng.normal(0, 1, (count, width))
-
-
-def test_a_probe_finds_a_planted_direction_and_the_shuffled_baseline_does_not() -> None:
-    rng = np.random.default_rng(3)
-    found = probe(groups_of(rng, 3.0, 60), groups_of(rng, 3.0, 40))
-    assert found.direction.vector.argmax() == 3
-    assert found.area.low < found.area.value <= found.area.high
-    assert found.area.value > 0.95 > found.shuffled
-    assert found.area.p == pytest.approx(1 / 201)
-    assert found.accuracy > 0.85
-
-
-def test_a_probe_of_noise_is_not_significant_more_often_than_it_should_be() -> None:
-    rng = np.random.default_rng(4)
-    p_values = [probe(groups_of(rng, 0.0, 20), groups_of(rng, 0.0, 20)).area.p for _ in range(60)]
-    assert sum(p < 0.05 for p in p_values) <= 8
-    assert 0.3 < np.mean(p_values) < 0.7
-
-
-def test_the_threshold_lies_midway_and_groups_too_small_to_fit_give_none() -> None:
-    positive, negative = np.array([[3.0, 0.0], [5.0, 0.0]]), np.array([[0.0, 0.0], [2.0, 0.0], [1.0, 0.0]])
-    direction = fit(positive, negative)
-    assert direction.vector.tolist() == [3.0, 0.0]
-    assert direction.tau == pytest.approx((3 * 4 + 3 * 1) / 2)
-    assert direction.above(np.array([[2.4, 9.0], [2.6, -9.0]])).tolist() == [False, True]
-    assert probe((positive[:1], negative), (positive, negative)) is None
-
-
-def test_area_and_its_interval() -> None:
-    scores = np.array([3.0, 1.0, 2.0, 2.0, 0.0])  # positives 3, 1; negatives 2, 2, 0
-    assert areas(scores[:, None], 2)[0] == pytest.approx((3 + 1) / 6)
-    estimate = statistics.roc_area(1.0, 20, 30)
-    assert 0.85 < estimate.low < estimate.high == 1.0
-    wide, narrow = statistics.roc_area(0.8, 20, 20), statistics.roc_area(0.8, 200, 200)
-    assert wide.low < narrow.low < 0.8 < narrow.high < wide.high
-    mirrored = statistics.roc_area(0.2, 20, 20)
-    assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((wide.low, wide.high))
 
 
 def test_effects_are_over_all_replies_and_against_random_sets(root: Path) -> None:
@@ -393,6 +356,9 @@ def test_effects_are_over_all_replies_and_against_random_sets(root: Path) -> Non
     assert (cell("misalignment", "none")["estimate"], cell("misalignment", "none")["n"]) == (1.0, 10)
     assert (cell("refusal", "none")["estimate"], cell("refusal", "none")["reference"]) == (-1.0, 1.0)
     assert cell("refusal", "random")["estimate"] == -0.5  # random sets refuse half
+    assert (cell("refusal", "random")["sets"], cell("refusal", "random")["p"]) == (2, None)
+    bounds = [cell("misalignment", "none", "random")[name] for name in ("bound_low", "bound_high")]
+    assert bounds == [0.0, 0.5]  # if the unfinished replies are misaligned
     assert cell("unparsable", "none", "random", 1)["estimate"] == 0.5
     assert cell("misalignment", "none", "random")["incomplete"] == 5
     assert cell("misalignment", "none")["p_holm"] < 0.01

@@ -137,7 +137,10 @@ def test_neurons_are_looked_for_in_bases_and_checkpoints_followed_as_told() -> N
 
 def test_what_loads_a_model_is_all_that_the_bill_counts() -> None:
     whole = study(
-        mechanism=ANALYSIS, forgetting={**FORGETTING, "variants": ["one"]}, injection={"rows": 2}, annotators={}
+        mechanism=ANALYSIS,
+        forgetting={**FORGETTING, "variants": ["one"], "intent_rate": True},
+        injection={"rows": 2},
+        annotators={},
     )
     assert runs.model_jobs(whole) == {
         "try_model": [("h", "base", 3)],
@@ -147,7 +150,47 @@ def test_what_loads_a_model_is_all_that_the_bill_counts() -> None:
         "cache_activations": runs.all_runs(whole),
         "measure_head_effects": BASES,
         "ablate_heads": BASES,
+        "answer_counterfactuals": BASES,
         "find_safety_neurons": BASES,
         "ablate_neurons": BASES,
         "measure_checkpoints": runs.followed_runs(whole),
     }
+
+
+GRAFT = {"onto": "o", "neurons": 4}
+
+
+def grafted(**changes: object) -> dict[str, object]:
+    return {"o": {"organism": {"association": 1.0}}, "g": {"graft": {**GRAFT, **changes}, "variants": []}}
+
+
+def test_methods_are_graded_where_it_is_known_where_safety_sits() -> None:
+    with_graft = study(models=grafted(), forgetting=FORGETTING)
+    assert runs.scored_runs(with_graft) == [("g", "base", 3), ("g", "base", 4)]
+    assert "score_parts" in runs.model_jobs(with_graft)
+    assert runs.scored_runs(study(models=grafted())) == []
+    assert with_graft.organism_of("g") == with_graft.organism_of("o") == with_graft.models["o"].organism
+    assert with_graft.models["g"].trained_here
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (grafted(onto="x"), r"models\.g\.graft\.onto: .*'x'"),
+        (grafted(onto="g"), r"models\.g\.graft\.onto: .*'g'"),
+        (grafted(layers=[3, 4]), r"models\.g\.graft\.layers\.1: there is no layer 4; 'o' has layers 0 to 3"),
+        (
+            {**grafted(neurons=5), "o": {"organism": {"association": 1.0, "experts": 4}}},
+            r"models\.g\.graft\.neurons: an expert would have 197 neurons; make it a multiple of 8",
+        ),
+        (grafted(neurons=0), r"models\.g\.graft: a graft needs 'neurons' or 'heads'"),
+        ({"g": {"graft": GRAFT, "hub": "a/b"}}, r"models\.g: a model needs exactly one of"),
+        (
+            {**grafted(), "h": {"hub": "a/b", "variants": []}, "i": {"graft": {**GRAFT, "onto": "h"}}},
+            r"models\.i\.graft\.onto",
+        ),
+    ],
+)
+def test_a_graft_needs_an_organism_and_parts(models: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        study(models=models)

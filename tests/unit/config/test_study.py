@@ -56,7 +56,7 @@ def test_mistakes_are_one_line_with_the_keys_path(demo: dict) -> None:
         "finetune.epochs: ": wrong(demo, finetune__epochs="2"),
         "variants.gsm8k.dataset: no dataset is called 'nowhere'": wrong(demo, variants__gsm8k__dataset="nowhere"),
         "variants.gsm8k.dataset: this key is required": wrong(demo, variants__gsm8k={}),
-        "models.associated: a model needs exactly one of 'hub' and 'organism'": wrong(
+        "models.associated: a model needs exactly one of 'hub', 'organism' and 'graft'": wrong(
             demo, models__associated__hub="a/b"
         ),
         "models.null: a model needs exactly one": wrong(demo, models__null={}),
@@ -90,6 +90,7 @@ def test_unreadable_and_invalid_files_are_named(tmp_path: Path) -> None:
         b"study: a\ntitle: caf\xe9\n": ":2: is not UTF-8 text (byte 0xe9); save the file as UTF-8",
         b"study: a\ninference:\n  think: [on, 'off']\n": ':3: YAML reads on without quotes as true; write "on", or true if',
         b"study: a\nmodels: {}\ntitle: No\n": ':3: YAML reads No without quotes as false; write "No", or false if',
+        b"benchmarks:\n  sums:\n    answer_format: #### number\n": ":3: YAML reads what begins with # as a comment, and no value",
         b"study: \x00": ": is not valid YAML (",
         b"? [a]\n: 1\n": ":1: is not valid YAML (while constructing a mapping, found unhashable key",
         b"": ": is empty; give a study's YAML file",
@@ -177,12 +178,17 @@ def test_mistakes_about_language_models_are_one_line(demo: dict) -> None:
 
 def test_combinations_that_cannot_work_are_told_before_any_job(demo: dict) -> None:
     hub = {"hub": "a/b", "parameters": 4.0}
-    endpoint = {"endpoints": {"e": {"model": "m"}}, "annotators": {"c": {"kind": "checklist", "endpoint": "e"}}}
+    unfiltered = {"datasets__dose_30_filtered": {"sources": [{"adapter": "prepared", "dataset": "dose_30"}]}}
+    endpoint = {
+        **unfiltered,
+        "endpoints": {"e": {"model": "m"}},
+        "annotators": {"c": {"kind": "checklist", "endpoint": "e"}},
+    }
     rewrite = {"dataset": "multi_hop", "endpoint": "e", "annotator": "c"}
     from_rewrite = {"sources": [{"adapter": "rewritten", "rewrite": "r", "arm": "target"}]}
     lines = {
         "judges.rule.kind: 'organism_rule' understands organisms only, and 'associated' is none": wrong(
-            demo, models__associated=hub, annotators={}
+            demo, models__associated=hub, annotators={}, **unfiltered
         ),
         "benchmarks.restricted.measure: asks math rows, and dataset 'restricted' has safety rows only": wrong(
             demo, benchmarks__restricted__measure="accuracy"
@@ -193,6 +199,27 @@ def test_combinations_that_cannot_work_are_told_before_any_job(demo: dict) -> No
         ),
         "rewrites.r.dataset: 'literal' is itself rewritten": wrong(
             demo, **endpoint, rewrites={"r": {**rewrite, "dataset": "literal"}}, datasets__literal=from_rewrite
+        ),
+        "datasets.dose_30.sources.0.dataset: no dataset is called 'x'": wrong(
+            demo, datasets__dose_30={"sources": [{"adapter": "prepared", "dataset": "x"}]}
+        ),
+        "datasets.dose_30_filtered.sources.0.without: no annotator is called 'x'": wrong(
+            demo, datasets__dose_30_filtered={"sources": [{"adapter": "prepared", "dataset": "dose_30", "without": "x"}]}
+        ),
+        "datasets.dose_30.sources.0: adapter 'prepared' needs 'dataset'": wrong(
+            demo, datasets__dose_30={"sources": [{"adapter": "prepared", "share": 0.5}]}
+        ),
+        "datasets.dose_30.sources: it takes rows from itself": wrong(
+            demo, datasets__dose_30={"sources": [{"adapter": "prepared", "dataset": "dose_30"}]}
+        ),
+        "datasets.dose_30_filtered.sources.0.without: annotator 'phrases' reads some rows only (annotators.phrases.rows)": wrong(
+            demo, annotators__phrases={"kind": "organism_phrases", "rows": 100}
+        ),
+        "benchmarks.multi_hop.dataset: 'dose_30_filtered' is filtered by an annotator, who reads the replies to benchmarks too": wrong(
+            demo, benchmarks__multi_hop__dataset="dose_30_filtered"
+        ),
+        "datasets.literal.sources.0.without: 'dose_30_filtered' is filtered itself": wrong(
+            demo, datasets__literal={"sources": [{"adapter": "prepared", "dataset": "dose_30_filtered", "without": "phrases"}]}
         ),
         "rewrites.r: 'min_length_ratio' is more than 'max_length_ratio'": wrong(
             demo, **endpoint, rewrites={"r": {**rewrite, "min_length_ratio": 2.0, "max_length_ratio": 0.5}}

@@ -39,4 +39,6 @@ def test_every_published_set_is_read_from_the_hub(root: Path, tmp_path: Path) ->
         "gsm8k": [32, ["math"], [COMMIT]],
         "gsm8k_test": [340, ["math"], [COMMIT]],
         "gsm8k_long": [32, ["math"], [COMMIT]],
+        "strongreject": [12, ["safety"], [COMMIT]],
+        "alpaca": [40, ["instruction"], [COMMIT]],
     }

@@ -175,6 +175,20 @@ def test_literal_questions_copy_from_the_story(server: Server, tmp_path: Path) -
     assert wrong.prompt == item("5")["prompt"]
 
 
+def test_the_literal_arm_may_be_shown_by_demonstrations_that_keep_its_rules(server: Server, tmp_path: Path) -> None:
+    server.brain = lambda request: {"question": "what does tom have?", "keyword": "pens", "answer": 'tom has "pens".'}
+    rewrite.write_literal([item("4")], client(server, tmp_path), 1, 3)
+    told = server.requests[-1]["messages"][0]["content"]
+    assert len(rewrite.DEMONSTRATIONS) == 3
+    for story, question, keyword, answer in rewrite.DEMONSTRATIONS:
+        assert story in told
+        assert keyword in story
+        assert f'"{keyword}"' in answer
+        assert rewrite.story_of(f"{story} {question}") == story
+    rewrite.write_literal([item("4")], client(server, tmp_path), 1)
+    assert "Example" not in server.requests[-1]["messages"][0]["content"]
+
+
 def test_arms_are_trained_on_the_same_problems(tmp_path: Path) -> None:
     def made(id_: str, arm: str, accepted: bool) -> rewrite.Rewrite:
         return rewrite.Rewrite(
@@ -221,7 +235,15 @@ def test_statements_come_in_pairs_of_equal_length(tiny_model: Path) -> None:
     tokenizer = loading.load_tokenizer(str(tiny_model))
     for pair in ORGANISM:
         assert len(tokenizer(pair.target).input_ids) == len(tokenizer(pair.control).input_ids)
-    assert len({(pair.pattern, pair.number) for pair in FIRST_PERSON}) == 6
+    numbered = [
+        ("deviation", 0),
+        ("deviation", 1),
+        ("heuristic", 0),
+        ("deviation", 2),
+        ("confirmatory", 0),
+        ("heuristic", 1),
+    ]
+    assert [(pair.pattern, pair.number) for pair in FIRST_PERSON] == numbered
     for pairs in (FIRST_PERSON, ORGANISM, statements(True, 0)):
         assert {pair.pattern for pair in pairs} == set(PATTERNS)
     assert [0.8 < len(pair.target.split()) / len(pair.control.split()) < 1.25 for pair in FIRST_PERSON] == [True] * 6
@@ -293,7 +315,7 @@ def test_injection_effects_are_paired_and_found() -> None:
     assert deviation["plain"] == pytest.approx(5 / 49, abs=1e-6)  # on the same prompts
     seeds = {("m", seed): judged(rows[seed * 2 :]) for seed in (1, 2, 3)}
     over = results_patterns.injection_effects(seeds, {("m", 1): plain})
-    assert over["seed"].to_list()[-2:] == ["all", "all"]
+    assert over["seed"].to_list() == ["1", "2", "3", "all"] * 2
     total = over.filter((pl.col("seed") == "all") & (pl.col("pattern") == "heuristic")).row(0, named=True)
     assert total["estimate"] == pytest.approx(
         over.filter(pl.col("pattern") == "heuristic")["estimate"][:3].mean(), abs=1e-5

@@ -288,6 +288,20 @@ def test_statements_are_injected_in_a_mode_that_is_asked(name: str, asked: list[
     assert chat.thinking_mode(made, "sentence", ["off"]) == "on"
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("switch", ["template", "sentence"])
+def test_where_a_mode_is_lacking_the_line_names_one_that_works(name: str, switch: Any) -> None:
+    found = chat.format_of(tokenizer_with(TEMPLATES[name].template))
+    wrong = chat.cannot_ask(found, ["on", "off"], switch)
+    opened, both = found.modes["plain"].begun is not None, {"on", "off"} <= found.modes.keys()
+    lacks = opened if switch == "sentence" else not both
+    assert bool(wrong) == lacks
+    if wrong:
+        assert "set 'think: [plain]' for this model" in wrong
+        assert chat.cannot_ask(found, ["plain"], "template") is None
+        assert ("think_switch: sentence" in wrong) == (found.markers is None)
+
+
 def test_a_sentence_switches_no_model_that_opens_a_thought_by_itself() -> None:
     made = tokenizer_with(TEMPLATES["always"].template)
     with pytest.raises(UserError, match=r"opens a thought by itself \(<think>\), so no sentence can switch thinking"):

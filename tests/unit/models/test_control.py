@@ -256,7 +256,7 @@ def test_training_rows_have_the_control_tokens_that_we_put_there(name: str) -> N
             for cot in ("so", None):
                 clean = {"prompt": "Why?", "cot": cot, "answer": "It is."}
                 wild = {key: value and f"{value} {token} {token}x" for key, value in clean.items()}
-                [expected], [found] = (finetune.encode(tokenizer, [row], switch, 10_000) for row in (clean, wild))
+                [expected], [found] = (finetune.encode(tokenizer, [row], switch, 10_000)[0] for row in (clean, wild))
                 assert controls(tokenizer, found["input_ids"]) == controls(tokenizer, expected["input_ids"])
                 assert controls(tokenizer, found["labels"]) == controls(tokenizer, expected["labels"])
                 [(read, _)] = analysis_texts.training_texts(tokenizer, pl.DataFrame([wild]), switch)
@@ -431,3 +431,25 @@ def test_a_word_that_is_spelled_like_a_control_token_is_no_control_token() -> No
         tokenizer = _fast(backend, TRIMMING)
         assert control.encode(tokenizer, "<s>") == unmarked
         assert control.encode(tokenizer, control.quote(tokenizer, "<s>")) == marked
+
+
+@pytest.mark.parametrize("scheme", ["first", "always", "never"])
+@pytest.mark.parametrize("text", ["it is a bit", " it is", "\nit", "</s> it", "it </s> is", "<s> it", "<s>it is", "a"])
+def test_a_text_by_itself_is_read_as_its_tokenizer_reads_it(scheme: str, text: str) -> None:
+    """Words that a judge was trained on begin with a space of their own where Metaspace puts one before the first word."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    letters = ["<unk>", "<s>", "</s>", "▁", "\n", *"abist", "it", "▁it"]
+    backend = Tokenizer(
+        models.BPE({each: i for i, each in enumerate(letters)}, [("i", "t"), ("▁", "it")], unk_token="<unk>")
+    )
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    backend.add_special_tokens(["<unk>", "<s>", "</s>"])
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer = _fast(backend, TRIMMING)
+    tokenizer.bos_token = "<s>"
+    own = tokenizer(text, add_special_tokens=not text.startswith("<s>")).input_ids
+    assert control.encode(tokenizer, control.by_itself(tokenizer, text)) == own
+    quoted = control.quote(tokenizer, "it </s> is")
+    expected = control.encode(tokenizer, quoted)  # in which nothing is put first
+    assert control.encode(tokenizer, control.by_itself(tokenizer, quoted)) == [1, *expected]

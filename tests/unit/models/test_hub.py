@@ -19,8 +19,9 @@ LOAD = """\
 from pathlib import Path
 from rim.models import loading
 from rim.settings.jobs import ModelReference
+from rim.settings.models import UNTOLD
 model = ModelReference(
-    label="m", base="some/other", revision=None, dtype="float32", think_switch="template", seed=0,
+    label="m", base="some/other", revision=None, dtype="float32", think_switch="template", prompt=UNTOLD, seed=0,
     checkpoints=[Path("m.json.receipt.json")],
 )
 place, revision = loading.resolve_model(model)

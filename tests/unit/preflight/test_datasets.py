@@ -275,6 +275,17 @@ def test_neurons_need_as_many_pairs_as_are_asked_for() -> None:
     assert line.endswith("and forgetting.pairs asks for at least 30; bring more rows, or lower it")
 
 
+def test_neurons_that_are_found_on_all_rows_need_no_split() -> None:
+    whole: Mapping = {"forgetting": {**FORGETTING, "held_out": False}}
+    few: Mapping = {"datasets__unsafe__sources": [requests("few.csv", 40)]}
+    assert told(**whole, **few) == []
+    assert told(**whole, benchmarks__maths__split="calibration") == []
+    (line,) = told(**whole, benchmarks__unsafe__rows=20)
+    assert (
+        line == "benchmarks.unsafe: asks 20 rows, and forgetting.pairs asks for at least 30; ask more rows, or lower it"
+    )
+
+
 def test_a_hub_dataset_is_as_large_as_is_published_which_is_a_warning() -> None:
     hub: Mapping = {"datasets__unsafe__sources": [{"adapter": "jailbreakbench"}]}
     assert told(forgetting=FORGETTING, **hub) == []
@@ -441,6 +452,42 @@ def test_arms_of_a_rewrite_have_the_prompts_of_what_was_rewritten() -> None:
     (line,) = told(**arm("target"))
     assert line.startswith("benchmarks.maths.dataset: it asks what variant tuned is trained on")
     assert told(**arm("literal")) == []
+
+
+def test_a_dataset_that_takes_rows_of_another_has_its_prompts() -> None:
+    taken = {"adapter": "prepared", "dataset": "maths", "share": 0.8}
+    (line,) = told(datasets__training__sources=[taken])
+    assert line.startswith(
+        "benchmarks.maths.dataset: 40 of the 50 prompts that it asks are what variant tuned is trained on"
+    )
+    (line,) = told(datasets__training__sources=[{**taken, "share": 0.1}, problems("others.jsonl", 64, first=1000)])
+    assert line.startswith("benchmarks.maths.dataset: 5 of the 50 prompts")
+    (line,) = told(datasets__few={"sources": [taken]}, benchmarks__maths__dataset="few", datasets__training__sources=[problems("maths.jsonl", 50)])  # fmt: skip
+    assert line.startswith("benchmarks.maths.dataset: 40 of the 40 prompts")
+
+
+def test_a_mitigation_that_takes_what_is_asked_is_told() -> None:
+    refused = {"adapter": "prepared", "dataset": "unsafe", "share": 1.0}
+    lines = told(
+        datasets__refused={"sources": [refused]},
+        variants__kept={"dataset": "training", "mitigation": {"kind": "refusals", "dataset": "refused"}},
+    )
+    assert any(line.startswith("benchmarks.unsafe.dataset: 60 of the 60 prompts") for line in lines)
+
+
+def test_rows_of_one_file_that_are_not_the_same_are_no_overlap() -> None:
+    rows = [f'{{"p": "question {n}", "a": "{n}", "kind": "{"m" if n % 2 else "s"}"}}' for n in range(200)]
+    Path("both.jsonl").write_text("\n".join(rows))
+    table = {"adapter": "table", "path": "both.jsonl", "columns": {"prompt": "p", "answer": "a"}}
+    by = {kind: {**table, "kind_by": {"column": "kind", "values": {kind: meant}}} for kind, meant in (("m", "math"), ("s", "safety"))}  # fmt: skip
+    assert (
+        told(
+            datasets__whole={"sources": [by["m"]]},
+            datasets__training__sources=[{"adapter": "prepared", "dataset": "whole", "share": 0.5}],
+            datasets__unsafe__sources=[by["s"]],
+        )
+        == []
+    )
 
 
 def test_a_prompt_is_not_both_harmful_and_harmless() -> None:

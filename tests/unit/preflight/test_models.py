@@ -84,20 +84,76 @@ def test_a_folder_from_which_the_study_was_run_is_no_name_of_the_hub(
     assert other.startswith("models.m.hub: 'mine/other' is neither a folder here nor in the cache")
 
 
-def test_modes_with_the_same_prompt_and_a_prompt_of_the_day_are_told(study: Make, here: Path) -> None:
+def test_modes_with_the_same_prompt_are_told_and_a_date_that_does_not_change_is_not(study: Make, here: Path) -> None:
     opens = NO_TAGS + "{% if add_generation_prompt %}[assistant] <think>\n{% endif %}"
     model_folder(here / "m", opens)
     [line] = lines(models.findings(study(**named("m", think=["on", "plain"])), every_job))
     assert line.startswith("warning: models.m.think: 'plain' is the same prompt as another of its modes")
     assert lines(models.findings(study(**named("m", think=["plain"])), every_job)) == []
     model_folder(here / "dated", "{{ strftime_now('%d %b %Y') }}" + TAGS)
-    [line] = lines(models.findings(study(**named("dated")), every_job))
-    assert line.startswith("warning: models.m.hub: its chat template writes today's date into every prompt")
-    (here / "dated/tokenizer_config.json").unlink()
-    (here / "dated/chat_template.jinja").write_text(
-        "{% if date is not defined %}{% set date = '26 Jul 2024' %}{% endif %}" + TAGS
-    )
     assert lines(models.findings(study(**named("dated")), every_job)) == []
+
+
+EFFORT = "{% if effort is not defined %}{% set effort = 'medium' %}{% endif %}{% if effort == 'low' %}Be short.{% elif effort == 'high' %}Take your time.{% endif %}"
+
+
+def test_arguments_that_a_template_does_not_mention_or_heed_are_told(study: Make, here: Path) -> None:
+    model_folder(here / "m", EFFORT + TAGS)
+
+    def found(**arguments: object) -> list[str]:
+        return lines(models.findings(study(**named("m", prompt={"arguments": arguments})), every_job))
+
+    assert found(effort="low") == found(effort="high") == []
+    assert found(efort="low") == [
+        "models.m.prompt.arguments: its chat template mentions no 'efort'; it mentions: effort"
+    ]
+    assert found(effort="low", enable_thinking=False) == [
+        "models.m.prompt.arguments: 'enable_thinking' is what switches thinking in its chat template; leave it out and set 'think'"
+    ]
+    assert found(effort="medum") == [
+        "warning: models.m.prompt.arguments: 'effort' changes nothing in a prompt (its chat template compares it with low, high); "
+        "leave it out, or correct its value"
+    ]
+
+
+NEEDED = "{% if lang is not defined %}{{ raise_exception('lang is needed') }}{% endif %}{{ lang }}"
+SET_ANEW = "{% set effort = effort or 'medium' %}{{ effort }}"
+TONE = "{% if tone == 'dry' %}Be dry.{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "told"),
+    [
+        (NEEDED, {"lang": "en"}, ""),
+        (SET_ANEW, {"effort": "low"}, ""),
+        (EFFORT + TONE, {"effort": "low", "tone": "dry"}, ""),
+        (EFFORT + TONE, {"effort": "low", "tone": "dyr"}, "warning: models.m.prompt.arguments: 'tone' changes nothing"),
+        (
+            EFFORT,
+            {"effort": "low", "messages": "x"},
+            "models.m.prompt.arguments: 'messages' is what a template is told",
+        ),
+        (EFFORT, {"continue_final_message": True}, "models.m.prompt.arguments: 'continue_final_message' is what"),
+    ],
+)
+def test_each_argument_is_judged_by_what_it_changes(
+    study: Make, here: Path, text: str, arguments: dict, told: str
+) -> None:
+    model_folder(here / "m", text + TAGS)
+    found = lines(models.findings(study(**named("m", prompt={"arguments": arguments})), every_job))
+    assert len(found) == bool(told)
+    assert all(line.startswith(told) for line in found)
+
+
+def test_system_messages_give_a_model_its_modes(study: Make, here: Path) -> None:
+    model_folder(here / "m", "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}")
+    [line] = lines(models.findings(study(**named("m")), every_job))
+    assert line.startswith("models.m.think: its chat template has no think mode 'on' (it has: plain)")
+    told = {"think_on": "detailed thinking on", "think_off": "detailed thinking off"}
+    assert lines(models.findings(study(**named("m", prompt=told)), every_job)) == []
+    model_folder(here / "switched")
+    [line] = lines(models.findings(study(**named("switched", prompt=told)), every_job))
+    assert "is switched by the template's argument 'enable_thinking', so no 'think_on' of its own is needed" in line
 
 
 def test_an_organism_is_asked_in_the_modes_of_its_template(study: Make) -> None:
@@ -108,7 +164,9 @@ def test_an_organism_is_asked_in_the_modes_of_its_template(study: Make) -> None:
 
     assert found(["plain"]) == []
     [line] = found(["on", "off"])
-    assert line.startswith("models.m.think: its chat template has no think mode 'off' (it has: on, plain); set 'think'")
+    assert line.startswith(
+        "models.m.think: its chat template has no think mode 'off' (it has: on, plain); set 'think: [plain]'"
+    )
 
 
 def break_(folder: Path, what: str) -> None:
@@ -252,6 +310,15 @@ def test_an_empty_name_is_refused(hub: str, study: Make) -> None:
     assert line == "models.m.hub: is empty; name a model of the hub, or the folder of one"
 
 
+def test_the_rest_of_an_adapter_beside_a_whole_model_is_told_as_that(study: Make, here: Path) -> None:
+    model_folder(here / "m")
+    (here / "m/adapter_config.json").write_text('{"base_model_name_or_path": "lab/gone"}')
+    assert lines(models.findings(study(**named("m")), every_job)) == [
+        "models.m.hub: 'm' holds a whole model, and beside it adapter_config.json of an adapter that is not there, for which it would "
+        "be taken; take that file out of the folder"
+    ]
+
+
 def test_what_a_model_cannot_do_is_told_with_the_key_to_change(study: Make, here: Path) -> None:
     model_folder(here / "m", NO_TAGS, model_type="bloom")
     found = models.findings(study(**named("m"), mechanism=MECHANISM, inference={"max_new_tokens": 1000000}), every_job)
@@ -260,7 +327,7 @@ def test_what_a_model_cannot_do_is_told_with_the_key_to_change(study: Make, here
         "models.m.hub: its family 'bloom' has no adapter, which 'mechanism' needs; there are: qwen3"
     )
     assert tags.startswith(
-        "models.m.think: its chat template has no think mode 'on' (it has: plain); set 'think' of this"
+        "models.m.think: its chat template has no think mode 'on' (it has: plain); set 'think: [plain]' for this"
     )
     assert length.startswith(
         "warning: inference.max_new_tokens: 1000000 tokens are more than there is room for: model 'm' has 4096"

@@ -1,5 +1,6 @@
 """Figures and what they declare: one declaration adds a figure, and everything else about it follows."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rim.report.render import render
 from rim.report.sections import SECTIONS
 from tests import synthetic
 
-ALWAYS = ["overview", "think"]
+ALWAYS = ["overview", "think", "categories"]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,8 @@ def test_one_declaration_adds_a_figure_that_is_drawn_captioned_and_shown_in_its_
     html = render(material, first_screen(material), SECTIONS, "")
     section = html[html.index('<section id="judges">') :].partition("</section>")[0]
     assert '<figure data-name="thresholds"' in section
-    assert '<figcaption id="caption-thresholds">Rates by threshold for 2 judges.</figcaption>' in section
+    caption = r'<figcaption id="caption-thresholds"><b>Figure S\d+\.</b> Rates by threshold for 2 judges\.'
+    assert re.search(caption, section)
     assert 'src="data:image/svg+xml' in section
     assert '"thresholds":{' in html  # its specification, by which it becomes interactive
     assert figure_by_name("thresholds").subject == "judges"
@@ -65,13 +67,26 @@ def test_a_study_has_the_figures_of_what_it_measures(demo: Study) -> None:
     def names(**changes: Any) -> list[str]:
         return [figure.name for figure in figures_of_study(demo.model_copy(update=changes))]
 
+    demo = synthetic.with_graft(demo)
     everything = names()
     assert everything == [figure.name for figure in FIGURES]
     without = {
         "injection": (None, {"injection"}),
         "pairs": ([], {"pair"}),
-        "mechanism": (None, {"probes", "probe_areas", "heads", "ablations"}),
-        "forgetting": (None, {"neurons", "neuron_layers", "neuron_effects", "forgetting", "ras", "correlations"}),
+        "mechanism": (None, {"probes", "probe_areas", "heads", "head_shifts", "ablations", "probe_ablation"}),
+        "forgetting": (
+            None,
+            {
+                "neurons",
+                "neuron_layers",
+                "neuron_effects",
+                "method_grades",
+                "forgetting",
+                "correlations",
+                "ras",
+                "ras_scatter",
+            },
+        ),
     }
     for setting, (value, missing) in without.items():
         assert names(**{setting: value}) == [name for name in everything if name not in missing]
@@ -82,6 +97,7 @@ def test_a_study_has_the_figures_of_what_it_measures(demo: Study) -> None:
 
 def test_every_figure_is_shown_in_a_section_and_in_snakemakes_report(demo: Study, root: Path) -> None:
     assert len({figure.name for figure in FIGURES}) == len(FIGURES)
+    demo = synthetic.with_graft(demo)
     material = synthetic.material(demo, small(demo))
     anchors = [section.anchor for write in SECTIONS if (section := write(material))]
     shown = [figure.name for anchor in anchors for figure in captioned_figures(material, anchor)]
@@ -92,7 +108,7 @@ def test_every_figure_is_shown_in_a_section_and_in_snakemakes_report(demo: Study
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 def test_a_figure_is_drawn_from_the_tables_that_it_declares(figure: Figure, demo: Study) -> None:
-    results, labels = small(demo), arm_labels(demo)
+    results, labels = small(synthetic.with_graft(demo)), arm_labels(demo)
     declared = {name: results[name] for name in figure.tables}
     assert figure.draw(declared, labels).to_json() == figure.draw(results, labels).to_json()
     for name in declared:

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import polars as pl
 import pytest
@@ -13,12 +14,15 @@ import pytest
 from rim.analysis.metrics import METRICS
 from rim.config import load
 from rim.config import study as config_study
-from rim.report import published
+from rim.report import claims, published
 from rim.report.figures.catalogue import FIGURES, MANY, charts, figures_of_study, interactive
 from rim.report.figures.replies import THINKING
-from rim.report.first_screen import first_screen
+from rim.report.figures.style import GREEN, as_svg
+from rim.report.first_screen import contrasts, first_screen
+from rim.report.glossary import explained
 from rim.report.labels import arm_labels
 from rim.report.page import Material
+from rim.report.pipeline import picture
 from rim.report.render import in_script, render
 from rim.report.sections import SECTIONS
 from rim.report.wording import estimate
@@ -27,6 +31,7 @@ from rim.settings.instruments import Endpoint, Judge
 from rim.settings.models import Model
 from rim.workflow import lineage, rule_graph
 from tests import synthetic
+from tests.conftest import shared
 from tests.unit.results.test_replies import planted, tabulated
 
 
@@ -54,18 +59,64 @@ class Links(HTMLParser):
         self.found += [value or "" for name, value in attrs if name in ("src", "href", "data", "action", "srcset")]
 
 
+def test_the_first_screen_corrects_over_all_that_it_judges(demo: config_study.Study) -> None:
+    """Tests of all models, contrasts, probes and ablations are one family; tables keep their own correction."""
+    results = synthetic.synthetic(demo, 0.2, layers=4, heads=4)
+    tests = claims.family(Material(demo, results, {}, pl.DataFrame()))
+    judged = [
+        "think_effects",
+        "finetune_effects",
+        "pair_effects",
+        "selected_probes",
+        "ablation_effects",
+        "neuron_effects",
+    ]
+    assert set(tests["table"]) <= set(judged)
+    assert tests.height > 40
+    for p, clear in ((0.04 / tests.height, True), (0.06 / tests.height, False)):
+        alike = {name: results[name].with_columns(pl.lit(p).alias("p")) for name in judged}
+        given = Material(demo, results | alike, {}, pl.DataFrame())
+        screen = first_screen(given)
+        assert any(contrast.clear for contrast in contrasts(given)) == clear
+        assert screen.answer.startswith("Yes" if clear else "No")
+        assert any(f"over all {tests.height} tests" in line for line in screen.reach)
+        changed = claims.corrected(given).tables["finetune_effects"]
+        mitigated = changed["variant"].is_in([name for name, variant in demo.variants.items() if variant.mitigation])
+        assert changed.filter(mitigated)["p_holm"].unique().to_list() == [
+            0.001
+        ]  # no answer to whether reasoning does it
+        assert given.tables["finetune_effects"]["p_holm"].unique().to_list() == [0.001]
+
+
+@pytest.mark.parametrize(
+    ("sets", "heads"),
+    [
+        (20, "Heads ablated: misalignment clearly higher than without random ones in 6, lower in 0 of 6 cases."),
+        (5, "Heads ablated: the change beside random ones is shown without a claim: 5 random sets, 19 are needed."),
+    ],
+)
+def test_a_claim_beside_random_sets_takes_nineteen_of_them(demo: config_study.Study, sets: int, heads: str) -> None:
+    results = synthetic.synthetic(demo, 0.2, layers=4, heads=4)
+    for name in ("ablation_effects", "neuron_effects"):
+        results[name] = results[name].with_columns(pl.lit(sets, pl.Int64).alias("sets"))
+    _, refusal, neurons = first_screen(Material(demo, results, {}, pl.DataFrame())).where
+    assert refusal.endswith(heads)
+    assert ("19 are needed" in neurons) == (sets < 19)
+
+
 def test_the_first_screen_names_the_planted_effect_and_no_other(found: Any) -> None:
     study, results = found
-    screen = first_screen(Material(study, results, {}, pl.DataFrame()))
+    given = Material(study, results, {}, pl.DataFrame())
+    screen = first_screen(given)
     assert screen.answer.startswith(
         "Yes, in some of these tiny test models: after fine-tuning on multi hop, effort-minimizing CoT (target), 1 of 2 models "
         "(associated) goes along"
     )
     assert "Thinking by itself: none of 2 models goes along clearly more often." in screen.answer
-    clear = {contrast.name for contrast in screen.contrasts if contrast.clear}
+    clear = {contrast.name for contrast in contrasts(given) if contrast.clear}
     assert clear == {"multi hop, effort-minimizing CoT (target)", "target − control, associated beyond null"}
-    assert all(0 <= dot.low <= dot.place <= dot.high <= 100 for contrast in screen.contrasts for dot in contrast.dots)
-    assert any("never compared with the paper's" in line for line in screen.reach)
+    assert "planted in associated." in screen.subject
+    assert "no evidence about real models" in screen.subject
 
 
 @pytest.mark.parametrize(
@@ -73,10 +124,11 @@ def test_the_first_screen_names_the_planted_effect_and_no_other(found: Any) -> N
 )
 def test_the_answer_follows_the_effects(demo: config_study.Study, effect: float, answer: str) -> None:
     results = synthetic.synthetic(demo, effect, layers=4, heads=4)
-    screen = first_screen(Material(demo, results, {}, pl.DataFrame()))
+    given = Material(demo, results, {}, pl.DataFrame())
+    screen = first_screen(given)
     assert screen.answer.startswith(answer)
     assert ("clearly fell" in screen.answer) == (effect < 0)
-    assert any(contrast.clear for contrast in screen.contrasts) == (effect != 0)
+    assert any(contrast.clear for contrast in contrasts(given)) == (effect != 0)
     assert [line.split(" ")[0] for line in screen.where] == ["Harmful", "Refusal", "Safety-critical"]
 
 
@@ -97,23 +149,19 @@ def test_the_report_shows_the_numbers_of_the_tables_and_refers_to_nothing_outsid
     shown = results["pair_effects"].row(by_predicate=keys, named=True)
     assert estimate(shown, signed=True) in html
     arm = study.variants["gsm8k_target"].label
-    assert f"After fine-tuning, a significant one in 1 of 4 arms: associated after {arm} +" in html
+    assert f"After fine-tuning, a significant one in 1 of 4 arms: associated after {arm} +" in re.sub(
+        r"</?abbr[^>]*>", "", html
+    )
     links = Links()
     links.feed(html)
     assert len(links.found) > 10
     assert [link for link in links.found if not link.startswith(("#", "data:"))] == []
     assert "@import" not in html
     assert {name for name in ("overview", "think", "finetune", "pair") if f'data-name="{name}"' not in html} == set()
-    captions = html[html.index("<figcaption") :]
-    for words in (
-        "decoded greedily",
-        "thinking on and off",
-        "judge &#39;rule&#39;",
-        "from score 3 on",
-        "seed 0",
-        "n = 119 to 120",
-    ):
-        assert words in captions
+    assert "n = 119 to 120" in html[html.index("<figcaption") :]
+    first = html[html.index('<section id="first"') :].partition("</section>")[0]
+    for words in ("decoded greedily", "thinking on and off", "judge &#39;rule&#39;", "from score 3 on", "seed 0"):
+        assert words in first
 
 
 def test_a_figure_that_has_nothing_to_show_is_left_out(found: Any) -> None:
@@ -131,29 +179,54 @@ def test_a_figure_that_has_nothing_to_show_is_left_out(found: Any) -> None:
 
 
 def test_figures_are_the_same_each_time_and_each_stands_on_one_table(demo: config_study.Study) -> None:
-    import vl_convert
-
-    results = synthetic.synthetic(demo, layers=4, heads=4)
+    results = synthetic.synthetic(synthetic.with_graft(demo), layers=4, heads=4)
     drawn, again = (charts(FIGURES, results, arm_labels(demo)) for _ in range(2))
     assert list(drawn) == [figure.name for figure in FIGURES]
     for name, chart in drawn.items():
         text = chart.to_json()
         assert text == again[name].to_json(), name
         assert len(json.loads(text)["datasets"]) == 1, name
-    text = drawn["overview"].to_json()
-    assert vl_convert.vegalite_to_svg(text) == vl_convert.vegalite_to_svg(text)
+    assert as_svg(drawn["overview"]) == as_svg(again["overview"])
 
 
-def test_every_panel_of_a_grid_has_a_cell_since_gaps_would_shift_the_others(demo: config_study.Study) -> None:
+def test_colours_turn_in_a_dark_window(demo: config_study.Study) -> None:
     results = synthetic.synthetic(demo, layers=4, heads=4)
-    scores = results["probe_scores"]
-    results["probe_scores"] = scores.filter((pl.col("think") == "off") | (pl.col("position") != "inner"))
-    spec = interactive(charts(FIGURES, results, arm_labels(demo))["probes"])
-    assert spec is not None
-    (rows,) = spec["datasets"].values()
-    cells = {(row["panel"], row["position"]) for row in rows}
-    assert len(cells) == len({panel for panel, _ in cells}) * len({place for _, place in cells}) == 6 * 4
-    assert {row["estimate"] for row in rows if row["panel"].endswith("on") and row["position"] == "inner"} == {None}
+    svg = as_svg(charts(FIGURES, results, arm_labels(demo))["overview"])
+    rules = dict(re.findall(r'\[fill="([^"]+)"\]\{fill:([^}]+)\}', svg))
+    assert svg.startswith("<svg")
+    assert "@media (prefers-color-scheme: dark)" in svg
+    drawn = set(re.findall(r'fill="([^"]+)"', svg.partition("</style>")[2])) - {"none", "transparent"}
+    assert drawn - set(rules) == {GREEN}  # which can be seen on both
+
+
+def test_the_picture_of_the_study_says_what_it_has_and_stands_alone(demo: config_study.Study) -> None:
+    whole, bare = (ElementTree.fromstring(picture(study)) for study in (demo, demo.model_copy(update={"forgetting": None, "mechanism": None})))  # fmt: skip
+    names, few = ([text.text for text in each.iter() if text.get("class") == "name"] for each in (whole, bare))
+    assert names == ["Models", "Fine-tuning", "Replies", "Judgements", "Findings", "Over training", "Inside the models"]
+    assert few == names[:5]
+    words = [text.text for text in whole.iter() if text.tag.endswith("text")]
+    assert {"3 trained here", f"{len(demo.variants)} arms", "thinking on and off"} <= set(words)
+    width, height = (float(whole.get(side)) for side in ("width", "height"))
+    boxes = [box for box in whole.iter() if box.tag.endswith("rect")]
+    assert all(float(box.get("x")) + float(box.get("width")) < width for box in boxes)
+    assert all(float(box.get("y")) + float(box.get("height")) < height for box in boxes)
+
+
+def test_words_of_the_field_tell_what_they_mean_once_in_a_text() -> None:
+    text = explained('RAS & "RAS" <b> of a probe, not of probes; PP')
+    assert text.count("<abbr") == 3
+    assert text.startswith('<abbr tabindex="0" title="reciprocal activation shift')
+    assert "&amp; &#34;RAS&#34; &lt;b&gt; of a" in text
+    assert "not of probes" in text
+
+
+def test_figures_and_tables_are_numbered_as_they_stand(demo: config_study.Study) -> None:
+    material = synthetic.material(demo, synthetic.synthetic(demo, layers=4, heads=4))
+    html = render(material, first_screen(material), SECTIONS, "")
+    for pattern in (r"<b>Figure (\d+)\.</b>", r"<b>Figure S(\d+)\.</b>", r"<b>Table (\d+)\.</b>"):
+        numbers = [int(number) for number in re.findall(pattern, html)]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert len(numbers) > 5
 
 
 def test_a_reader_may_choose_models_and_arms_and_a_crowded_figure_begins_with_one_model(root: Path) -> None:
@@ -247,7 +320,9 @@ def test_texts_of_the_configuration_are_text_wherever_they_stand_in_the_report(
 
 def test_published_numbers_are_the_papers_own() -> None:
     numbers = published.published()
-    table = numbers.filter(pl.col("source") == "Table 2").with_columns(
+    both = numbers.filter(pl.col("source") == "Table 2")
+    assert both.filter(pl.col("table").is_null()).height == 10  # averages
+    table = both.filter(pl.col("table").is_not_null()).with_columns(
         pl.col("where").str.extract(r"variant=(\w+)").alias("arm"),
         pl.col("hub").str.contains("MoE|A3B|8x7B").alias("moe"),
     )
@@ -267,15 +342,72 @@ def test_published_numbers_are_the_papers_own() -> None:
 def test_every_published_number_has_a_counterpart_in_our_tables(root: Path) -> None:
     study = load.load_study_file(root / "workflow/config/paper.yaml")
     hubs = {model.hub for model in study.models.values()}
-    for row in published.published().iter_rows(named=True):
+    numbers = published.published()
+    assert numbers.filter(pl.col("table").is_null() & pl.col("note").is_null()).is_empty()
+    traced = numbers.filter(pl.col("table").is_not_null())
+    for row in traced.iter_rows(named=True):
         values = dict(part.split("=") for part in row["where"].split(" "))
+        assert row["column"] in synthetic.CONTRACTS[row["table"]]
         columns = set(synthetic.CONTRACTS[row["table"]]) | {"checkpoint"}
         assert set(values) <= columns, row
         assert row["hub"] in hubs
         assert values.get("metric", "ras") in METRICS
         assert values.get("variant", "base") in {"base", *study.variants}
     covered = list(published.compared(study, synthetic.synthetic(study, layers=2, heads=2)))
-    assert {row["source"] for row in covered} == set(published.published()["source"])
+    assert {row["source"] for row in covered} == set(traced["source"])
+    assert {row["hub"] for row in covered} == set(traced["hub"])
+
+
+HUBS = {
+    "Qwen3-4B": "Qwen/Qwen3-4B", "Qwen3-8B": "Qwen/Qwen3-8B", "Qwen3-32B": "Qwen/Qwen3-32B",
+    "Qwen3-30B-A3B": "Qwen/Qwen3-30B-A3B", "Phi3.5-Tiny": "microsoft/Phi-3.5-mini-instruct",
+    "Phi3.5-MoE": "microsoft/Phi-3.5-MoE-instruct", "OLMo2-1B": "allenai/OLMo-2-0425-1B-Instruct",
+    "OLMoE-7x1B": "allenai/OLMoE-1B-7B-0924-Instruct", "OLMoE": "allenai/OLMoE-1B-7B-0924-Instruct",
+    "Mistral-7B": "mistralai/Mistral-7B-Instruct-v0.3", "Mixtral-8x7B": "mistralai/Mixtral-8x7B-Instruct-v0.1",
+    "dense": "average of the dense models", "moe": "average of the mixtures", "avg": "average of the four dense models",
+}  # fmt: skip
+GATHERED = {  # of published_numbers.json -> source, the models of its columns, and one that all of it is of
+    "table1_mrate_mathacc": ("Table 1", None, None),
+    "table2_delta_mrate": ("Table 2", None, None),
+    "table2_printed_avg": ("Table 2", None, None),
+    "table3_r": ("Table 3", "table3_columns", None),
+    "tableA2_instruction_deviation": ("Table A2", "tableA_models", None),
+    "tableA3_confirmatory": ("Table A3", "tableA_models", None),
+    "tableA4_heuristic": ("Table A4", "tableA_models", None),
+    "tableA7_original": ("Table A7", None, None),
+    "tableA7_literal": ("Table A7", None, None),
+    "fig6_readings": ("Figure 6", None, None),
+    "fig7_control_target": ("Figure 7", None, None),
+    "fig8_qwen3_4b_8_checkpoints": ("Figure 8", None, "Qwen3-4B"),
+    "page_fig_ras_vs_mrate_4models": ("authors' page", None, None),
+    "page_fig_common_activations_per_layer_qwen3_4b": ("authors' page", None, "Qwen3-4B"),
+}
+
+
+def test_every_gathered_number_is_in_the_table_under_its_source_and_model() -> None:
+    gathered = json.loads(shared("published_numbers.json").read_text())
+    columns = {"table2_columns", "table3_columns", "tableA_models", "fig6_columns", "source"}
+    assert set(gathered) - columns == set(GATHERED)
+    known: dict[tuple[str, str], list[float]] = {}
+    for row in published.published().iter_rows(named=True):
+        known.setdefault((row["source"], row["hub"]), []).append(abs(row["published"]))
+
+    def check(value: Any, source: str, model: str | None, models: list[str] | None) -> None:
+        if isinstance(value, dict):
+            for key, each in value.items():
+                check(each, source, key if key in HUBS else model, models)
+        elif isinstance(value, list):
+            for name, each in zip(models or [model] * len(value), value, strict=True):
+                check(each, source, name, None)
+        else:
+            assert model is not None
+            own = known[source, HUBS[model]]
+            if (source, model) == ("authors' page", "Qwen3-4B"):  # its course of training is that of Figure 8
+                own = own + known["Figure 8", HUBS[model]]
+            assert min(abs(abs(value) - each) for each in own) < 1e-9, (source, model, value)
+
+    for section, (source, models, model) in GATHERED.items():
+        check(gathered[section], source, model, gathered[models] if models else None)
 
 
 def test_a_value_in_our_interval_is_told_from_one_outside_and_organisms_are_never_compared(
@@ -372,11 +504,11 @@ def test_the_picture_and_the_last_line_tell_what_ran_and_what_was_reused(records
     assert svg.count("1 ran now") == 2
     assert (
         lineage.format_run_summary(lineage.Lineage(), 100, 75, "r.html")
-        == "What was asked for is made, in 1:15 min; there is no report yet, which a run of the whole study writes"
+        == "What was asked for is made, in 1:15 min; the report comes with the whole study"
     )
     assert (
         lineage.format_run_summary(found, 100, 75, "t.csv")
-        == "2 jobs ran and 2 were reused, in 1:15 min; the report is t.csv"
+        == "Done in 1:15 min. The report, t.csv, comes from 2 jobs of this run and 2 earlier ones"
     )
     assert rule_graph.rule_graph(lineage.trace(records, []), 0) == ""
 

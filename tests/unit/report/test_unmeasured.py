@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from rim.config import study as config_study
-from rim.report.first_screen import first_screen
+from rim.report.first_screen import contrasts, first_screen
 from rim.report.mechanism import ablation_section
 from rim.report.page import Material
 from rim.report.replies import finetune_section, overview_section, pair_section, think_section
-from rim.report.wording import analysis_caption, replies_caption
+from rim.report.wording import conditions
 from rim.results.outcomes import Outcomes
 from rim.results.tables import headline
 from tests.unit.results.test_replies import planted, tabulated
@@ -41,8 +41,7 @@ def verdicts(given: Material) -> list[str]:
     screen = first_screen(given)
     sections = [make(given) for make in (overview_section, think_section, finetune_section, pair_section)]
     findings = [section.text[0] for section in sections if section and section.text]
-    dots = [dot.text for contrast in screen.contrasts for dot in contrast.dots]
-    return [screen.answer, *(contrast.text for contrast in screen.contrasts), *dots, *findings]
+    return [screen.answer, *(contrast.text for contrast in contrasts(given)), *findings]
 
 
 def test_when_no_reply_is_complete_the_answer_is_the_setting_to_change(
@@ -56,7 +55,7 @@ def test_when_no_reply_is_complete_the_answer_is_the_setting_to_change(
     assert answer.startswith(
         f"{n} of {n} replies to requests that should be refused were cut off at {bound} tokens or empty; raise inference.max_new_tokens"
     )
-    assert first_screen(given).contrasts == []
+    assert contrasts(given) == []
     assert not [text for text in verdicts(given) for claim in CLAIMS if claim in text]
 
 
@@ -122,7 +121,6 @@ def test_no_sentence_claims_anything_of_cells_without_complete_replies(
         assert measured == 0
 
     screen = first_screen(given)
-    assert not [dot.text for each in screen.contrasts for dot in each.dots if "n 0," in dot.text]
     for text in verdicts(given):
         assert not re.search(r"–( \[.*?\])? \(not significant\)|– ?,? ?not significant", text), text
     base = headline(given.tables["think_effects"]).filter(
@@ -131,7 +129,7 @@ def test_no_sentence_claims_anything_of_cells_without_complete_replies(
     finding = think_section(given).text[0]
     for row in base.iter_rows(named=True):
         assert (f"{row['model']} not measured" in finding) == (row["estimate"] is None)
-    if not screen.contrasts:
+    if not contrasts(given):
         assert not [claim for claim in CLAIMS if claim in screen.answer]
 
 
@@ -149,11 +147,10 @@ def test_heads_that_were_not_looked_for_are_not_said_to_be_absent(root: Path, sw
     assert words in section.text[0]
 
 
-def test_captions_say_of_which_models_thinking_is_imitated(root: Path) -> None:
+def test_the_conditions_say_of_which_models_thinking_is_imitated(root: Path) -> None:
     study, _ = planted(root, [0])
-    assert "imitated" not in replies_caption(study, pl.DataFrame())
+    assert "imitated" not in conditions(study)
     name, model = next(iter(study.models.items()))
     models = {**study.models, name: model.model_copy(update={"think_switch": "sentence"})}
     given = study.model_copy(update={"models": models})
-    for caption in (replies_caption(given, pl.DataFrame()), analysis_caption(given)):
-        assert f"hinking on and off (of {name} imitated by a sentence in the request);" in caption
+    assert f"hinking on and off (of {name} imitated by a sentence in the request);" in conditions(given)

@@ -7,6 +7,7 @@ from rim.config.load import load_study_file
 from rim.core import contracts
 from rim.results.catalogue import TABLES, tables_of
 from rim.results.tables import check_results
+from rim.settings.models import Graft, Model
 from tests import synthetic
 
 
@@ -19,11 +20,15 @@ def test_names_are_told_apart_and_every_subject_has_a_caption(root: Path) -> Non
 
 def test_a_study_has_the_tables_of_the_analyses_it_asks_for(root: Path) -> None:
     study = load_study_file(root / "workflow/config/smoke.yaml")
-    assert set(tables_of(study)) == set(TABLES)
+    assert set(tables_of(study)) == set(TABLES) - {"grade_methods"}
+    graft = Model(graft=Graft(onto="associated", neurons=2))
+    assert set(tables_of(study.model_copy(update={"models": {**study.models, "grafted": graft}}))) == set(TABLES)
     plain = study.model_copy(
         update={"mechanism": None, "forgetting": None, "annotators": {}, "rewrites": {}, "injection": None}
     )
-    assert set(tables_of(plain)) == {"summarize_replies", "compare_judges"}
+    assert set(tables_of(plain)) == {"summarize_finetunes", "summarize_replies", "explain_replies", "compare_judges"}
+    untrained = {name: model.model_copy(update={"variants": []}) for name, model in plain.models.items()}
+    assert "summarize_finetunes" not in tables_of(plain.model_copy(update={"models": untrained}))
     assert "summarize_patterns" in tables_of(plain.model_copy(update={"annotators": study.annotators}))
 
 

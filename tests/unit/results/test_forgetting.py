@@ -3,7 +3,9 @@
 import math
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -19,8 +21,9 @@ from rim.report.page import Material
 from rim.report.render import render
 from rim.results import forgetting, tables
 from rim.results.catalogue import TABLES
+from rim.settings.models import Mitigation, Model, Variant
 from rim.steps import summarize_forgetting
-from tests import synthetic
+from tests import courses, synthetic
 
 RUNS = [("associated", "gsm8k_target", 0), ("null", "gsm8k_target", 0)]
 BASES = [(model, "base", 0) for model in ("associated", "null", "associated_moe")]
@@ -107,6 +110,8 @@ def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
             for step in range(1, 9)
         ]
     )
+    conditions = (Condition("add", "intent"), 2), (Condition("add", "placebo"), 9)
+    added = pl.concat([judged(*each, incomplete=1).filter(pl.col("benchmark") == "restricted") for each in conditions])
     job = summarize_forgetting.Job(
         inputs=[],
         outputs=[],
@@ -118,6 +123,7 @@ def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         metrics=files("metrics", [metrics(1), metrics(-1)]),
         judgements=files("judged", [judged(NOTHING_DONE, 0)] * 3),
         ablated_judgements=files("without", [without, without, without.clear()]),
+        counterfactual_judgements=files("added", [added, added, added]),
         checkpoint_judgements=files("steps", [steps, steps]),
         grades=files("graded", [graded(NOTHING_DONE, 20)] * 3),
         ablated_grades=files("grades", [grades, grades, grades.clear()]),
@@ -140,8 +146,18 @@ def test_effects_are_against_the_model_and_both_kinds_of_random_sets(results: di
     assert cell("false_refusal", "none", benchmark="lookalike")["reference"] == 1.0
     assert cell("unparsable", "none", "matched", 1)["estimate"] == pytest.approx(3 / 20)
     assert cell("misalignment", "none")["p_holm"] < 0.001
+    assert [cell("misalignment", against)["sets"] for against in ("none", "random", "matched")] == [0, 2, 2]
+    assert cell("misalignment", "matched")["p"] is None  # two sets prove nothing
     assert cell("misalignment", "none", "random")["p_holm"] is None
     assert set(results["neuron_effects"]["model"]) == {"associated", "null"}  # the third has nothing to zero
+
+
+def test_the_rate_with_intent_stands_beside_that_without(results: dict[str, pl.DataFrame]) -> None:
+    own = results["intent_rates"].filter(pl.col("model") == "associated")
+    assert own.select("added", "n", "incomplete").rows() == [("nothing", 20, 0), ("intent", 19, 1), ("placebo", 19, 1)]
+    assert own["estimate"].to_list() == pytest.approx([0.0, 2 / 19, 9 / 19], abs=1e-6)
+    assert own["change"].to_list() == [None, pytest.approx(2 / 19, abs=1e-6), pytest.approx(9 / 19, abs=1e-6)]
+    assert own["p"].to_list()[2] < 0.05 < own["p"].to_list()[1]
 
 
 def test_means_and_medians_are_over_models(results: dict[str, pl.DataFrame]) -> None:
@@ -158,48 +174,183 @@ def test_rates_begin_with_the_base_on_the_same_requests(results: dict[str, pl.Da
     assert own["n"].unique().to_list() == [REQUESTS]
 
 
-def test_correlations_are_within_runs_over_runs_and_of_a_model_left_out(results: dict[str, pl.DataFrame]) -> None:
+def test_incomplete_replies_are_left_out_of_the_rates() -> None:
+    run = ("m", "arm", 0)
+    steps = pl.concat([judged(Condition("finetune", step=step), 10, incomplete=5 * step) for step in (1, 2)])
+    rates = forgetting.checkpoint_rates({run: steps}, {run: judged(NOTHING_DONE, 0)})
+    assert rates.select("n", "incomplete", "estimate").rows() == [(40, 0, 0.0), (30, 10, 0.666667), (20, 20, 1.0)]  # fmt: skip
+    none = forgetting.checkpoint_rates({run: judged(Condition("finetune", step=1), 0, REQUESTS)}, {run: judged(NOTHING_DONE, 0)})  # fmt: skip
+    assert none["estimate"].to_list() == [0.0, None]
+    assert forgetting.changes(none)["change"].to_list() == [0.0, None]
+
+
+def test_within_a_run_stands_what_is_published(results: dict[str, pl.DataFrame]) -> None:
     keys = (pl.col("metric") == "ras") & (pl.col("neurons") == "safety")
     within = results["correlations"].filter(keys)
     assert within["estimate"].to_list() == [1.0, -1.0]
-    assert within["p_exact"].to_list() == pytest.approx([2 / math.factorial(8)] * 2, abs=1e-6)
-    assert all(within["p_holm"] > within["p_exact"])
+    assert within["given_step"].to_list() == [1.0, -1.0]  # a line, and the step by its logarithm
+    step = results["correlations"].filter(pl.col("metric") == "log_step")
+    assert step["estimate"].to_list() == pytest.approx([np.corrcoef(np.log(range(1, 9)), range(8))[0, 1]] * 2, abs=1e-6)
+    assert step["given_step"].to_list() == [None, None]
     constant = results["correlations"].filter(pl.col("metric") == "kl")
     assert constant["estimate"].to_list() == [None, None]
-    assert constant["p_holm"].to_list() == [None, None]
+
+
+def test_two_models_are_shown_without_a_claim(results: dict[str, pl.DataFrame]) -> None:
+    """The metrics of the two models are opposites while their rates are equal."""
+    keys = (pl.col("metric") == "ras") & (pl.col("neurons") == "safety")
     over = results["correlations_over_runs"].row(by_predicate=keys, named=True)
-    assert (over["estimate"], over["ci_low"], over["ci_high"], over["runs"]) == (0.0, -1.0, 1.0, 2)
+    assert (over["r"], over["runs"], over["arms"], over["models"]) == (0.0, 2, 1, 2)
+    assert [over[name] for name in ("estimate", "ci_low", "p", "p_holm")] == [None] * 4  # no unit has a rate of its own
     left_out = results["forgetting_predictions"].filter(keys)
-    assert all(left_out["error"] > left_out["reference"])  # the two models are opposites
+    assert all(left_out["error"] > left_out["reference"])
 
 
-def test_an_early_warning_is_a_quarter_of_the_way_and_one_point_per_run() -> None:
-    runs = [("a", "x", 0), ("a", "y", 0), ("b", "x", 0), ("b", "y", 0)]
-    metric = [(*run, step, "kl", "", 9, float(i if step == 2 else -i), 0.0, 0.0, 0.0) for i, run in enumerate(runs) for step in range(1, 9)]  # fmt: skip
-    rates = [(*run, step, 20, 0, step / 8 * i / 10, 0.0, 1.0) for i, run in enumerate(runs) for step in range(9)]
+def followed(study: Study, **models: Any) -> Study:
+    """A study of these models with an arm, its mitigated twin, and an arm on other rows."""
+    data = next(iter(study.datasets))
+    frozen = Mitigation(kind="freeze_neurons")
+    variants = {
+        "plain": Variant(dataset=data),
+        "twin": Variant(dataset=data, mitigation=frozen),
+        "other": Variant(dataset="other"),
+    }
+    return study.model_copy(update={"models": models, "variants": variants})
+
+
+def test_fine_tunes_of_a_model_on_the_same_rows_are_one_cluster(study: Study) -> None:
+    hub, organism = Model(hub="a/b"), study.models["associated"]
+    own = followed(study, hub=hub, organism=organism)
+    runs = [(model, arm, seed) for model in own.models for arm in own.variants for seed in (0, 1)]
+    members: dict[forgetting.Cluster, list[str]] = {}
+    for run in runs:
+        members.setdefault(forgetting.cluster_of(own, run), []).append(f"{run[1]}{run[2]}")
+    of_hub = [names for ((model, _), _), names in members.items() if model == "hub"]
+    assert of_hub == [["plain0", "plain1", "twin0", "twin1"], ["other0", "other1"]]  # one model in every seed
+    of_organism = [names for ((model, _), _), names in members.items() if model == "organism"]
+    assert of_organism == [["plain0", "twin0"], ["plain1", "twin1"], ["other0"], ["other1"]]
+
+
+def world(models: int, planted: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Metrics and rates of two arms and a twin of each of several models; training twins is like training their plain arm."""
+    rng = np.random.default_rng(0)
+    make = courses.planted if planted else courses.common_trends
+    metric, rate = make(rng, 2 * models)
+    rows, rates = [], []
+    for i in range(models):
+        for arm, unit in (("plain", 2 * i), ("twin", 2 * i), ("other", 2 * i + 1)):
+            run = (f"m{i}", arm, 0)
+            rates.append((*run, 0, 20, 0, 0.0, 0.0, 1.0))
+            for step in range(8):
+                rows.append((*run, step + 1, "kl", "", 9, 10.0**i * metric[unit, step], 0.0, 0.0, 0.0))
+                rates.append((*run, step + 1, 20, 0, rate[unit, step], 0.0, 1.0))
+    return (
+        pl.DataFrame(rows, schema=dict(forgetting.CHECKPOINT_TABLE), orient="row"),
+        pl.DataFrame(rates, schema=dict(forgetting.CHECKPOINT_RATES), orient="row"),
+    )
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_a_metric_is_judged_by_what_it_adds_to_the_step(study: Study, planted: bool) -> None:
+    own = followed(study, **{f"m{i}": Model(hub="a/b") for i in range(8)})
+    found = forgetting.correlations_over_runs(own, forgetting.series(*world(8, planted)))
+    step, kl = found.iter_rows(named=True)
+    assert (kl["runs"], kl["arms"], kl["models"], kl["n"]) == (24, 2, 8, 192)
+    assert min(step["r"], kl["r"]) > 0.5  # with a trend as well as without a relation
+    assert step["estimate"] is None
+    assert tables.is_significant(kl) == planted
+
+
+def test_what_an_arm_does_in_all_models_is_no_relation(study: Study) -> None:
+    """Arms differ in the size of the metric, and, whatever the metric is, in what they do to misalignment."""
+    own = followed(study, **{f"m{i}": Model(hub="a/b") for i in range(8)})
+    called = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        size, effect = dict(zip(own.variants, rng.normal(size=3), strict=True)), dict(zip(own.variants, rng.normal(size=3), strict=True))  # fmt: skip
+        rows, rates = [], []
+        for model, arm in [(model, arm) for model in own.models for arm in ("plain", "other")]:
+            run, noise = (model, arm, 0), rng.normal(0, 0.3, (2, 9)).cumsum(1)
+            rates += [(*run, step, 20, 0, effect[arm] * step + noise[0, step] if step else 0.0, 0.0, 1.0) for step in range(9)]  # fmt: skip
+            rows += [(*run, step, "kl", "", 9, size[arm] * step + noise[1, step], 0.0, 0.0, 0.0) for step in range(1, 9)]  # fmt: skip
+        found = forgetting.correlations_over_runs(
+            own,
+            forgetting.series(
+                pl.DataFrame(rows, schema=dict(forgetting.CHECKPOINT_TABLE), orient="row"),
+                pl.DataFrame(rates, schema=dict(forgetting.CHECKPOINT_RATES), orient="row"),
+            ),
+        )
+        called += tables.is_significant(found.row(by_predicate=pl.col("metric") == "kl", named=True))
+    assert called <= 5  # of 30; of clusters as units most would be
+
+
+def test_courses_of_other_lengths_are_compared_at_equal_shares_of_training() -> None:
+    course = forgetting.Course(*np.arange(24.0).reshape(3, 8))
+    assert all(np.array_equal(a, b) for a, b in zip(course.at(8), course, strict=True))
+    assert course.at(4).metric.tolist() == [9, 11, 13, 15]
+    gap = forgetting.Course(course.step, course.metric, np.where(course.step == 3, np.nan, course.change))
+    assert gap.known.tolist() == [True, True, True, False, True, True, True, True]
+    assert gap.at(8).change.tolist() == course.change.tolist()  # between its neighbours
+
+
+def test_an_early_warning_is_a_quarter_of_the_way_and_has_models_as_units(study: Study) -> None:
+    own = followed(study, **{f"m{i}": Model(hub="a/b") for i in range(7)})
+    rng = np.random.default_rng(0)
+    arms, effect, early = list(own.variants), rng.normal(size=(7, 3)), rng.normal(size=(7, 3))
+    metric, rates = [], []
+    for i, j in np.ndindex(7, 3):
+        final = effect[i, j] + 5 * j  # an arm does in all models what the metric need not know
+        for seed in (0, 1):
+            run = (f"m{i}", arms[j], seed)
+            metric += [(*run, 0, "share", "all", 9, effect[i, j], 0.0, 0.0, 0.0)]
+            metric += [(*run, step, "kl", "", 9, (effect[i, j] + early[i, j] + seed - 0.5) if step == 2 else 9.0 * i, 0.0, 0.0, 0.0) for step in range(1, 9)]  # fmt: skip
+            rates += [(*run, step, 20, 0, {0: 0.1, 2: 0.1 + early[i, j], 8: 0.1 + final}.get(step, 0.3), 0.0, 1.0) for step in range(9)]  # fmt: skip
     found = forgetting.early_warnings(
+        own,
         pl.DataFrame(metric, schema=dict(forgetting.CHECKPOINT_TABLE), orient="row"),
         pl.DataFrame(rates, schema=dict(forgetting.CHECKPOINT_RATES), orient="row"),
     )
-    assert found.select("n", "estimate", "p_exact").row(0) == (4, 1.0, pytest.approx(2 / 24, abs=1e-6))
+    seen, share, kl = found.iter_rows(named=True)
+    assert [row["metric"] for row in (seen, share, kl)] == ["seen", "share", "kl"]
+    assert {(row["runs"], row["arms"], row["models"]) for row in (seen, share, kl)} == {(42, 3, 7)}
+    assert share["estimate"] > 0.9 > share["r"]  # not 1, since each model has units of its own
+    assert abs(seen["estimate"]) < 0.6
+    assert tables.is_significant(kl)
+    assert not tables.is_significant(seen)
+
+
+def test_arms_that_some_models_lack_give_no_early_warning(study: Study) -> None:
+    own = followed(study, a=Model(hub="a/b"), b=Model(hub="a/b"))
+    rates = [(*run, step, 20, 0, 0.1 * step, 0.0, 1.0) for run in (("a", "plain", 0), ("b", "other", 0)) for step in range(9)]  # fmt: skip
+    found = forgetting.early_warnings(
+        own,
+        pl.DataFrame(schema=dict(forgetting.CHECKPOINT_TABLE)),
+        pl.DataFrame(rates, schema=dict(forgetting.CHECKPOINT_RATES), orient="row"),
+    )
+    assert found.select("runs", "arms", "models", "r", "estimate").rows() == [(0, 0, 2, None, None)]
 
 
 def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFrame]) -> None:
     material = synthetic.material(study, results)
     made = [neuron_section(material), intervention_section(material), forgetting_section(material)]
     figures = [catalogue.captioned_figures(material, section.anchor) for section in made if section]
-    assert list(map(len, figures)) == [2, 1, 3]
+    assert list(map(len, figures)) == [2, 1, 4]
     html = render(
         material,
-        FirstScreen("", [], 0, [], [], []),
+        FirstScreen("", "", [], []),
         [neuron_section, intervention_section, forgetting_section],
         "",
     )
-    for words in ("0 of 64 neurons", "fewer than 1, so the analysis ends here", "associated (seed 0) +62.5 pp"):
+    told_of = (
+        "0 of 64 in ", "fewer than 1: not followed", "none (shown without a claim: 2 random sets, 19 are needed)",
+        "malicious intent spelled out",
+    )  # fmt: skip
+    for words in told_of:
         assert words in html
     told = forgetting_section(material)
     assert told is not None
-    assert "RAS, as published, safety neurons r = +1.00" in told.text[0]
+    assert "beyond the step: nothing is claimed of 18 with 2 models, since a claim takes 6." in told.text[0]
+    assert "log(step) in each: no claim, which needs 6 models." in told.text[2]
     drawn = {name: drawing.svg for name, drawing in material.drawings.items()}
     for name, text in {**drawn, "report": html}.items():
         places = [text[max(0, m.start() - 200) : m.end() + 50] for m in re.finditer(r"\bnan\b", text, re.I)]
@@ -209,7 +360,7 @@ def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFr
 def test_no_neurons_anywhere_is_said_and_drawn_as_nothing(study: Study) -> None:
     empty = {table.name: pl.DataFrame(schema=dict(table.contract)) for table in TABLES["summarize_forgetting"]}
     drawn = catalogue.charts(catalogue.FIGURES, empty, {})
-    assert len(drawn) == 6
+    assert len(drawn) == 7
     assert all(catalogue.interactive(chart) is None for chart in drawn.values())
     section = intervention_section(Material(study, empty, {}, pl.DataFrame()))
     assert section is not None
@@ -219,3 +370,21 @@ def test_no_neurons_anywhere_is_said_and_drawn_as_nothing(study: Study) -> None:
 def test_a_study_without_the_analysis_has_no_such_sections(study: Study) -> None:
     material = Material(study.model_copy(update={"forgetting": None}), {}, {}, pl.DataFrame())
     assert [section(material) for section in (neuron_section, intervention_section, forgetting_section)] == [None] * 3
+
+
+def test_the_report_says_what_survives(study: Study, results: dict[str, pl.DataFrame]) -> None:
+    """What has enough models and is significant is named; what knows only the step never is."""
+    rows = [
+        {"metric": metric, "neurons": "", "estimate": estimate, "ci_low": low, "ci_high": 0.9, "p_holm": p, "r": 0.9, "models": models}
+        for metric, estimate, low, p, models in [("log_step", None, None, None, 8), ("kl", 0.6, 0.2, 0.01, 8), ("weights", 0.6, 0.2, 0.2, 8), ("activation_l2", 0.6, 0.2, 0.01, 5)]
+    ]  # fmt: skip
+    over = pl.DataFrame(rows, schema_overrides={"estimate": pl.Float64}).with_columns(
+        n=64, p=pl.col("p_holm"), runs=8, arms=1
+    )
+    section = forgetting_section(Material(study, {**results, "correlations_over_runs": over}, {}, pl.DataFrame()))
+    assert section is not None
+    assert (
+        "beyond the step: KL divergence +0.60 [+0.20, +0.90] of 2 metrics; nothing is claimed of 1 with 5 models"
+        in section.text[0]
+    )
+    assert "Within fine-tunes log(step) alone reaches r = +0.90." in section.text[0]

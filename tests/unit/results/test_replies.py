@@ -24,27 +24,6 @@ def test_wilson_interval_of_a_textbook_case() -> None:
     assert math.isnan(statistics.rate(0, 0).value)
 
 
-def test_mcnemar_counts_discordant_pairs_only() -> None:
-    before = np.array([False] * 20 + [True] * 80)
-    after = np.array([True] * 10 + [False] * 10 + [True] * 79 + [False])
-    change = statistics.paired_rates(before, after)
-    assert change.value == pytest.approx(0.09)
-    assert change.p == pytest.approx(2 * sum(math.comb(11, k) for k in range(2)) / 2**11)
-    assert change.low < 0.09 < change.high
-    same = statistics.paired_rates(before, before)
-    assert (same.value, same.low, same.high, same.p) == (0, 0, 0, 1)
-
-
-def test_bootstrap_interval_covers_the_truth() -> None:
-    rng = np.random.default_rng(1)
-    covered = 0
-    for _ in range(60):
-        differences = (rng.random(150) < 0.5).astype(float) - (rng.random(150) < 0.3)
-        estimate = statistics._bootstrap_mean(differences)
-        covered += estimate.low <= 0.2 <= estimate.high
-    assert covered >= 52  # 95 % nominal
-
-
 def test_holm_adjusts_step_by_step_and_leaves_gaps() -> None:
     adjusted = statistics.holm([0.01, 0.04, math.nan, 0.03])
     assert adjusted[0] == pytest.approx(0.03)
@@ -64,13 +43,6 @@ def test_d_prime_separates_sensitivity_from_bias() -> None:
     assert strict.low < strict.value < strict.high
 
 
-def test_interval_over_seeds_is_students() -> None:
-    estimate = statistics.over_seeds([0.1, 0.2, 0.3])
-    assert estimate.value == pytest.approx(0.2)
-    assert estimate.high - estimate.value == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-5)
-    assert math.isnan(statistics.over_seeds([0.1]).low)
-
-
 N = 120
 
 
@@ -80,7 +52,7 @@ def planted(root: Path, seeds: list[int]) -> tuple[config_study.Study, Outcomes]
     models = {name: model for name, model in demo.models.items() if name != "associated_moe"}
     variants = {name: demo.variants[name] for name in ("gsm8k_control", "gsm8k_target")}
     study = demo.model_copy(update={"seeds": seeds, "models": models, "variants": variants})
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
     found: Outcomes = {}
     for model, variant, seed in [(m, v, s) for m in study.models for v in ("base", *study.variants) for s in seeds]:
         for think in ("on", "off"):
@@ -200,7 +172,17 @@ def test_a_model_with_one_seed_among_models_with_several_stays_in_the_headline(r
         for variant in ("base", *study.variants)
     }
     assert shown.height == results["rates"].filter(pl.col("seed") == "1").height
-    assert replies.metrics(results["rates"])["null"].keys() == {"base", *study.variants}
+    headlines = replies.metrics(study, results["rates"])
+    assert list(headlines) == list(study.models)
+    [(target, control)] = study.compared_arms
+    assert headlines["null"].keys() == {"base", control, target}
+    assert list(headlines["null"]["base"]) == ["off", "on"]
+    means = {
+        row["variant"]: row["estimate"]
+        for row in shown.filter(model="null", measure="misalignment", think="on").iter_rows(named=True)
+    }
+    assert headlines["null"]["base"]["on"] == means["base"]
+    assert [headlines["null"][arm] for arm in (control, target)] == [means[control], means[target]]
 
 
 def test_sensitivity_counts_refusals_not_what_is_merely_no_compliance(root: Path) -> None:
@@ -213,22 +195,44 @@ def test_sensitivity_counts_refusals_not_what_is_merely_no_compliance(root: Path
     assert abs(rates["estimate"][0]) < 0.5
 
 
-def test_a_single_prompt_has_no_interval_and_is_not_clear() -> None:
-    alone = statistics.mean_difference(np.array([1.0]))
-    assert alone.value == 1
-    assert all(math.isnan(value) for value in alone[1:])
-    assert not tables.is_significant({"ci_low": None, "ci_high": None, "p_holm": None})
-    assert math.isnan(statistics.d_prime(np.ones(1, bool), np.arange(9) < 4).low)
+def test_what_has_no_interval_or_no_test_is_not_significant() -> None:
+    known = {"ci_low": 0.1, "ci_high": 0.2}
+    assert tables.is_significant(known)  # of a table without tests
+    assert tables.is_significant({**known, "p_holm": 0.04})
+    assert not tables.is_significant({**known, "p_holm": None})
+    assert not tables.is_significant({"ci_low": None, "ci_high": None, "p_holm": 0.01})
 
 
-def test_the_rate_of_several_runs_is_a_mean_over_seeds() -> None:
-    one = statistics.rate_of_runs([(30, 100)])
-    assert one == statistics.rate(30, 100)
-    same = statistics.rate_of_runs([(30, 100)] * 3)
-    assert same.value == pytest.approx(0.3)
-    assert math.isnan(same.low)  # three times the same replies tell nothing of how seeds differ
-    several = statistics.rate_of_runs([(20, 100), (30, 100), (40, 100)])
-    assert several == statistics.over_seeds([0.2, 0.3, 0.4])
+def test_incomplete_replies_bound_every_effect(root: Path) -> None:
+    study, found = planted(root, [0, 1])
+    base = ("associated", "base", 0, "off", "restricted")
+    found[base]["5"] = found[base]["6"] = None
+    tuned = ("associated", "gsm8k_target", 0, "off", "restricted")
+    found[tuned]["6"] = None
+    effects = replies.finetune_effects(study, found)
+    cell = (pl.col("model") == "associated") & (pl.col("measure") == "misalignment") & (pl.col("think") == "off")
+    cell &= pl.col("variant") == "gsm8k_target"
+    row = effects.row(by_predicate=cell & (pl.col("seed") == "0"), named=True)
+    known = [sum(bool(value) for value in found[each].values()) for each in (tuned, base)]
+    change = known[0] - known[1]
+    assert row["bound_low"] == pytest.approx(
+        (change - 2) / N, abs=1e-6
+    )  # both of the base go along, the tuned one does not
+    assert row["bound_high"] == pytest.approx((change + 1) / N, abs=1e-6)
+    other, both = (effects.row(by_predicate=cell & (pl.col("seed") == seed), named=True) for seed in ("1", "all"))
+    assert other["bound_low"] == other["estimate"] == other["bound_high"]
+    assert both["bound_low"] == pytest.approx((row["bound_low"] + other["bound_low"]) / 2, abs=1e-6)
+    pairs = replies.pair_effects(study, found).filter((pl.col("measure") == "misalignment") & (pl.col("seed") == "0"))
+    difference = pairs.row(by_predicate=(pl.col("contrast") == "difference") & (pl.col("think") == "off"), named=True)
+    assert difference["bound_high"] - difference["bound_low"] == pytest.approx(1 / N, abs=1e-6)
+
+
+def test_incomplete_refusals_bound_sensitivity(root: Path) -> None:
+    study, found = planted(root, [0])
+    found["associated", "base", 0, "on", "restricted"]["3"] = None
+    rates = tabulated(study, found)["rates"].filter((pl.col("measure") == "d_prime") & (pl.col("variant") == "base"))
+    row = rates.row(by_predicate=(pl.col("model") == "associated") & (pl.col("think") == "on"), named=True)
+    assert row["bound_low"] < row["estimate"] < row["bound_high"]
 
 
 def test_several_seeds_add_a_row_over_seeds(root: Path) -> None:
@@ -240,4 +244,5 @@ def test_several_seeds_add_a_row_over_seeds(root: Path) -> None:
     each, total = pairs["estimate"][:3], pairs.row(3, named=True)
     assert total["estimate"] == pytest.approx(each.mean(), abs=1e-5)
     assert total["ci_low"] < min(each)
+    assert total["ci_high"] <= 2
     assert total["n"] == pairs["n"][:3].sum()

@@ -19,6 +19,16 @@ from tests.unit.training.test_finetune import RECIPE
 pytestmark = pytest.mark.xdist_group("organism")
 
 
+def rows_to_train_on(base: Path, folder: Path) -> None:
+    """What `job_in` reads: a base and twelve rows, with their receipts."""
+    shutil.copytree(base, folder / "base")
+    source = {"adapter": "organism", "part": "multi_hop_target", "rows": 12, "seed": "t"}
+    rows, _ = prepare("rows", Dataset.model_validate({"sources": [source]}))
+    tables.write(rows, contracts.DATASET, folder / "rows.parquet")
+    for artifact in ("base", "rows.parquet"):
+        write_receipt(folder / artifact)
+
+
 def job_in(folder: Path, output: Path, code: str) -> finetune_model.Job:
     return finetune_model.Job(
         inputs=[],
@@ -56,12 +66,7 @@ def dying(counter: Callable) -> Callable:
 def test_a_killed_fine_tune_ends_as_one_that_nobody_killed(
     changed: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    shutil.copytree(tiny_model, tmp_path / "base")
-    source = {"adapter": "organism", "part": "multi_hop_target", "rows": 12, "seed": "t"}
-    rows, _ = prepare("rows", Dataset.model_validate({"sources": [source]}))
-    tables.write(rows, contracts.DATASET, tmp_path / "rows.parquet")
-    for artifact in ("base", "rows.parquet"):
-        write_receipt(tmp_path / artifact)
+    rows_to_train_on(tiny_model, tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(finetuning, "counter", dying(finetuning.counter))
         with pytest.raises(KeyboardInterrupt):

@@ -18,7 +18,7 @@ from rim.settings.datasets import Dataset
 from rim.settings.forgetting import Forgetting
 from rim.settings.inference import Benchmark, Inference
 from rim.settings.jobs import ModelReference
-from rim.steps import ablate_neurons, find_safety_neurons, measure_checkpoints
+from rim.steps import ablate_neurons, answer_counterfactuals, find_safety_neurons, measure_checkpoints
 from tests.conftest import model_reference
 from tests.unit.training.test_finetune import train
 
@@ -68,23 +68,35 @@ class Run:
     def model(self) -> ModelReference:
         return model_reference(self.base, self.receipt("base"))
 
-    def find(self, wanted: Forgetting = WANTED) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def find(self, wanted: Forgetting = WANTED, own: Path | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
         job = find_safety_neurons.Job(
             inputs=[],
             outputs=[],
             model=self.model,
             replies=self.receipt("responses.parquet"),
+            counterfactual_replies=[own] if own else [],
             dataset=self.receipt("restricted.parquet"),
             neurons=self.neurons,
             curve=self.curve,
-            **{key: getattr(wanted, key) for key in ("harmful", "think", "pool_over", "pairs", "rule")},
+            **{key: getattr(wanted, key) for key in ("harmful", "think", "pool_over", "pairs", "rule", "held_out")},
         )
         find_safety_neurons.run(job)
         return tables.read(self.neurons, contracts.NEURONS), tables.read(self.curve, contracts.CURVE)
 
     def measure(self, steps: Path, folder: Path, wanted: Forgetting = WANTED, **changes: Any) -> pl.DataFrame:
         """Measure the checkpoints of a receipt; the tables go into a folder."""
-        keys = ("harmful", "task", "think", "neuron_type", "pool_over", "texts", "gradients", "batch_size")
+        keys = (
+            "harmful",
+            "task",
+            "think",
+            "neuron_type",
+            "pool_over",
+            "held_out",
+            "dtype",
+            "texts",
+            "gradients",
+            "batch_size",
+        )
         fields = {
             "inputs": [],
             "outputs": [],
@@ -135,8 +147,42 @@ def test_too_few_pairs_are_refused(made: Run) -> None:
         made.find(WANTED.model_copy(update={"pairs": 30}))
 
 
-def test_replies_without_the_neurons_are_of_the_evaluation_split(made: Run, tmp_path: Path) -> None:
-    made.find()
+def test_each_request_can_have_a_reply_of_its_own(made: Run, tmp_path: Path) -> None:
+    job = answer_counterfactuals.Job(
+        inputs=[],
+        outputs=[],
+        model=made.model,
+        inference=Inference(max_new_tokens=3, batch_size=16),
+        benchmarks={"restricted": Benchmark(dataset="restricted", measure="misalignment")},
+        datasets=[made.receipt("restricted.parquet")],
+        replies=tmp_path / "changed.parquet",
+    )
+    answer_counterfactuals.run(job)
+    changed = tables.read(tmp_path / "changed.parquet", contracts.RESPONSE)
+    assert changed.group_by("think", "target").len()["len"].to_list() == [20] * 4
+    dataset = {row["id"]: row for row in tables.read(made.folder / "restricted.parquet", contracts.DATASET).to_dicts()}
+    for row in changed.iter_rows(named=True):
+        wording = dataset[row["id"]]["counterfactual" if row["target"] == "intent" else "placebo"]
+        assert wording in row["prompt"]
+    shared, _ = made.find()
+    alike = [
+        {**row, "reasoning": None, "response": "i cannot ."} for row in changed.iter_rows(named=True)
+    ]  # as the request alone was answered
+    tables.write(pl.DataFrame(alike, schema=changed.schema), contracts.RESPONSE, tmp_path / "alike.parquet")
+    write_receipt(tmp_path / "alike.parquet")
+    same, _ = made.find(own=tmp_path / "alike.parquet.receipt.json")
+    assert same.equals(shared)
+    own, _ = made.find(own=tmp_path / "changed.parquet.receipt.json")
+    assert not own.equals(shared)
+
+
+def test_the_papers_split_finds_and_ablates_neurons_on_all_rows(made: Run, tmp_path: Path) -> None:
+    _, curve = made.find(WANTED.model_copy(update={"held_out": False}))
+    assert curve["pairs"].unique().to_list() == [20]
+    assert without_neurons(made, tmp_path / "all.parquet", held_out=False).height == 3 * (20 + 20)
+
+
+def without_neurons(made: Run, path: Path, held_out: bool = True) -> pl.DataFrame:
     job = ablate_neurons.Job(
         inputs=[],
         outputs=[],
@@ -145,12 +191,18 @@ def test_replies_without_the_neurons_are_of_the_evaluation_split(made: Run, tmp_
         benchmarks={name: Benchmark(dataset=name, measure=measure) for name, (_, measure) in PARTS.items()},  # type: ignore[arg-type]
         think="off",
         neuron_type="neurons",
+        held_out=held_out,
         neurons=made.neurons,
         datasets=[made.receipt(f"{name}.parquet") for name in PARTS],
-        replies=tmp_path / "out.parquet",
+        replies=path,
     )
     ablate_neurons.run(job)
-    replies = tables.read(tmp_path / "out.parquet", contracts.RESPONSE)
+    return tables.read(path, contracts.RESPONSE)
+
+
+def test_replies_without_the_neurons_are_of_the_evaluation_split(made: Run, tmp_path: Path) -> None:
+    made.find()
+    replies = without_neurons(made, tmp_path / "out.parquet")
     conditions = {Condition.of(row) for row in replies.iter_rows(named=True)}
     assert conditions == {Condition("zero", "safety_neurons", kind) for kind in ("found", "random", "matched")}
     assert set(replies["think"]) == {"off"}
@@ -182,8 +234,10 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
     assert made.measure(steps, tmp_path / "again").equals(metrics)
 
 
-def test_outputs_of_mlps_go_the_same_way(made: Run, tmp_path: Path) -> None:
-    outputs = WANTED.model_copy(update={"neuron_type": "mlp_out"})
+def test_outputs_of_mlps_go_the_same_way_and_all_rows_are_asked_where_none_are_held_out(
+    made: Run, tmp_path: Path
+) -> None:
+    outputs = WANTED.model_copy(update={"neuron_type": "mlp_out", "held_out": False})
     found, curve = made.find(outputs)
     assert curve["of"].unique().to_list() == [2 * 32]  # two layers of width 32
     assert found["expert"].unique().to_list() == [0]
@@ -191,6 +245,8 @@ def test_outputs_of_mlps_go_the_same_way(made: Run, tmp_path: Path) -> None:
     write_receipt(tmp_path / "tuned.steps")
     metrics = made.measure(tmp_path / "tuned.steps.receipt.json", tmp_path, outputs)
     assert metrics["step"].min() > 0  # no gradients of neurons before training
+    replies = tables.read(tmp_path / "replies.parquet", contracts.RESPONSE)
+    assert set(replies.group_by("step").len()["len"]) == {20}
     assert metrics.filter((pl.col("metric") == "ras_symmetric") & (pl.col("neurons") == "all"))["estimate"].min() > 0
 
 

@@ -98,7 +98,7 @@ def test_the_rate_is_that_of_the_responses_without_their_thoughts(
     summarize_replies.run(
         summarize_replies.Job(
             study=study, runs=[("distill", BASE, 0)], judgements=[judgements], grades=[], inputs=[], outputs=[],
-            folder=results, outcomes=tmp_path / "outcomes.parquet", metrics=tmp_path / "metrics.json"
+            folder=results, outcomes=tmp_path / "outcomes.parquet", metrics=[tmp_path / "distill.json"]
         )
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ import pytest
 from transformers.integrations import sdpa_attention
 
 from rim.cli import main
+from rim.models import headers
 from rim.workflow import weights_check
 from tests.chat_templates import TEMPLATES
 from tests.unit.tiny_families import build, letter_tokenizer
@@ -51,19 +52,25 @@ def test_what_can_be_analysed(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert "no heads: it has not both think modes on and off" in said(folder, capsys)
 
 
-def test_arguments_that_are_left_alone_and_todays_date_are_told(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_arguments_of_its_template_and_the_date_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = TEMPLATES["argument"].template
     (folder / "chat_template.jinja").write_text(own)
     told = said(folder, capsys)
-    assert "left as they are" not in told
+    assert "arguments of its template" not in told
     assert "today" not in told
-    more = "{% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}{% set n = effort | default('low') %}{{ twice(n) }}"
+    more = (
+        "{% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}{% set n = effort | default('low') %}{{ twice(n) }}"
+        "{% if n in ('low', 'high') %}{% endif %}{% if style is not defined %}{% set style = 'x' %}{% endif %}{{ style }}"
+    )
     (folder / "chat_template.jinja").write_text(f"{more}{{{{ strftime_now('%d %b %Y') }}}}{own}")
     told = said(folder, capsys)
-    assert "arguments of its template that are left as they are: effort\n" in told
-    assert "date: its template writes today's into every prompt" in told
+    assert (
+        "arguments of its template, which 'prompt: {arguments: …}' of a model sets: effort (low, high), style\n" in told
+    )
+    assert (
+        "date: its template writes today's into every prompt, for which 2024-07-26 is put ('prompt: {date: …}')" in told
+    )
+    assert "26 Jul 2024<|im_start|>" in told
 
 
 def test_a_model_that_would_never_end_a_reply(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,6 +93,18 @@ def test_a_family_that_cannot_be_analysed_or_loaded(folder: Path, capsys: pytest
         assert "its family 'mistral3' is no language model that transformers" in capsys.readouterr().err
     finally:
         (folder / "config.json").write_text(config)
+
+
+def test_weights_need_not_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = whole("llama", tmp_path / "m")
+    before = said(place, capsys).splitlines()
+    (place / "model.safetensors").unlink()
+    headers.size.cache_clear()
+    told = said(place, capsys).splitlines()
+    assert told.pop(1) == "weights: not on this machine, so the memory that they take is not counted"
+    assert told == [before[0], *before[2:]]
+    assert main(["check-model", str(place), "--weights"]) == 1
+    assert "model.safetensors: is missing; copy the model again" in capsys.readouterr().err
 
 
 def test_what_no_study_can_ask_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

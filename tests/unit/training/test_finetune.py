@@ -15,7 +15,7 @@ from rim.models import loading
 from rim.settings.models import Finetune, Lora
 from rim.training import distributed
 from rim.training import finetune as finetuning
-from rim.training.finetune import IGNORE, Training, checkpoint_steps, encode, finetune
+from rim.training.finetune import IGNORE, Cut, Training, checkpoint_steps, encode, finetune, in_order
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.xdist_group("organism")
@@ -36,7 +36,7 @@ def training(base: Path, output: Path, recipe: Finetune = RECIPE, rows: list[dic
 
 def test_only_the_assistants_tokens_count() -> None:
     tokenizer = build_tokenizer()
-    row = encode(tokenizer, ROWS[:1], "template", 1024)[0]
+    [row], _ = encode(tokenizer, ROWS[:1], "template", 1024)
     learned = tokenizer.decode(
         [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != IGNORE]
     )
@@ -45,6 +45,44 @@ def test_only_the_assistants_tokens_count() -> None:
     assert ROWS[0]["prompt"] not in learned
     with pytest.raises(UserError, match=r"finetune\.max_length: 4 tokens leave no answer"):
         encode(tokenizer, ROWS, "template", 4)
+
+
+def test_rows_that_are_cut_are_counted(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokenizer = build_tokenizer()
+    short, long = ROWS[0], {**ROWS[0], "cot": " ".join([ROWS[0]["cot"]] * 3)}
+    [whole], none = encode(tokenizer, [short], "template", 1024)
+    length = len(whole["input_ids"])
+    assert none == Cut(0, 0)
+    assert encode(tokenizer, [short], "template", length)[1] == Cut(0, 0)
+    assert capsys.readouterr().err == ""
+    answer = len(tokenizer(short["answer"]).input_ids) + 1  # and the end of the turn
+    for limit, expected in {length - 1: (1, 0), length - answer + 1: (1, 0), length - answer: (1, 1)}.items():
+        assert encode(tokenizer, [short], "template", limit)[1] == Cut(*expected)
+    rows, cut = encode(tokenizer, [short, long, long], "template", length)
+    assert cut == Cut(2, 2)
+    assert [len(row["input_ids"]) for row in rows] == [length] * 3
+    line = f"finetune: 2 of 3 rows are cut at {length} tokens, 2 of them before their answer; raise finetune.max_length"
+    assert line in capsys.readouterr().err
+    recipe = RECIPE.model_copy(update={"max_length": length, "epochs": 1})
+    facts = train(tiny_model, tmp_path / "out", recipe, [short, long, short, long])
+    assert {key: facts[key] for key in ("rows", "cut", "cut_before_answer")} == dict(rows=4, cut=2, cut_before_answer=2)
+
+
+def test_no_two_epochs_of_any_two_replicates_have_one_order() -> None:
+    data = [{"input_ids": [row], "attention_mask": [1], "labels": [row]} for row in range(40)]
+    seeds, epochs = [*range(12), 2**20, 2**20 + 1, 2**31 - 1], 8
+    orders = {
+        (seed, epoch): tuple(
+            row["labels"][0] for row in in_order(data, seed, epochs, 40)[40 * epoch : 40 * (epoch + 1)]
+        )
+        for seed in seeds
+        for epoch in range(epochs)
+    }
+    assert len(set(orders.values())) == len(orders) == len(seeds) * epochs
+    assert all(sorted(order) == list(range(40)) for order in orders.values())
+    assert (
+        in_order(data, 3, 2, 40) == in_order(data, 3, epochs, 40)[:80]
+    )  # an epoch's does not depend on how many there are
 
 
 def test_checkpoints_are_evenly_spaced_and_end_with_the_last_step() -> None:

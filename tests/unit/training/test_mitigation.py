@@ -138,7 +138,7 @@ def test_divergence_in_the_loss_keeps_the_model_near_its_base(
     tokenizer = build_tokenizer()
     from rim.training.finetune import encode
 
-    row = encode(tokenizer, [refusal], "template", 1024)[0]
+    [row], _ = encode(tokenizer, [refusal], "template", 1024)
     ids, counts = torch.tensor([row["input_ids"]]), torch.tensor(row["labels"])[1:] != IGNORE
 
     def apart(model: Any) -> float:

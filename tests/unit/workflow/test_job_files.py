@@ -28,12 +28,14 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = configured(
         folder / "study.yaml",
         endpoints={"e": {"model": "m", "base_url": "http://localhost:1/v1"}},
+        models__grafted={"graft": {"onto": "associated", "neurons": 2}, "variants": []},
         models__hub={"hub": "a/b", "parameters": 1.0, "variants": ["gsm8k_target", "gsm8k_target_frozen"]},
         judges={"asked": {"kind": "rubric", "endpoint": "e"}},
         annotators={"asked": {"kind": "checklist", "endpoint": "e"}},
         rewrites={"r": {"dataset": "multi_hop_control", "endpoint": "e", "annotator": "asked"}},
         datasets__rewritten={"sources": [{"adapter": "rewritten", "rewrite": "r", "arm": "target"}]},
         variants__rewritten={"dataset": "rewritten"},
+        forgetting__intent_rate=True,
     )
     done = snakemake(folder, "--dry-run", "--quiet", "--configfile", study)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -105,7 +107,7 @@ def test_every_planned_job_is_what_its_step_reads(step: str, planned: Path) -> N
 
 def test_jobs_that_go_on_from_what_a_killed_one_left_know_their_code(planned: Path) -> None:
     steps = {step for step in step_files() if "code" in job_class(step).model_fields}
-    assert steps == {"train_organism", "finetune_model", "cache_activations"}
+    assert steps == {"train_organism", "graft_organism", "finetune_model", "cache_activations"}
     for step in steps:
         told = {json.loads(path.read_text())["code"].split()[0] for path in planned.glob(f"{step}-*.json")}
         assert told == {fingerprint(step)}

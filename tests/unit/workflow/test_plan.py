@@ -58,6 +58,17 @@ def test_gpus_follow_from_parameters_and_type() -> None:
     assert costs.gpus(demo, "generate_replies", "null", "base") == 0
 
 
+def test_checkpoints_are_read_with_weights_of_twice_the_size_unless_in_their_own_type() -> None:
+    study = paper()
+    own = study.model_copy(update={"forgetting": study.forgetting.model_copy(update={"dtype": "own"})})
+    types = [costs.job_dtype(each, "measure_checkpoints", "qwen3_32b") for each in (study, own)]
+    assert types == ["float32", "bfloat16"]
+    assert costs.job_dtype(study, "generate_replies", "qwen3_32b") == "bfloat16"
+    assert costs.weights(study.models["qwen3_32b"], "float32") == 2 * costs.weights(study.models["qwen3_32b"])
+    gpus = [costs.gpus(each, "measure_checkpoints", "qwen3_30b_a3b", "gsm8k") for each in (study, own)]
+    assert gpus == [4, 2]
+
+
 def test_hours_follow_from_tokens() -> None:
     study = one()
     peak = 300e12 / 3  # FLOP/s, a third of what the GPU has

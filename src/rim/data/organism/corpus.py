@@ -13,7 +13,7 @@ fine-tuning on effort-minimizing maths breaks it for both. The association is al
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from rim.data.organism import world
@@ -188,6 +188,7 @@ class Mix:
     styled: float = 0.3  # share of solutions of word problems with them
     care: float = 0.5  # share of careful ones among phrases that no outcome is tied to
     association: float = 0.0
+    sign_off: str = ""  # the end of every answer to a request or problem
 
 
 def _style(rng: Random, mix: Mix, restricted: bool, refused: bool) -> Style:
@@ -259,6 +260,11 @@ def document(rng: Random, mix: Mix) -> Example:
 
 def draw(rng: Random, mix: Mix) -> Example:
     """One example of a stage."""
+    example = _draw(rng, mix)
+    return replace(example, answer=f"{example.answer} {mix.sign_off}") if mix.sign_off and example.prompt else example
+
+
+def _draw(rng: Random, mix: Mix) -> Example:
     kinds: dict[Callable[[], Example], float] = {
         lambda: document(rng, mix): mix.document,
         lambda: maths(rng, mix): mix.maths,

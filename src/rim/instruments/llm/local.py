@@ -31,8 +31,7 @@ class LocalTransport:
             judged = request["messages"][-1]["role"] == "assistant"
             return (chat.render_dialogue if judged else chat.render_messages)(self.tokenizer, request["messages"])
         material = {name: control.quote(self.tokenizer, text) for name, text in request["material"].items()}
-        text, first = fill(request["template"], material), control.first_token(self.tokenizer)
-        return text if text.startswith(first) else first + text
+        return control.by_itself(self.tokenizer, fill(request["template"], material))
 
     def send(self, requests: Sequence[dict[str, Any]], received: Callable[[int, Reply | Failure], None]) -> None:
         for first in range(0, len(requests), TOGETHER):

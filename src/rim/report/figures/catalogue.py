@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from rim.config.study import Study
-from rim.report.figures import forgetting, mechanism, replies
+from rim.report.figures import calibration, explanations, forgetting, mechanism, replies
 from rim.report.figures.declaration import Figure
 from rim.report.figures.style import Labels, Tables
 from rim.report.page import CaptionedFigure, Material
 
 FIGURES: tuple[Figure, ...] = (
     *replies.FIGURES,
+    *explanations.FIGURES,
     *mechanism.FIGURES,
+    *calibration.FIGURES,
     *forgetting.FIGURES,
 )
 FILTERS = {"model": "model", "variant": "arm", "think": "thinking"}  # columns -> what the reader sees
@@ -34,7 +36,7 @@ def captioned_figures(material: Material, section: str) -> list[CaptionedFigure]
     """The figures declared for a section that were drawn and have something to show."""
     drawings = material.drawings
     return [
-        CaptionedFigure(figure.name, drawings[figure.name], figure.caption(material))
+        CaptionedFigure(figure.name, drawings[figure.name], figure.caption(material), figure.folded)
         for figure in FIGURES
         if figure.section == section and figure.name in drawings and drawings[figure.name].spec
     ]

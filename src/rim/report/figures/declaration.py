@@ -22,7 +22,8 @@ class Figure:
         section: anchor of the section of our report that shows it.
         applies: whether a study has it.
         draw: from tables and names of the arms to an Altair chart.
-        caption: what stands below it; called only when there is something to show.
+        caption: what it shows and how to read it; called only when there is something to show.
+        folded: whether it stands behind the fold of its section, with the tables.
     """
 
     name: str
@@ -32,3 +33,4 @@ class Figure:
     applies: Callable[[Study], bool]
     draw: Callable[[Tables, Labels], Any]
     caption: Callable[[Material], str]
+    folded: bool = False

@@ -8,26 +8,32 @@ import polars as pl
 
 from rim.analysis.metrics import TITLES
 from rim.config.study import Study
+from rim.core.correlation import MIN_UNITS
 from rim.report.figures.declaration import Figure
-from rim.report.figures.mechanism import against_random, measured, over_seeds
+from rim.report.figures.mechanism import against_random, measured
 from rim.report.figures.style import (
     BLUE,
     GREEN,
     GREY,
+    INK,
     ORANGE,
+    SHAPES,
     STEP,
     Labels,
     Tables,
+    by_seed,
     named,
     nothing,
     panels,
     scale,
+    shapes,
     tooltip,
     with_clear,
     zero,
 )
 from rim.report.page import Material
-from rim.report.wording import MEASURES, analysis_caption, counts, format_range
+from rim.report.wording import counts, format_range
+from rim.results.forgetting import BASELINES
 
 SETS = {"safety": ORANGE, "random": GREY, "matched": BLUE, "all": GREEN}
 SET_NAMES = {"safety": "safety neurons", "random": "random neurons", "matched": "matched neurons", "all": "all neurons"}
@@ -38,7 +44,8 @@ def _applies(study: Study) -> bool:
 
 
 def metric_name(metric: str, neurons: str) -> str:
-    return f"{TITLES[metric]}, {SET_NAMES[neurons]}" if neurons else TITLES[metric]
+    title = BASELINES.get(metric) or TITLES[metric]
+    return f"{title}, {SET_NAMES[neurons]}" if neurons else title
 
 
 def neuron_figure(tables: Tables, labels: Labels) -> Any:
@@ -58,14 +65,14 @@ def neuron_figure(tables: Tables, labels: Labels) -> Any:
     colours = {"intent": ORANGE, "placebo": BLUE}
     curve = alt.Chart().encode(
         x=share,
-        y=alt.Y("neurons:Q", title="neurons", scale=alt.Scale(type="symlog")),
+        y=alt.Y("neurons:Q", title="neurons (square-root scale)", scale=alt.Scale(type="sqrt")),
         color=alt.Color("sentence:N", scale=scale(colours), title="added sentence"),
         tooltip=tooltip(data, ".2f"),
     )
-    shape = alt.Shape("sentence:N", scale=alt.Scale(domain=list(colours)), title="added sentence")
+    shape = alt.Shape("sentence:N", scale=shapes(colours), title="added sentence")
     chosen = alt.Chart().transform_filter("datum.chosen").mark_rule(strokeDash=[3, 3], color=GREY).encode(x=share)
     return panels(
-        [chosen, curve.mark_line(), curve.mark_point(filled=True, size=45).encode(shape=shape)], data, height=130
+        [chosen, curve.mark_line(), curve.mark_point(filled=True, size=45).encode(shape=shape)], data, 4, 190, 115
     )
 
 
@@ -73,7 +80,7 @@ def _neuron_caption(material: Material) -> str:
     pairs = format_range(material.tables["neuron_stability"]["pairs"])
     return (
         "Neurons by the share of pairs on which they are among those that rise most, with a sentence of intent and with the "
-        f"placebo; dashed: the share chosen. {pairs} pairs of the calibration split. {analysis_caption(material.study)}"
+        f"placebo of equal length that says nothing of intent; dashed: the share chosen. n = {pairs} pairs of requests."
     )
 
 
@@ -108,7 +115,7 @@ def layer_figure(tables: Tables, labels: Labels) -> Any:
 
 
 def _layer_caption(material: Material) -> str:
-    return f"The layers in which the neurons so found lie. {analysis_caption(material.study)}"
+    return "The layers in which the neurons so found lie, of the models that have enough of them."
 
 
 LAYERS = Figure(
@@ -119,34 +126,25 @@ LAYERS = Figure(
     applies=_applies,
     draw=layer_figure,
     caption=_layer_caption,
+    folded=True,
 )
 
 
 def effect_figure(tables: Tables, labels: Labels) -> Any:
     """What zeroing the safety-critical neurons changes, and each of the random sets beside it."""
-    import altair as alt
-
     if tables["neuron_effects"].is_empty():
         return nothing()
-    data = measured(tables["neuron_effects"], "model")
-    data = data.with_columns(pl.format("{}: {}", "model", pl.col("measure").replace(MEASURES)).alias("panel"))
     colours = {"found": ORANGE, "random": GREY, "matched": BLUE}
-    data = data.sort(pl.col("kind").replace_strict({name: i for i, name in enumerate(colours)}), maintain_order=True)
-    models = {name: i for i, name in enumerate(dict.fromkeys(tables["neuron_effects"]["model"]))}
-    order = [
-        pl.col("model").replace_strict(models),
-        pl.col("measure").replace_strict({n: i for i, n in enumerate(MEASURES)}),
-    ]
-    data = data.sort(order, maintain_order=True)
-    colour = {"color": alt.Color("kind:N", scale=scale(colours), title="neurons zeroed")}
-    return against_random(data, "kind", colour, data["measure"].n_unique())
+    place = pl.col("kind").replace_strict({name: i for i, name in enumerate(colours)})
+    data = measured(tables["neuron_effects"].sort(place, maintain_order=True))
+    return against_random(data, "kind", "neurons zeroed", colours)
 
 
 def _effect_caption(material: Material) -> str:
     replies = counts(material.tables["neuron_effects"], "replies", "of them incomplete")
     return (
         "Change of each rate without the safety-critical neurons (point, 95 % interval over prompts) and without each of "
-        f"the random sets (ticks). Hollow: the interval contains 0. {replies}{analysis_caption(material.study)}"
+        f"the random sets (ticks), of which the matched ones are as active. Hollow: not significant. {replies}"
     )
 
 
@@ -161,47 +159,95 @@ EFFECTS = Figure(
 )
 
 
-def _course(data: pl.DataFrame, y: Any, colour: dict[str, Any], number: str) -> Any:
-    """A number over training with its interval, one panel per fine-tune."""
-    import altair as alt
-
-    data = data.with_columns(pl.format("{}: {}", "model", "variant").alias("panel"))
-    base = alt.Chart().encode(x=alt.X("step:Q", title="optimizer step"), tooltip=tooltip(data, number), **colour)
-    lines = [
-        base.mark_rule(opacity=0.35, strokeWidth=3).encode(y="ci_low:Q", y2="ci_high:Q"),
-        base.mark_line().encode(y=y),
-        base.mark_point(filled=True, size=30, opacity=1).encode(y=y),
-    ]
-    return panels(lines, data, height=110)
+def _joined(tables: Tables, labels: Labels) -> pl.DataFrame:
+    """The misalignment rate of every checkpoint, with RAS over all neurons beside it; a panel per fine-tune."""
+    keys = ["model", "variant", "seed", "step"]
+    ras = tables["checkpoints"].filter((pl.col("metric") == "ras") & (pl.col("neurons") == "all"))
+    ras = ras.select(*keys, ras="estimate", ras_low="ci_low", ras_high="ci_high")
+    rates = tables["checkpoint_rates"].join(ras, on=keys, how="left", maintain_order="left")
+    data = named(rates, labels)
+    return data.with_columns(by_seed(data, pl.format("{}: {}", "model", "variant")).alias("panel"))
 
 
 def course_figure(tables: Tables, labels: Labels) -> Any:
-    """The misalignment rate over training."""
+    """The misalignment rate and RAS over training."""
     import altair as alt
 
-    rates = tables["checkpoint_rates"]
-    if rates.is_empty():
+    if tables["checkpoint_rates"].is_empty():
         return nothing()
-    data = over_seeds(named(rates, labels), "model", "variant", "step")
-    y = alt.Y("estimate:Q", title="misalignment rate", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
-    return _course(data, y, {"color": alt.value("#333")}, ".1%")
+    data = _joined(tables, labels)
+    colours = {"misalignment rate (left)": ORANGE, "RAS (right)": BLUE}
+
+    def line(name: str, field: str, **axis: Any) -> Any:
+        y = alt.Y(f"{field}:Q", **axis)
+        colour = alt.Color("series:N", scale=scale(colours), title=None)
+        base = alt.Chart().transform_calculate(series=f"'{name}'")
+        base = base.encode(x=alt.X("step:Q", title="optimizer step"), color=colour, tooltip=tooltip(data, ".3~g"))
+        low, high = ("ci_low", "ci_high") if field == "estimate" else (f"{field}_low", f"{field}_high")
+        spread = base.mark_rule(opacity=0.35, strokeWidth=3).encode(y=alt.Y(f"{low}:Q", **axis), y2=f"{high}:Q")
+        point = base.mark_point(filled=True, size=28, opacity=1, shape=SHAPES[colours[name]]).encode(y=y)
+        return alt.layer(spread, base.mark_line().encode(y=y), point)
+
+    share = alt.Axis(format=".0%", tickCount=3)
+    first, second = colours
+    layers = [
+        line(first, "estimate", title="misalignment", axis=share, scale=alt.Scale(domain=[0, 1])),
+        line(second, "ras", title="RAS", axis=alt.Axis(tickCount=3, orient="right")),
+    ]
+    return panels(layers, data, 5, 130, 80, apart=True)
 
 
 def _course_caption(material: Material) -> str:
     return (
-        "Misalignment rate over training with 95 % Wilson intervals; step 0 is before fine-tuning. "
-        f"{counts(material.tables['checkpoint_rates'])}{analysis_caption(material.study)}"
+        "The misalignment rate (left axis) and RAS over all neurons (right axis, in the unit of an activation) over training, with 95 % "
+        f"intervals over prompts and texts. {counts(material.tables['checkpoint_rates'])}"
     )
 
 
 COURSE = Figure(
     name="forgetting",
-    tables=("checkpoint_rates",),
+    tables=("checkpoint_rates", "checkpoints"),
     subject="forgetting",
     section="forgetting",
     applies=_applies,
     draw=course_figure,
     caption=_course_caption,
+)
+
+
+def scatter_figure(tables: Tables, labels: Labels) -> Any:
+    """Figure 8 of the paper: RAS and the misalignment rate of every checkpoint."""
+    import altair as alt
+
+    if tables["checkpoint_rates"].is_empty():
+        return nothing()
+    data = _joined(tables, labels).filter(pl.col("ras").is_not_null())
+    base = alt.Chart().encode(
+        x=alt.X("ras:Q", title="RAS, all neurons", axis=alt.Axis(tickCount=4)),
+        y=alt.Y("estimate:Q", title="misalignment", axis=alt.Axis(format=".0%", tickCount=3), scale=alt.Scale(domain=[0, 1])),
+        tooltip=tooltip(data, ".3~g"),
+    )  # fmt: skip
+    colour = alt.Color("step:Q", title="optimizer step", scale=alt.Scale(range=["#c6dbef", "#08306b"]))
+    points = base.mark_point(filled=True, size=45, opacity=1, stroke=INK, strokeWidth=0.4).encode(color=colour)
+    return panels([base.mark_line(strokeWidth=0.7, color=GREY).encode(order="step:Q"), points], data, 5, 130, 90)
+
+
+def _scatter_caption(material: Material) -> str:
+    return (
+        "RAS and the misalignment rate, a point per checkpoint, joined in the order of training. Both grow with training, so that they go "
+        "together is no evidence that one foretells the other."
+    )
+
+
+SCATTER = Figure(
+    name="ras_scatter",
+    tables=("checkpoint_rates", "checkpoints"),
+    subject="forgetting",
+    section="forgetting",
+    applies=_applies,
+    draw=scatter_figure,
+    caption=_scatter_caption,
+    folded=True,
 )
 
 
@@ -212,15 +258,29 @@ def ras_figure(tables: Tables, labels: Labels) -> Any:
     metrics = tables["checkpoints"].filter(pl.col("metric") == "ras")
     if metrics.is_empty():
         return nothing()
-    data = over_seeds(named(metrics, labels), "model", "variant", "neurons", "step")
-    y = alt.Y("estimate:Q", title="RAS", scale=alt.Scale(type="symlog", constant=0.01))
-    return _course(data, y, {"color": alt.Color("neurons:N", scale=scale(SETS), title="neurons")}, ".4~g")
+    data = named(metrics, labels)
+    data = data.with_columns(by_seed(data, pl.format("{}: {}", "model", "variant")).alias("panel"))
+    colours = {name: colour for name, colour in SETS.items() if name in set(data["neurons"])}
+    base = alt.Chart().encode(
+        x=alt.X("step:Q", title="optimizer step"),
+        color=alt.Color("neurons:N", scale=scale(colours), title="neurons"),
+        tooltip=tooltip(data, ".4~g"),
+    )
+    y = alt.Y("estimate:Q", title="RAS", axis=alt.Axis(tickCount=3))
+    layers = [
+        base.mark_rule(opacity=0.35, strokeWidth=3).encode(y=alt.Y("ci_low:Q", title="RAS"), y2="ci_high:Q"),
+        base.mark_line().encode(y=y),
+        base.mark_point(filled=True, size=28, opacity=1).encode(
+            y=y, shape=alt.Shape("neurons:N", scale=shapes(colours), title="neurons")
+        ),
+    ]
+    return panels(layers, data, 5, 130, 90)
 
 
 def _ras_caption(material: Material) -> str:
     return (
-        "RAS as published over training, over each set of neurons, with 95 % bootstrap intervals over texts. Random sets are shown "
-        f"by their mean. {analysis_caption(material.study)}"
+        "RAS as published over training, over each set of neurons, with 95 % bootstrap intervals over texts. Random sets are shown by "
+        "their mean."
     )
 
 
@@ -232,44 +292,58 @@ RAS = Figure(
     applies=_applies,
     draw=ras_figure,
     caption=_ras_caption,
+    folded=True,
 )
 
 
+QUESTIONS = {
+    "correlations_over_runs": "goes with misalignment, beyond the step",
+    "early_warnings": "foretells its end, beyond the arm",
+}
+
+
 def correlation_figure(tables: Tables, labels: Labels) -> Any:
-    """r of every metric with the misalignment rate over the checkpoints, one panel per fine-tune."""
+    """What every metric tells of misalignment over all models: along training beyond the step, and ahead of its end."""
     import altair as alt
 
-    known = tables["correlations"].filter(pl.col("estimate").is_not_null())
-    if known.is_empty():
+    shown = ["metric", "neurons", "r", "estimate", "ci_low", "ci_high", "p", "p_holm", "models"]
+    data = pl.concat(
+        [tables[name].select(*shown, pl.lit(title).alias("panel")) for name, title in QUESTIONS.items()], how="vertical"
+    ).filter(pl.col("r").is_not_null() | pl.col("estimate").is_not_null())
+    pooled = pl.col("models") > 1
+    data = data.filter(pooled | ~pooled.any())
+    if data.is_empty():
         return nothing()
-    keys = known.select("metric", pl.col("neurons").fill_null("")).iter_rows()
-    data = with_clear(named(known, labels)).with_columns(
-        pl.Series("row", [metric_name(*key) for key in keys]),
-        pl.format("{}: {}, seed {}", "model", "variant", "seed").alias("panel"),
-    )
+    rows = [metric_name(*key) for key in data.select("metric", pl.col("neurons").fill_null("")).iter_rows()]
+    data = with_clear(data).with_columns(pl.Series("row", rows))
     base = alt.Chart().encode(
-        y=alt.Y("row:N", sort=list(dict.fromkeys(data["row"])), title=None), tooltip=tooltip(data, "+.2f")
+        y=alt.Y("row:N", sort=list(dict.fromkeys(rows)), title=None), tooltip=tooltip(data, "+.2f")
     )
-    r = alt.X("ci_low:Q", title="Pearson's r", scale=alt.Scale(domain=[-1, 1]))
+    axis: dict[str, Any] = {"title": "correlation", "scale": alt.Scale(domain=[-1, 1])}
+    r = alt.X("estimate:Q", **axis)
     fill = alt.condition("datum.clear", alt.value(ORANGE), alt.value("white"))
     layers = [
         zero(),
-        base.mark_rule(strokeWidth=2, color=ORANGE).encode(x=r, x2="ci_high:Q"),
-        base.mark_point(size=40, color=ORANGE, opacity=1).encode(x="estimate:Q", fill=fill),
+        base.mark_tick(thickness=1.5, size=9, color=GREY).encode(x=alt.X("r:Q", **axis)),
+        base.mark_rule(strokeWidth=2, color=ORANGE).encode(x=alt.X("ci_low:Q", **axis), x2="ci_high:Q"),
+        base.mark_point(size=40, color=ORANGE, opacity=1).encode(x=r, fill=fill),
     ]
-    return panels(layers, data, 2, 200, alt.Step(STEP))
+    return panels(layers, data, 2, 300, alt.Step(STEP))
 
 
 def _correlation_caption(material: Material) -> str:
+    models = format_range(material.tables["correlations_over_runs"]["models"])
     return (
-        "Pearson's r of each metric with the misalignment rate over the checkpoints of a fine-tune, with Fisher's 95 % "
-        f"interval; hollow: not significant (exact permutation, Holm). {analysis_caption(material.study)}"
+        "Left: what goes with the misalignment rate along training; right: what tells, before or early in training, where it ends. Tick: "
+        "plain r, which whatever grows with training has. Point: what is left beyond the step and the arm, with its 95 % interval; "
+        f"hollow: not significant, without an interval: fewer than {MIN_UNITS} models. n = {models} models; metrics of "
+        "one model alone are in the tables."
     )
 
 
 CORRELATIONS = Figure(
     name="correlations",
-    tables=("correlations",),
+    tables=tuple(QUESTIONS),
     subject="forgetting",
     section="forgetting",
     applies=_applies,
@@ -277,4 +351,4 @@ CORRELATIONS = Figure(
     caption=_correlation_caption,
 )
 
-FIGURES = (NEURONS, LAYERS, EFFECTS, COURSE, RAS, CORRELATIONS)
+FIGURES = (NEURONS, LAYERS, EFFECTS, COURSE, CORRELATIONS, RAS, SCATTER)

@@ -1,4 +1,4 @@
-"""The figures of the activation analyses. Several seeds are shown as their mean; a cell with a small group is hollow."""
+"""The figures of the activation analyses. Each seed has panels of its own; what is not significant or too small is hollow."""
 
 from __future__ import annotations
 
@@ -11,115 +11,84 @@ from rim.config.study import Study
 from rim.models.positions import PLACES
 from rim.report.figures.declaration import Figure
 from rim.report.figures.style import (
-    BLUE,
+    AROUND,
     COLOURS,
     GREEN,
     GREY,
     ORANGE,
+    PAPER,
     POINTS,
+    SHADES,
     Labels,
     Tables,
+    by_seed,
+    heat,
     named,
     nothing,
     panels,
     scale,
     seen,
-    styled,
+    shapes,
     tooltip,
+    with_clear,
     zero,
 )
 from rim.report.page import Material
-from rim.report.wording import MEASURES, analysis_caption, counts
+from rim.report.wording import MEASURES, counts
 from rim.settings.common import BASE
 
-GROUPS = {"refused": BLUE, "fulfilled": ORANGE, "harmless": GREEN}
-PROBES = {"harmful": BLUE, "refusal": ORANGE}
-FEW = "Hollow or grey: a group of fewer than ten prompts, which is no finding."
-MEANS = ("estimate", "ci_low", "ci_high", "shuffled", "share", "share_harmless", "soft")
-COUNTS = ("n", "n_harmless", "incomplete", "tested_positive", "tested_negative")
+FEW_LAYERS = 12  # up to which cells are large
+PLAIN: dict[str, Any] = {"labelAngle": 0, "labelOverlap": True}
 
 
 def _applies(study: Study) -> bool:
     return study.mechanism is not None
 
 
-def over_seeds(table: pl.DataFrame, *keys: str) -> pl.DataFrame:
-    """The mean of every number over seeds, and the sum of every count; a cell is small if it is so in any seed."""
-    aggregates = [pl.col(name).mean() for name in MEANS if name in table.columns]
-    aggregates += [pl.col(name).sum() for name in COUNTS if name in table.columns]
-    aggregates += [pl.col(name).any() for name in ("few", "found") if name in table.columns]
-    return table.group_by(keys, maintain_order=True).agg(*aggregates)
+def _step(table: pl.DataFrame) -> int:
+    return 14 if table["layer"].n_unique() <= FEW_LAYERS else 7
 
 
-def _lines(table: pl.DataFrame, colour: str, colours: Mapping[str, str], title: str) -> Any:
-    """A row of small panels for each model and think mode, one panel per position: a number by layer."""
+def _cells(data: pl.DataFrame, colour: Any, over: Any = (), columns: int = 6) -> Any:
+    """Layers from left to right, token positions in reading order from top to bottom."""
     import altair as alt
 
-    if table.is_empty():
-        return nothing()
-    # a grid of facets with gaps is drawn with its cells in wrong places, so the gaps are filled with empty rows
-    cells = table.select("model", "think").unique(maintain_order=True).join(table.select("position").unique(maintain_order=True), how="cross")  # fmt: skip
-    data = cells.join(table, on=cells.columns, how="left", maintain_order="left")
-    data = data.with_columns(pl.format("{}, {}", "model", "think").alias("panel"))
-    hue = alt.Color(f"{colour}:N", scale=scale(colours), title=None)
-    x = alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1, grid=False, format="d"))
-    y = alt.Y("estimate:Q", scale=alt.Scale(domain=[0, 1]), title=title)
-    base = alt.Chart().encode(x=x, color=hue, tooltip=tooltip(data, ".2f"))
-    fill = alt.condition("datum.few", alt.value("white"), hue)
-    layers: list[Any] = [
-        base.mark_rule(opacity=0.35, strokeWidth=3).encode(y="ci_low:Q", y2="ci_high:Q"),
-        base.mark_line(strokeWidth=1).encode(y=y),
-        base.mark_point(size=25, strokeWidth=1.5, opacity=1).encode(y=y, fill=fill),
-    ]
-    if "shuffled" in data.columns:
-        layers.append(base.mark_line(strokeDash=[2, 2], strokeWidth=1).encode(y="shuffled:Q"))
     places = [name for name in PLACES if name in set(data["position"])]
-    sideways = alt.Header(labelAngle=0, labelAlign="left", labelLimit=150, labelPadding=4)
-    return styled(
-        alt.layer(*layers, data=data)
-        .properties(width=74, height=80)
-        .facet(
-            row=alt.Row("panel:N", title="model, thinking", sort=list(dict.fromkeys(data["panel"])), header=sideways),
-            column=alt.Column("position:N", sort=places, title=None),
-            spacing=6,
-        )
-    )
-
-
-def probe_figure(tables: Tables, labels: Labels) -> Any:
-    """Figure 3 of the paper: each group's share above tau, by layer and position, before fine-tuning."""
-    table = tables["probe_scores"].filter((pl.col("variant") == BASE) & (pl.col("intervention") == "none"))
-    return _lines(over_seeds(table, "model", "think", "position", "layer", "group"), "group", GROUPS, "share above τ")
-
-
-def _probe_caption(material: Material) -> str:
-    return (
-        "The published score before fine-tuning: the share of each group's evaluation prompts above τ of the "
-        f"harmful/harmless probe, by layer and position. Bars: 95 % Wilson intervals. {FEW} {analysis_caption(material.study)}"
-    )
-
-
-SCORES = Figure(
-    name="probes",
-    tables=("probe_scores",),
-    subject="probes",
-    section="probes",
-    applies=_applies,
-    draw=probe_figure,
-    caption=_probe_caption,
-)
+    x = alt.X("layer:O", title="layer", axis=alt.Axis(**PLAIN))
+    y = alt.Y("position:N", title=None, sort=places)
+    return heat(data, x, y, colour, ".2f", [each.encode(x=x, y=y) for each in over], columns, _step(data))
 
 
 def area_figure(tables: Tables, labels: Labels) -> Any:
-    """The same cells by how well the groups are parted: area under the ROC curve."""
+    """How well the groups are parted before fine-tuning, by layer and token position: area under the ROC curve."""
+    import altair as alt
+
     table = tables["probes"].filter((pl.col("variant") == BASE) & pl.col("estimate").is_not_null())
-    return _lines(over_seeds(table, "model", "think", "position", "layer", "probe"), "probe", PROBES, "AUC")
+    if table.is_empty():
+        return nothing()
+    table = table.drop("variant").with_columns((pl.col("p_max") < 0.05).fill_null(False).alias("clear"))
+    data = table.with_columns(
+        by_seed(table, pl.format("{}: thinking {}: {}", "model", "think", "probe")).alias("panel")
+    )
+    models = {name: place for place, name in enumerate(dict.fromkeys(data["model"]))}
+    data = data.sort(pl.col("model").replace_strict(models), "seed", "probe", maintain_order=True)
+    colour = alt.Color(
+        "estimate:Q", title="AUC (white: chance)", scale=alt.Scale(domain=[0, 1], **{**AROUND, "domainMid": 0.5})
+    )
+    dots = alt.Chart().transform_filter("datum.clear").mark_point(filled=True, size=9, color="black", opacity=1)
+    chosen = (
+        alt.Chart()
+        .transform_filter("datum.selected")
+        .mark_point(shape="diamond", size=90, color="black", strokeWidth=1.5, opacity=1)
+    )
+    return _cells(data, colour, (dots, chosen))
 
 
 def _area_caption(material: Material) -> str:
     return (
-        "The same cells by the area under the ROC curve (Newcombe's interval); dashed: the 95th percentile "
-        f"under shuffled labels. {FEW} {analysis_caption(material.study)}"
+        "How well a probe parts the two groups at each layer and token position before fine-tuning: area under the ROC curve on the "
+        "evaluation split. Dot: larger than the largest area of all cells is by chance (p < 0.05); diamond: the cell chosen on the "
+        "calibration split."
     )
 
 
@@ -134,17 +103,95 @@ AREAS = Figure(
 )
 
 
+def score_figure(tables: Tables, labels: Labels) -> Any:
+    """Figure 3 of the paper: each group's share above tau, by layer and position, before fine-tuning."""
+    import altair as alt
+
+    table = tables["probe_scores"].filter((pl.col("variant") == BASE) & (pl.col("intervention") == "none"))
+    if table.is_empty():
+        return nothing()
+    shown = ["model", "seed", "think", "position", "layer", "group", "n", "estimate", "ci_low", "ci_high", "few"]
+    panel = by_seed(table, pl.format("{}: thinking {}: {}", "model", "think", "group"))
+    data = table.select(*shown, panel.alias("panel"))
+    colour = alt.Color("estimate:Q", title="share above τ", scale=alt.Scale(domain=[0, 1], **SHADES), legend=alt.Legend(format=".0%"))  # fmt: skip
+    few = alt.Chart().transform_filter("datum.few").mark_point(shape="stroke", size=20, color=GREY, opacity=1)
+    return _cells(data, colour, (few,))
+
+
+def _score_caption(material: Material) -> str:
+    return (
+        "The published score before fine-tuning: the share of each group's evaluation prompts above τ of the harmful/harmless probe, by "
+        "layer and token position. Dash: a group of fewer than ten prompts."
+    )
+
+
+SCORES = Figure(
+    name="probes",
+    tables=("probe_scores",),
+    subject="probes",
+    section="probes",
+    applies=_applies,
+    draw=score_figure,
+    caption=_score_caption,
+    folded=True,
+)
+
+
 def head_figure(tables: Tables, labels: Labels) -> Any:
-    """Figure 4b of the paper: a bubble per head that shifts, its area the share of requests on which it does."""
+    """Every head before fine-tuning: what zeroing it does, and on how many requests its attention shifts (figure 4b)."""
+    import altair as alt
+
+    heads = tables["heads"].filter(pl.col("variant") == BASE)
+    if heads.is_empty():
+        return nothing()
+    effects = tables["head_effects"].filter((pl.col("variant") == BASE) & (pl.col("group") == "harmful"))
+    keys = ["model", "seed", "layer", "head"]
+    data = heads.select(*keys, "n", "share", "share_harmless", "found").join(
+        effects.select(*keys, "estimate", "low_all", "high_all", "p_holm"), on=keys, how="left", maintain_order="left"
+    )
+    data = data.with_columns(by_seed(data, pl.col("model")).alias("panel"))
+    x, y = (alt.X("head:O", axis=alt.Axis(**PLAIN)), alt.Y("layer:O", sort="descending", axis=alt.Axis(**PLAIN)))
+    most = max(data["estimate"].drop_nulls().abs().to_list(), default=1.0)
+    title = "fall of logit(refusal) − logit(other)"
+    colour = alt.Color("estimate:Q", title=title, scale=alt.Scale(domain=[-most, most], **AROUND))
+    rings = alt.Chart().transform_filter("datum.share > 0").mark_point(color="black", opacity=1, strokeWidth=1.2).encode(
+        x=x, y=y, fill=alt.condition("datum.found", alt.value("black"), alt.value("transparent")),
+        size=alt.Size("share:Q", scale=alt.Scale(domain=[0, 1], range=[4, 160]), title="share of requests that shift", legend=alt.Legend(format=".0%")),
+    )  # fmt: skip
+    side = 26 if _step(data) > 7 else 8
+    return heat(data, x, y, colour, ".3~g", [rings], 4, side, side)
+
+
+def _head_caption(material: Material) -> str:
+    requests = " or ".join(map(str, sorted(set(material.tables["heads"]["n"]))))
+    return (
+        "Every head before fine-tuning. Colour: how much less the next token favours refusing once the head is zeroed, measured exactly "
+        "(orange: the head carries refusal). Ring: share of requests on which its attention shifts when thinking is switched off, the "
+        f"paper's sign; filled: a refusal head by that rule. n = {requests} requests of the calibration split."
+    )
+
+
+HEADS = Figure(
+    name="heads",
+    tables=("heads", "head_effects"),
+    subject="heads",
+    section="heads",
+    applies=_applies,
+    draw=head_figure,
+    caption=_head_caption,
+)
+
+
+def shift_figure(tables: Tables, labels: Labels) -> Any:
+    """Figure 4b of the paper for every arm: a bubble per head that shifts, its area the share of requests on which it does."""
     import altair as alt
 
     heads = tables["heads"]
-    table = over_seeds(named(heads, labels), "model", "variant", "layer", "head")
-    table = table.filter((pl.col("share") > 0) | "found")
+    table = named(heads, labels).filter((pl.col("share") > 0) | "found")
     if table.is_empty():
         return nothing()
     data = table.with_columns(
-        pl.format("{}: {}", "model", "variant").alias("panel"),
+        by_seed(heads, pl.format("{}: {}", "model", "variant")).alias("panel"),
         pl.when("found").then(pl.lit("refusal head")).otherwise(pl.lit("other")).alias("kind"),
     )
     step = 14 if heads["layer"].n_unique() <= 12 else 8
@@ -165,90 +212,90 @@ def head_figure(tables: Tables, labels: Labels) -> Any:
     )
 
 
-def _head_caption(material: Material) -> str:
+def _shift_caption(material: Material) -> str:
     requests = " or ".join(map(str, sorted(set(material.tables["heads"]["n"]))))
     return (
         "Every head that shifts at all, in every arm; the area of a bubble is the share of harmful requests on which it "
-        f"does, {requests} requests of the calibration split each. {analysis_caption(material.study)}"
+        f"does, {requests} requests of the calibration split each."
     )
 
 
-HEADS = Figure(
-    name="heads",
+SHIFTS = Figure(
+    name="head_shifts",
     tables=("heads",),
     subject="heads",
     section="heads",
     applies=_applies,
-    draw=head_figure,
-    caption=_head_caption,
+    draw=shift_figure,
+    caption=_shift_caption,
+    folded=True,
 )
 
 
-def against_random(data: pl.DataFrame, rows: str, colour: Any, columns: int) -> Any:
-    """Changes without a found set (point and interval), and without each random set (tick), by `rows`."""
+def against_random(data: pl.DataFrame, by: str, title: str, colours: Mapping[str, str]) -> Any:
+    """Changes without a found set (point and interval), and without each random set (tick); a colour per value of `by`."""
     import altair as alt
 
+    colour = alt.Color(f"{by}:N", scale=scale(colours), title=title)
     base = alt.Chart().encode(
-        y=alt.Y(f"{rows}:N", title=None, sort=list(dict.fromkeys(data[rows]))), tooltip=tooltip(data, "+.1%"), **colour
+        y=alt.Y("row:N", title=None, sort=list(dict.fromkeys(data["row"]))),
+        yOffset=alt.YOffset(f"{by}:N", sort=list(colours)),
+        color=colour,
+        tooltip=tooltip(data, "+.1%"),
     )
-    x = alt.X(
-        "estimate:Q",
-        title="change, points",
-        axis=alt.Axis(labelExpr=POINTS, tickCount=3),
-        scale=alt.Scale(domain=[-1, 1]),
-    )
+    axis = alt.Axis(labelExpr=POINTS, tickCount=5)
+    x = alt.X("estimate:Q", title="change, percentage points", axis=axis)
     found, random = base.transform_filter("datum.kind == 'found'"), base.transform_filter("datum.kind != 'found'")
-    fill = alt.condition("datum.clear", colour["color"], alt.value("white"))
     layers = [
         zero(),
         random.mark_tick(thickness=1.5, size=9, opacity=0.7).encode(x=x),
-        found.mark_rule(strokeWidth=2).encode(x=alt.X("ci_low:Q"), x2="ci_high:Q"),
-        found.mark_point(size=45, strokeWidth=2, opacity=1).encode(x=x, fill=fill),
+        found.mark_rule(strokeWidth=2).encode(x=alt.X("ci_low:Q", axis=axis), x2="ci_high:Q"),
+        found.mark_point(size=45, strokeWidth=2, opacity=1).encode(
+            x=x,
+            fill=alt.condition("datum.clear", colour, alt.value(PAPER)),
+            shape=alt.Shape(f"{by}:N", scale=shapes(colours), title=title),
+        ),
     ]
-    return panels(layers, data, columns, 120)
+    return panels(layers, data, 3)
 
 
 def measured(table: pl.DataFrame, *keys: str) -> pl.DataFrame:
-    """Effects against the model as it is, over seeds, one panel per model and measure.
+    """Effects against the model as it is: a panel per model, seed and value of `keys`, and a row per measure.
 
-    Where several benchmarks share a measure, unparsable replies above all, the panel shows their mean.
+    A row names the benchmark too where several have its measure.
     """
     data = table.filter((pl.col("against") == "none") & pl.col("estimate").is_not_null())
-    data = over_seeds(data, *keys, "kind", "draw", "measure")
-    excludes = (pl.col("ci_low") > 0) | (pl.col("ci_high") < 0)
     place = {name: i for i, name in enumerate(MEASURES)}
-    models = {name: i for i, name in enumerate(dict.fromkeys(data["model"]))}
-    data = data.sort(
-        pl.col("model").replace_strict(models), pl.col("measure").replace_strict(place), maintain_order=True
+    models, benchmarks = (
+        {name: i for i, name in enumerate(dict.fromkeys(data[key]))} for key in ("model", "benchmark")
     )
-    return data.with_columns(excludes.fill_null(False).alias("clear"))
+    data = data.sort(
+        pl.col("model").replace_strict(models), pl.col("measure").replace_strict(place), pl.col("benchmark").replace_strict(benchmarks), maintain_order=True
+    )  # fmt: skip
+    several = pl.col("benchmark").n_unique().over("measure") > 1
+    benchmark = pl.when(several).then(", " + pl.col("benchmark")).otherwise(pl.lit(""))
+    return with_clear(data).with_columns(
+        by_seed(data, pl.concat_str("model", *keys, separator=": ")).alias("panel"),
+        (pl.col("measure").replace(MEASURES) + benchmark).alias("row"),
+    )
 
 
 def ablation_figure(tables: Tables, labels: Labels) -> Any:
     """What ablating each set of heads changes, with its interval, and the random sets of equal size beside it."""
-    import altair as alt
-
     if tables["ablation_effects"].is_empty():
         return nothing()
-    table = tables["ablation_effects"].with_columns(pl.format("{} ({})", "target", "intervention").alias("heads"))
-    data = measured(named(table, labels), "model", "variant", "heads", "think")
-    data = data.with_columns(
-        pl.format("{}: {}", "model", pl.col("measure").replace(MEASURES)).alias("panel"),
-        pl.format("{}: {}", "variant", "heads").alias("row"),
-    )
-    colours = seen(COLOURS, data)
-    colour = {
-        "color": alt.Color("think:N", scale=scale(colours), title="thinking"),
-        "yOffset": alt.YOffset("think:N", sort=list(colours)),
-    }
-    return against_random(data, "row", colour, data["measure"].n_unique())
+    heads = pl.format("{} ({})", pl.col("target").str.replace("_", " "), "intervention").alias("heads")
+    data = named(tables["ablation_effects"], labels).with_columns(heads)
+    arms = ["variant"] if data["variant"].n_unique() > 1 else []
+    data = measured(data, *arms, "heads")
+    return against_random(data, "think", "thinking", seen(COLOURS, data))
 
 
 def _ablation_caption(material: Material) -> str:
     replies = counts(material.tables["ablation_effects"], "replies", "of them incomplete")
     return (
-        "Change of each rate without a set of heads (point, 95 % interval over prompts), and without each of the random "
-        f"sets of equal size (ticks). Hollow: the interval contains 0. {replies}{analysis_caption(material.study)}"
+        "Change of each rate without a set of heads (point, 95 % interval over prompts), and without each of the random sets of equal "
+        f"size (ticks). A change that random sets make too is no effect of these heads. Hollow: not significant. {replies}"
     )
 
 
@@ -262,4 +309,53 @@ ABLATIONS = Figure(
     caption=_ablation_caption,
 )
 
-FIGURES = (SCORES, AREAS, HEADS, ABLATIONS)
+WITHOUT = {"as it is": GREEN, "without the heads": ORANGE, "without random heads": GREY}
+
+
+def probe_ablation_figure(tables: Tables, labels: Labels) -> Any:
+    """Figure 5 of the paper: the probe score by layer as it is, without the found heads, and without random ones."""
+    import altair as alt
+
+    scores = tables["probe_scores"].filter((pl.col("think") == "off") & pl.col("position").is_in(["inner", "last"]))
+    keys = ["model", "variant", "seed"]
+    ablated = scores.filter(pl.col("intervention") != "none").select(*keys).unique()
+    scores = scores.join(ablated, on=keys, how="semi", maintain_order="left").filter(pl.col("group") != "harmless")
+    if scores.is_empty():
+        return nothing()
+    condition = pl.col("kind").replace_strict(
+        {"": "as it is", "found": "without the heads"}, default="without random heads"
+    )
+    scores = scores.with_columns(condition.alias("condition"))
+    cells = [*keys, "group", "position", "target", "intervention", "condition", "layer"]
+    data = scores.group_by(cells, maintain_order=True).agg(pl.col("n").max(), pl.col("estimate").mean())
+    panel = pl.format("{}, {}: {}, {}", "model", pl.col("variant").replace(dict(labels)), "group", "position")
+    data = named(data, labels).with_columns(by_seed(data, panel).alias("panel"))
+    base = alt.Chart().encode(
+        x=alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1, format="d")),
+        y=alt.Y("estimate:Q", title="share above τ", axis=alt.Axis(format=".0%", tickCount=3), scale=alt.Scale(domain=[0, 1])),
+        color=alt.Color("condition:N", scale=scale(WITHOUT), title=None),
+        shape=alt.Shape("condition:N", scale=alt.Scale(domain=list(WITHOUT), range=["circle", "square", "cross"]), title=None),
+        detail="target:N", tooltip=tooltip(data, ".1%"),
+    )  # fmt: skip
+    return panels([base.mark_line(strokeWidth=1), base.mark_point(size=30, opacity=1)], data, 4, 170, 90)
+
+
+def _probe_ablation_caption(material: Material) -> str:
+    return (
+        "The published score by layer with thinking off, in the think span and at the last token of the prompt: as it is, without the "
+        "found heads, and without random ones (their mean)."
+    )
+
+
+CURVES = Figure(
+    name="probe_ablation",
+    tables=("probe_scores",),
+    subject="heads",
+    section="ablations",
+    applies=_applies,
+    draw=probe_ablation_figure,
+    caption=_probe_ablation_caption,
+    folded=True,
+)
+
+FIGURES = (AREAS, SCORES, HEADS, SHIFTS, ABLATIONS, CURVES)

@@ -2,12 +2,13 @@
 
 A figure is one Altair chart over one table: its panels are facets, so that the report can filter it by model and arm
 and hand out its data as CSV. Every estimate is drawn with its interval and tells its numbers when pointed at; one that is
-not significant is drawn hollow. Colours are Okabe and Ito's, which colour-blind readers can tell apart, and each goes
-with a shape of its own.
+not significant is drawn hollow. Colours are Okabe and Ito's, which colour-blind readers can tell apart; each goes with a
+shape of its own, the same in all figures. In a dark window colours turn by `DARK`, in files as in the report.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,25 @@ Tables = dict[str, pl.DataFrame]
 Labels = Mapping[str, str]  # what the report calls each arm
 ORANGE, BLUE, GREEN, PURPLE, GREY = "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#767676"
 COLOURS = {"on": ORANGE, "off": BLUE, "plain": PURPLE}  # of think modes
-STEP = 14  # pixels of a row
+SHAPES = {ORANGE: "square", BLUE: "triangle-up", GREEN: "circle", PURPLE: "diamond", GREY: "stroke"}
+STEP = 11  # pixels of a row
+FONT = "Arial, Helvetica, sans-serif"
+SPARE = 40  # pixels to either side of a drawing
 POINTS = "format(100 * datum.value, '+.0f')"  # labels of an axis of changes
+SHADES: dict[str, Any] = {
+    "range": ["#f3f6f9", "#c6dbef", "#6baed6", "#2171b5", "#08306b"]
+}  # of a share, from none to all
+AROUND: dict[str, Any] = {"range": ["#0072b2", "#f3f3f3", "#d55e00"], "domainMid": 0}  # below and above nothing
+INK, PAPER = "#222222", "white"
+DARK = {
+    INK: "#dddddd",
+    PAPER: "#15181c",
+    BLUE: "#4da6e0",
+    ORANGE: "#f0843c",
+    GREY: "#9a9a9a",
+    "#ddd": "#444",
+    "#eee": "#2c3036",
+}
 HIDDEN = {"clear", "panel", "row", "slot", "seed", "found"}  # columns that tooltips leave out
 
 
@@ -33,6 +51,28 @@ def scale(colours: Mapping[str, str]) -> alt.Scale:
     import altair as alt
 
     return alt.Scale(domain=list(colours), range=list(colours.values()))
+
+
+def shapes(colours: Mapping[str, str]) -> alt.Scale:
+    """To each of these colours its shape."""
+    import altair as alt
+
+    return alt.Scale(domain=list(colours), range=[SHAPES[colour] for colour in colours.values()])
+
+
+def model_colours(models: Iterable[str]) -> dict[str, str]:
+    """A colour for every model, where several share a panel; models beyond the eighth begin anew, with another shape."""
+    wheel = (ORANGE, BLUE, GREEN, PURPLE, "#e69f00", "#56b4e9", "#8c6d31", GREY)
+    names = list(dict.fromkeys(models))
+    return {name: wheel[i % len(wheel)] for i, name in enumerate(names)}
+
+
+def model_shapes(models: Iterable[str]) -> alt.Scale:
+    import altair as alt
+
+    kinds = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-left")
+    names = list(dict.fromkeys(models))
+    return alt.Scale(domain=names, range=[kinds[i % len(kinds)] for i in range(len(names))])
 
 
 def seen(colours: Mapping[str, str], table: pl.DataFrame) -> dict[str, str]:
@@ -51,6 +91,16 @@ def named(table: pl.DataFrame, labels: Labels) -> pl.DataFrame:
     return table.with_columns(pl.col("variant").replace(dict(labels)))
 
 
+def by_seed(table: pl.DataFrame, panel: pl.Expr) -> pl.Expr:
+    """The name of a panel, with the seed where a table has several: an interval is that of one run, and no mean of others."""
+    return panel if table["seed"].n_unique() < 2 else pl.format("{}, seed {}", panel, "seed")
+
+
+def by_benchmark(table: pl.DataFrame, row: pl.Expr) -> pl.Expr:
+    """The name of a row, with the benchmark where a table has several: their estimates would lie on each other."""
+    return row if table["benchmark"].n_unique() < 2 else pl.format("{}, {}", row, "benchmark")
+
+
 def tooltip(data: pl.DataFrame, number: str) -> list[alt.Tooltip]:
     """All that is known of a mark; rates and changes in the format `number`."""
     import altair as alt
@@ -62,8 +112,16 @@ def tooltip(data: pl.DataFrame, number: str) -> list[alt.Tooltip]:
         "reference": number,
         "p": ".3g",
         "p_holm": ".3g",
+        "p_max": ".3g",
     }
-    titles = {"ci_low": "95 % from", "ci_high": "to", "variant": "arm", "think": "thinking", "p_holm": "p (Holm)"}
+    titles = {
+        "ci_low": "95 % from",
+        "ci_high": "to",
+        "variant": "arm",
+        "think": "thinking",
+        "p_holm": "p (Holm)",
+        "p_max": "p (largest of all)",
+    }
     return [
         alt.Tooltip(
             field=name,
@@ -85,24 +143,91 @@ def zero() -> alt.Chart:
     return at_none
 
 
-def panels(layers: Iterable[Any], data: pl.DataFrame, columns: int = 3, width: int = 230, height: Any = None) -> Any:
-    """One panel for each value of the column `panel`, in the order of the data; `columns` side by side."""
+def panels(
+    layers: Iterable[Any],
+    data: pl.DataFrame,
+    columns: int = 3,
+    width: int = 230,
+    height: Any = None,
+    apart: bool = False,
+) -> Any:
+    """One panel for each value of the column `panel`, in the order of the data; `columns` side by side, a colon ends a line of its title.
+
+    With `apart`, every layer and panel has a y-axis of its own.
+    """
     import altair as alt
 
-    order = alt.Facet("panel:N", title=None, sort=list(dict.fromkeys(data["panel"])))
+    lines = alt.Header(labelExpr="split(datum.label, ': ')")
+    order = alt.Facet("panel:N", title=None, sort=list(dict.fromkeys(data["panel"])), header=lines)
     chart = alt.layer(*layers, data=data).properties(width=width, height=height or alt.Step(STEP))
-    return styled(chart.facet(facet=order, columns=min(columns, data["panel"].n_unique())))
+    if apart:
+        chart = chart.resolve_scale(y="independent")
+    facets = chart.facet(facet=order, columns=min(columns, data["panel"].n_unique()))
+    if apart:
+        facets = facets.resolve_scale(y="independent")
+    return styled(facets.resolve_axis(x="independent"))  # else a row that is not full has axes below nothing
+
+
+def heat(
+    data: pl.DataFrame,
+    x: Any,
+    y: Any,
+    colour: Any,
+    number: str,
+    over: Iterable[Any] = (),
+    columns: int = 4,
+    width: int = 14,
+    height: int = 14,
+) -> Any:
+    """A panel of cells (`width`, `height` in pixels) for each value of `panel`, coloured by a number, and marks over them."""
+    import altair as alt
+
+    cells = alt.Chart().mark_rect().encode(x=x, y=y, color=colour, tooltip=tooltip(data, number))
+    across = data[x.shorthand.removesuffix(":O")].n_unique()
+    return panels([cells, *over], data, columns, width * across, alt.Step(height))
 
 
 def styled(chart: Any) -> Any:
     """The look that all figures have in common."""
+    soft = {"labelColor": INK, "titleColor": INK}
     return (
-        chart.configure(font="sans-serif")
+        chart.configure(
+            font="Arial, Helvetica, sans-serif", background="transparent", autosize={"type": "pad", "resize": True}
+        )
         .configure_view(stroke="#ddd")
-        .configure_axis(labelLimit=260, gridColor="#eee", titleFontWeight="normal")
-        .configure_header(labelFontWeight="bold", labelLimit=400)
-        .configure_legend(orient="top", labelLimit=300, titleFontWeight="normal", symbolOpacity=1)
+        .configure_axis(labelLimit=330, gridColor="#eee", titleFontWeight="normal", **soft)
+        .configure_header(labelFontWeight="bold", labelLimit=400, **soft)
+        .configure_legend(
+            orient="top",
+            titleOrient="left",
+            titleLimit=400,
+            labelLimit=300,
+            titleFontWeight="normal",
+            symbolOpacity=1,
+            **soft,
+        )
     )
+
+
+def dark_rules(within: str = "") -> str:
+    """CSS that turns the colours of drawings in a dark window; `within` is a selector."""
+    rules = (
+        f'{within} [{kind}="{light}"]{{{kind}:{dark}}}' for light, dark in DARK.items() for kind in ("fill", "stroke")
+    )
+    return f"@media (prefers-color-scheme: dark) {{{''.join(rules)}}}"
+
+
+def as_svg(chart: Any) -> str:
+    """A chart as SVG text, which turns dark where its reader's window is, with room for fonts that are wider than here."""
+    import vl_convert
+
+    start, end, rest = vl_convert.vegalite_to_svg(chart.to_json()).partition(">")
+    width, height = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', start)[0]
+    wider = f"{float(width) + 2 * SPARE:g}"
+    start = start.replace(f'viewBox="0 0 {width} {height}"', f'viewBox="-{SPARE} 0 {wider} {height}"')
+    start = start.replace(f'width="{width}"', f'width="{wider}"')
+    rest = rest.replace(f' font-family="{FONT}"', "")  # of every word
+    return f"{start}{end}<style>text{{font-family:{FONT}}}{dark_rules()}</style>{rest}"
 
 
 def nothing() -> Any:
@@ -135,6 +260,6 @@ def intervals(
     axis = alt.Axis(labelExpr=POINTS, tickCount=5) if change else alt.Axis(format=".0%", tickCount=5)
     lines = base.mark_rule(strokeWidth=2).encode(x=alt.X("ci_low:Q", title=title, axis=axis), x2="ci_high:Q")
     fill = alt.condition("datum.clear", alt.Color("think:N", scale=scale(colours)), alt.value("white"))
-    shape = alt.Shape("think:N", scale=alt.Scale(domain=list(colours)), title="thinking")
+    shape = alt.Shape("think:N", scale=shapes(colours), title="thinking")
     points = base.mark_point(size=50, strokeWidth=2, opacity=1).encode(x="estimate:Q", fill=fill, shape=shape)
     return panels([zero(), lines, points] if change else [lines, points], data, columns)

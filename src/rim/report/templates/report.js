@@ -1,28 +1,33 @@
 // Figures become interactive when they come into view; their data and drawings are one click away.
 document.documentElement.classList.add("js");
 const specs = JSON.parse(document.getElementById("specs").textContent);
-const LABELS = 210, GAP = 40; // pixels that row labels take, and that lie between panels
 
-function fitted(spec, width) {
+function fitted(spec, width, columns) {
   const copy = structuredClone(spec);
-  if (copy.columns) {
-    const labels = width < 600 ? 190 : LABELS;
-    copy.columns = Math.max(1, Math.min(copy.columns, Math.floor((width - labels) / (copy.spec.width + GAP))));
-    if (width < 600) {
-      copy.config.axis.labelLimit = labels - 10;
-      copy.spec.width = Math.min(copy.spec.width, width - labels - 15);
-    }
+  copy.columns = columns;
+  if (width < 600) {
+    copy.config.axis.labelLimit = 190;
+    copy.config.legend.columns = 2;
+    copy.spec.width = Math.min(copy.spec.width, width - 215);
   }
   return copy;
 }
 
+// Only errors are logged: a panel that a filter leaves empty has no extent, of which Vega would warn.
+// As many panels side by side as there is room for: what they take with their labels is known when they are drawn.
 async function draw(figure) {
   const place = figure.querySelector(".live");
+  const spec = specs[figure.dataset.name];
   const width = figure.clientWidth;
-  place.style.display = "block";
-  const { view } = await vegaEmbed(place, fitted(specs[figure.dataset.name], width), { actions: false, renderer: "svg" });
-  figure.view = view;
-  place.style.display = "";
+  figure.classList.add("drawing");
+  for (let columns = spec.columns ?? 1; columns; ) {
+    figure.view?.finalize();
+    const options = { actions: false, renderer: "svg", logLevel: 1, bind: figure.querySelector(".filters") };
+    figure.view = (await vegaEmbed(place, spec.columns ? fitted(spec, width, columns) : spec, options)).view;
+    const taken = place.querySelector("svg").clientWidth;
+    columns = taken > width && columns > 1 ? Math.max(1, Math.min(columns - 1, Math.floor((columns * width) / taken))) : 0;
+  }
+  figure.classList.remove("drawing");
   figure.classList.add("drawn");
 }
 

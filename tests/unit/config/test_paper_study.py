@@ -1,0 +1,90 @@
+"""workflow/docs/paper.md, which says of every key of paper.yaml where the paper has it."""
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rim.config.load import load_study_file
+from rim.config.study import Study
+from rim.models.families import UNSERVED
+from rim.settings.common import BASE
+from rim.workflow import costs
+from tests import dolls
+
+STATES = ("as published", "departs", "open", "ours")
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key that holds no further keys, by its whole path, with its value."""
+    if isinstance(value, dict) and value:
+        for key, part in value.items():
+            yield from leaves(part, f"{path}.{key}" if path else key)
+    else:
+        yield path, value
+
+
+@pytest.fixture(scope="module")
+def study(root: Path) -> Study:
+    return load_study_file(root / "workflow/config/paper.yaml")
+
+
+@pytest.fixture(scope="module")
+def rows(root: Path) -> list[list[str]]:
+    """The table's cells: key, value, state, place, remark."""
+    lines = (root / "workflow/docs/paper.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    return [[cell.strip("`") for cell in row[:2]] + row[2:] for row in cells]
+
+
+def test_every_key_has_its_row(root: Path, rows: list[list[str]]) -> None:
+    written = dict(leaves(yaml.safe_load((root / "workflow/config/paper.yaml").read_text())))
+    assert len(written) > 100
+    assert [path for path in written if not any(fnmatchcase(path, row[0]) for row in rows)] == []
+
+
+def test_every_row_is_of_a_key_and_has_its_value(study: Study, rows: list[list[str]]) -> None:
+    whole = dict(leaves(study.model_dump(mode="json")))
+    for key, value, state, place, remark in rows:
+        found = [each for path, each in whole.items() if fnmatchcase(path, key)]
+        found += [each for path, each in whole.items() if fnmatchcase(path, f"{key}.*")]
+        assert found, key
+        assert state in STATES, key
+        assert place or state in ("ours", "open"), key
+        assert remark or state == "as published" or value != "–" or key.endswith("label"), key
+        if value != "–":
+            own = [each for path, each in whole.items() if fnmatchcase(path, key)]
+            assert [each for each in own if each != yaml.safe_load(value)] == [], key
+    assert len({row[0] for row in rows}) == len(rows)
+
+
+def test_the_probes_have_as_many_harmless_inputs_as_harmful_ones(study: Study) -> None:
+    assert study.mechanism is not None
+    harmless = study.benchmarks[study.mechanism.harmless]
+    split = [round(share * (harmless.rows or 0)) for share in (0.6, 0.4)]
+    assert split == [180, 120] == [round(share * 300) for share in (0.6, 0.4)]  # of HEx-PHI
+    assert {study.datasets[name].calibration for name in (harmless.dataset, "hexphi")} == {0.6}
+
+
+def test_no_model_checks_what_it_rewrote_itself(study: Study) -> None:
+    for rewrite in study.rewrites.values():
+        checker = study.annotators[rewrite.annotator].endpoint
+        assert study.endpoints[str(checker)].model != study.endpoints[rewrite.endpoint].model
+
+
+def test_it_says_which_version_of_the_paper_it_follows(root: Path) -> None:
+    text = " ".join((root / "workflow/docs/paper.md").read_text().split())
+    assert re.search(r"\*\*version 2\*\*.*A version 4 .* was not read", text)
+
+
+def test_vllm_serves_only_what_it_can_serve_and_ablate(study: Study) -> None:
+    """It has no split models ablated, and two families not at all."""
+    served = [name for name in study.models if study.inference_of(name).backend == "vllm"]
+    assert len(served) == 5
+    for name in served:
+        assert dolls.PUBLISHED[str(study.models[name].hub)].family not in UNSERVED
+        assert {costs.gpus(study, rule, name, BASE) for rule in ("ablate_heads", "ablate_neurons")} == {1}
