@@ -260,7 +260,8 @@ def test_nothing_is_done_twice_and_one_model_made_anew_gives_the_same_tables(smo
     before = results_of(copy)
     study = load_study_file(copy / "study.yaml")
     names = {f"{table.name}.csv" for tables in tables_of(study).values() for table in tables}
-    assert set(before) == names | {f"{figure.name}.svg" for figure in figures_of_study(study)}
+    drawn = {"pipeline.svg", *(f"{figure.name}.svg" for figure in figures_of_study(study))}
+    assert set(before) == names | drawn
     kept = {path: path.read_bytes() for path in (copy / "data/smoke").rglob("null/**/*.parquet")}
     assert {path.relative_to(copy / "data/smoke").parts[0] for path in kept} >= {
         "responses",
