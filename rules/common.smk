@@ -18,7 +18,7 @@ from rim.models import hub
 from rim.settings.common import BASE, part
 from rim.settings.jobs import ModelReference, NamedEndpoint
 from rim.workflow import cluster, costs, plan
-from rim.workflow.fingerprint import fingerprint
+from rim.workflow.fingerprint import fingerprints
 from rim.workflow.jobs import job_file, told_files
 from rim.workflow.lineage import format_run_summary, trace
 from rim.workflow.records import keep_records_in_data, records_of
@@ -76,7 +76,7 @@ def logged(command):
 def code(step, environment):
     """A param that changes when the step, anything it calls, or its environment changes, and not for a comment."""
     packages = yaml.safe_load(Path(workflow.basedir, "rules", environment).read_text())
-    return f"{fingerprint(step)} {json.dumps(packages)}"
+    return f"{fingerprints()[step]} {json.dumps(packages)}"
 
 
 def job(step, settings):

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from polars import DataFrame
-from scipy.stats import rankdata
 
 from rim.config.runs import scored_runs
 from rim.config.study import Study
@@ -46,7 +46,7 @@ def area(scores: np.ndarray[Any, Any], true: np.ndarray[Any, Any]) -> float:
     positive, negative = int(true.sum()), int((~true).sum())
     if not positive or not negative:
         return math.nan
-    return float((rankdata(scores)[true].sum() - positive * (positive + 1) / 2) / (positive * negative))
+    return float((scipy.stats.rankdata(scores)[true].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
 def expected_hits(scores: np.ndarray[Any, Any], true: np.ndarray[Any, Any], count: int) -> float:

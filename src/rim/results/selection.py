@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
 from rim.core import statistics
 from rim.core.contracts import EFFECTS, HEADS, INTEGER, INTERVAL, NUMBER, PROBES, RUN, TEXT, THINK, Contract, optional
@@ -70,7 +70,7 @@ def _fisher(share: float | None, n: int, share_harmless: float | None, n_harmles
     if share is None or share_harmless is None:
         return np.nan
     events = [(round(rate * of), of) for rate, of in ((share, n), (share_harmless, n_harmless))]
-    return float(stats.fisher_exact([[count, of - count] for count, of in events]).pvalue)
+    return float(scipy.stats.fisher_exact([[count, of - count] for count, of in events]).pvalue)
 
 
 HEAD_EFFECTS = Contract(
@@ -91,7 +91,7 @@ def head_effects(effects: pl.DataFrame, skewness: pl.DataFrame) -> pl.DataFrame:
     heads = tested.select(pl.len().over(family)).to_series().to_numpy()
     estimate, high, n = (tested[name].to_numpy() for name in ("estimate", "ci_high", "n"))
     skew = np.nan_to_num(tested["skewness"].fill_null(np.nan).to_numpy())
-    error = (high - estimate) / stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(n - 1, 1))
+    error = (high - estimate) / scipy.stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(n - 1, 1))
     with np.errstate(divide="ignore", invalid="ignore"):  # no spread: t is infinite, or nan where the effect is 0 too
         p = statistics.skewed_p(estimate / error, skew, n)
     low, high = statistics.skewed_limits(estimate, error, skew, n)

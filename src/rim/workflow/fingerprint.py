@@ -35,9 +35,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
+from importlib.util import cache_from_source
+from pathlib import Path
 
+from rim.core.files import write_json
 from rim.workflow import names, words
 from rim.workflow.names import Reference, Scope, read_module
 from rim.workflow.tokens import Tokens, tokens_of
@@ -77,6 +83,32 @@ def fingerprint(step: str) -> str:
     return hashlib.sha256("\n".join(spelled).encode()).hexdigest()[:16]
 
 
+@cache
+def fingerprints() -> dict[str, str]:
+    """Those of all steps, kept beside Python's own bytecode until a source file changes.
+
+    To take them costs a second, which every start of Snakemake would pay.
+    """
+    place = Path(cache_from_source(str(names.SOURCE / "fingerprints.py"))).with_suffix(".json")
+    sources = _hash_of_sources()
+    with suppress(OSError, ValueError):
+        kept = json.loads(place.read_text())
+        if kept["sources"] == sources:
+            return dict(kept["fingerprints"])
+    steps = names.SOURCE.joinpath("steps").glob("[!_]*.py")
+    taken = {step.stem: fingerprint(step.stem) for step in sorted(steps)}
+    with suppress(OSError):  # an installation that cannot be written to
+        if not sys.dont_write_bytecode and _hash_of_sources() == sources:
+            write_json(place, {"sources": sources, "fingerprints": taken})
+    return taken
+
+
+def _hash_of_sources() -> str:
+    files = sorted(names.SOURCE.rglob("*.py"))
+    told = [f"{file.relative_to(names.SOURCE)} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
 def forget() -> None:
     """Forget what was read, so that a changed file is read again."""
     for known in (
@@ -89,5 +121,6 @@ def forget() -> None:
         tokens_of,
         reached,
         fingerprint,
+        fingerprints,
     ):
         known.cache_clear()

@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -578,3 +579,21 @@ def test_every_python_takes_the_same_fingerprints(before: dict[str, str], versio
     if done is None or done.returncode:
         pytest.skip(f"there is no Python {version} here")
     assert done.stdout.split() == list(before.values())
+
+
+def test_kept_fingerprints_are_those_of_the_sources_as_they_are(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    taken = all_of_them()
+    for _ in range(2):  # taken, then kept
+        fingerprints.forget()
+        assert fingerprints.fingerprints() == taken
+    (kept,) = source.glob("__pycache__/*.json")
+    kept.write_text("{")
+    fingerprints.forget()
+    assert fingerprints.fingerprints() == taken
+    path = source / "analysis/ras.py"
+    path.write_text(path.read_text().replace("EPSILON = 1e-6", "EPSILON = 1e-5"))
+    changed = all_of_them()
+    assert changed != taken
+    fingerprints.forget()
+    assert fingerprints.fingerprints() == changed
