@@ -181,7 +181,7 @@ def forgetting_section(material: Material) -> Section | None:
         _over_runs(over),
         _early(material),
         _predictions(material),
-        *_arm_shifts(material),
+        _arm_shifts(material),
         _correlation_table(material),
         _kept(material),
     ]
@@ -317,11 +317,8 @@ def _correlation_table(material: Material) -> Table:
     return table_from_frame(caption, material.tables["correlations"], 4, columns, lambda row: False)
 
 
-def _arm_shifts(material: Material) -> list[Table]:
+def _arm_shifts(material: Material) -> Table:
     """Figure 7 of the paper as a test."""
-    data = material.tables.get("arm_shifts")
-    if data is None:
-        return []
     labels = arm_labels(material.study)
     columns: dict[str, Formatter] = {
         "target": lambda row: labels[row["target"]],
@@ -336,7 +333,7 @@ def _arm_shifts(material: Material) -> list[Table]:
         "Whether RAS ends higher after fine-tuning on target than on control: (target − control) / (target + control) at the last checkpoint, over "
         f"models. Fewer than {MIN_UNITS} models are shown without interval and test. {GREY}"
     )
-    return [table_from_frame(caption, data, 3, columns, is_significant)]
+    return table_from_frame(caption, material.tables["arm_shifts"], 3, columns, is_significant)
 
 
 def _kept(material: Material) -> Table:

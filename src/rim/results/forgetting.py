@@ -333,11 +333,7 @@ TABLES: tuple[ResultTable[Inputs], ...] = (
     ResultTable("checkpoints", "forgetting", CHECKPOINT_TABLE, lambda given: given.checkpoints, _applies),
     ResultTable("checkpoint_rates", "forgetting", CHECKPOINT_RATES, lambda given: given.rates, _applies),
     ResultTable(
-        "arm_shifts",
-        "forgetting",
-        ARM_SHIFTS,
-        lambda given: arm_shifts(given.study, given.checkpoints),
-        lambda study: _applies(study) and bool(study.compared_arms),
+        "arm_shifts", "forgetting", ARM_SHIFTS, lambda given: arm_shifts(given.study, given.checkpoints), _applies
     ),
     ResultTable("correlations", "forgetting", CORRELATIONS, lambda given: correlations(given.series), _applies),
     ResultTable(
