@@ -80,6 +80,7 @@ rule summarize_mechanism:
         probes=per_run(f"{PROBES}.probes.parquet", ANALYSED),
         scores=per_run(f"{PROBES}.scores.parquet", ANALYSED),
         heads=per_run(HEADS, COMPARABLE),
+        attention=per_run(ATTENTION, COMPARABLE),
         effects=per_run(EFFECTS, ABLATED),
         skewness=per_run(EFFECT_SKEWNESS, ABLATED),
         sets=per_run(f"{PROBES}.ablated_heads.parquet", ABLATED),

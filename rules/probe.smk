@@ -39,6 +39,7 @@ rule find_refusal_heads:
         datasets=MECHANISM_DATASETS,
     output:
         heads=HEADS,
+        attention=ATTENTION,
     log:
         logs("find_refusal_heads", RUN),
     benchmark:

@@ -29,7 +29,7 @@ from rim.core import agreement, correlation, statistics
 from rim.core.statistics import Estimate
 from rim.report import claims
 from rim.report.page import Material
-from rim.results import explanations, replies, selection
+from rim.results import explanations, forgetting, replies, selection
 from rim.results.tables import is_significant
 from rim.settings.common import BASE
 from tests import courses
@@ -740,40 +740,86 @@ def correlations() -> list[Case]:
 # Reciprocal activation shift -------------------------------------------------------------------------------------------
 
 
-def activation_shift(texts: int, neurons: int, shift: float) -> tuple[Draw, float]:
-    """Activations before and after tuning on both kinds of texts, and the published metric of their expectations."""
+NOISE = 0.05  # of a text's activations from one model to the other, as a share
+
+
+def activation_shift(texts: int, neurons: int, moved: float, shift: float) -> tuple[Draw, float]:
+    """Activations before and after tuning on both kinds of texts, and the published metric of their expectations.
+
+    A share of the neurons, `moved`, shifts by factors of a log standard deviation `shift`; the others stay.
+    """
     world = np.random.default_rng(5)
     before = world.uniform(0.5, 2, (2, neurons))
-    after = before * np.exp(shift * world.normal(size=(2, neurons)))
+    factors = np.exp(shift * world.normal(size=(2, neurons)))
+    after = before * np.where(np.arange(neurons) < round(moved * neurons), factors, 1)
 
     def draw(rng: Rng) -> tuple[Values, Values]:
         text = rng.normal(0, 0.2, (2, texts, 1)) + rng.normal(0, 0.3, (2, texts, neurons))
-        noise = rng.normal(0, 0.05, (2, texts, neurons))
+        noise = rng.normal(-(NOISE**2) / 2, NOISE, (2, texts, neurons))  # its factor is 1 on average
         return before[:, None] * np.exp(text), after[:, None] * np.exp(text + noise)
 
     grown = math.exp((0.2**2 + 0.3**2) / 2)  # mean of a text's factor
-    expected = before[:, None] * grown, after[:, None] * grown * math.exp(0.05**2 / 2)
-    return draw, float(shift_of(*expected, draws=0)[0])
+    expected = deltas_of(before[:, None] * grown, after[:, None] * grown, draws=0)
+    return draw, float(expected.metric("harmonic")[0])
 
 
-def shift_of(before: Values, after: Values, draws: int = checkpoints.DRAWS) -> Values:
+def deltas_of(before: Values, after: Values, draws: int = checkpoints.DRAWS) -> ras.Deltas:
     safety, task = zip(before, after, strict=True)
     columns = [np.arange(before.shape[-1])]
-    return ras.deltas([safety], [task], {"all": columns}, draws)["all", "published"].metric("harmonic")
+    return ras.deltas([safety], [task], {"all": columns}, draws)["all", "published"]
 
 
 def shift_interval(before: Values, after: Values) -> Estimate:
-    made = checkpoints._interval(shift_of(before, after), before.shape[1])
+    found = deltas_of(before, after)
+    made = checkpoints._interval(found.metric("harmonic"), before.shape[1], found.least("harmonic"))
+    return Estimate(made["estimate"], made["ci_low"], made["ci_high"])
+
+
+def uncorrected_shift(before: Values, after: Values) -> Estimate:
+    """Student's t around the estimate, as if noise could take from a sum of one-sided shifts what it adds."""
+    made = checkpoints._interval(deltas_of(before, after).metric("harmonic"), before.shape[1])
     return Estimate(made["estimate"], made["ci_low"], made["ci_high"])
 
 
 def activation_shifts() -> list[Case]:
+    """80 texts in the demo, 100 in the paper's study; 60 neurons are a set of safety-critical ones, 600 all of a tiny model."""
     cases = []
-    for texts in (80, 300):
-        for shift in (0.0, 0.01, 0.02, 0.1, 0.3):
-            drawn, truth = activation_shift(texts, 60, shift)
-            text, how = f"{texts} texts, 60 neurons, shifts of {percent(shift)}", {"repetitions": SLOW}
-            cases.append(Case("Reciprocal activation shift", text, truth, drawn, shift_interval, math.nan, **how))
+    none, some = (0.0, 0.0), [(moved, shift) for moved in (0.3, 0.1) for shift in (0.02, 0.1, 0.3)]
+    every = [(1.0, shift) for shift in (0.01, 0.02, 0.1, 0.3)]
+    for texts, neurons, worlds in ((80, 60, every + some), (100, 60, every + some), (80, 600, some)):
+        for moved, shift in (none, *worlds):
+            drawn, truth = activation_shift(texts, neurons, moved, shift)
+            how = f"{percent(moved)} of them shift by {percent(shift)}" if moved else "none of them shifts"
+            text, what = f"{texts} texts, {neurons} neurons, {how}", {"repetitions": SLOW, "coarse": neurons == 60}
+            cases.append(Case("Reciprocal activation shift", text, truth, drawn, shift_interval, **what))
+    return cases
+
+
+# RAS of two arms over models --------------------------------------------------------------------------------------------
+
+
+ENDS = 0.3  # standard deviation of what a model's log RAS has of an arm by itself
+
+
+def ras_of_arms(models: int, effect: float) -> Draw:
+    """RAS of models of different scales after target, whose logarithm is higher by `effect`, and after control."""
+
+    def draw(rng: Rng) -> tuple[Values, Values]:
+        scales, own = rng.normal(0, 1, models), rng.normal(0, ENDS, (2, models))
+        return np.exp(scales + effect + own[0]), np.exp(scales + own[1])
+
+    return draw
+
+
+def arms_over_models() -> list[Case]:
+    points, weights = np.polynomial.hermite_e.hermegauss(80)
+    cases = []
+    for models in (6, 8, 20):
+        for effect in (0.0, 0.3):
+            truth = float(weights @ np.tanh((effect + math.sqrt(2) * ENDS * points) / 2) / weights.sum())
+            text = f"{models} models, RAS higher by {percent(math.exp(effect) - 1)}"
+            truth = truth if effect else 0.0
+            cases.append(Case("RAS of two arms", text, truth, ras_of_arms(models, effect), forgetting.higher))
     return cases
 
 
@@ -947,6 +993,7 @@ CASES = (
     *agreements(),
     *correlations(),
     *activation_shifts(),
+    *arms_over_models(),
     *categories(),
     *lengths(),
     *first_screens(),
@@ -1003,5 +1050,6 @@ WRONG = (
     wrong("percentile bootstrap of paired changes near 0", 0.01, paired(80, 0.0, 0.01), percentile_bootstrap),
     wrong("random sets taken as fixed", math.nan, ablated(80, 5, 0.3, 0.0, 1.0), fixed_sets),
     wrong("all orders of checkpoints", math.nan, courses_of(courses.independent_walks, 1), naive_permutation),
+    wrong("Student's t of a RAS of few neurons", *reversed(activation_shift(80, 60, 0.3, 0.1)), uncorrected_shift),
     wrong("Student's t over seeds that share prompts", 0.1, seeded(5, 200, 0.3, 0.4, 0.0), seeds_only),
 )

@@ -139,6 +139,7 @@ def _insides(study: Study, layers: int, heads: int) -> dict[str, Keys]:
         + [{**cell, **sets_of, "step": 0, "group": group} for cell in cells if cell["variant"] == BASE and cell["think"] == "off" and cell["model"] in tags
            for group in ("refused", "fulfilled") for sets_of in ablated],
         "heads": combined(model=tags, variant=arms, seed=[0], layer=range(layers), head=range(heads)),
+        "head_attention": combined(model=tags, variant=[BASE], seed=[0], heads=["all", "L1H2"], think=["on", "off"], position=["assistant", "last"], what=["weight", "largest"]),
         "head_effects": combined(model=tags, variant=[BASE], seed=[0], layer=range(layers), head=range(heads), group=["harmful", "harmless"]),
         "ablation_effects": [{"model": model, "variant": BASE, "seed": 0, **sets, "kind": kind, "draw": 0, "against": against, "think": think, **reply}
                              for model in tags for think in modes for reply in replies for kind, against in compared if "matched" not in kind + against],
@@ -170,6 +171,7 @@ def _course(study: Study) -> dict[str, Keys]:
     return {
         "checkpoints": [{**run, **metric, "step": step} for run in runs for metric in metrics[1:] for step in range(80, 720, 80)],
         "checkpoint_rates": [{**run, "step": step} for run in runs for step in range(0, 720, 80)],
+        "arm_shifts": [{"target": target, "control": control, "neurons": neurons} for target, control in study.compared_arms for neurons in ("safety", "random", "all")],
         "correlations": [{**run, **metric} for run in runs for metric in metrics],
         "correlations_over_runs": metrics,
         "early_warnings": metrics,
@@ -196,6 +198,11 @@ def synthetic(study: Study, effect: float = 0.2, layers: int = 36, heads: int = 
         )
         shares = combined(annotator=list(study.annotators), origin=list(study.models), benchmark=list(study.benchmarks), think=list(study.inference.think), source=["cot", "response"],
                           pattern=["confirmatory", "heuristic", "deviation", "any"])  # fmt: skip
+        keys["checklist_items"] = [
+            {**{k: v for k, v in row.items() if k != "pattern"}, "item": "copying"}
+            for row in shares
+            if row["pattern"] == "any"
+        ]
         keys |= {"pattern_shares": shares, "annotator_agreement": [], "arm_divergence": [], "rewrite_outcomes": []}
         keys["injection_effects"] = statement if study.injection else []
     if study.mechanism or study.forgetting:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import scipy
+from scipy.optimize import brentq
+from scipy.special import stdtr, stdtrit
 
 from rim.analysis import baselines, ras
 from rim.analysis.capture import Records, Row, capture
@@ -101,8 +102,9 @@ def ras_rows(
             if isinstance(how, Shift) and (kind == "safety" or how.on_every_set):
                 own = [found[f"{kind} {i}", how.form] for i in range(len(several))]
                 values = np.mean([each.metric(how.aggregate) for each in own], axis=0)
+                least = np.mean([each.least(how.aggregate) for each in own], axis=0)
                 share = float(np.mean([each.kept for each in own]))
-                yield {"metric": metric, "neurons": kind, "n": n, **_interval(values, n), "kept": share}
+                yield {"metric": metric, "neurons": kind, "n": n, **_interval(values, n, least), "kept": share}
 
 
 def baseline_rows(
@@ -162,18 +164,24 @@ def _gradient_sums(products: list[Products], columns: Columns) -> GradientSums:
     return GradientSums(dot, safety, task, task / total if total else math.nan, sum(map(len, columns)) / count)
 
 
-def _interval(values: Values, n: int) -> dict[str, float]:
+def _interval(values: Values, n: int, least: Values | None = None) -> dict[str, float]:
     """The first value is the estimate; the others, its resamples of n texts, give the 95 % interval around it.
 
-    It is Student's t with the resamples' standard deviation. A sum of one-sided shifts grows with noise, so the estimate lies
-    too high by about as much as the resamples lie above it, and the interval reaches that much further down.
+    It is Student's t with the resamples' standard deviation. Where the estimate is too high on average, `least` is one that is
+    too low, with its resamples, and the interval that of Imbens and Manski (2004, Econometrica 72, 1845-1857) for what lies
+    between the two: it reaches from below the lower to above the higher, by less than t where they lie apart, since the truth
+    cannot be near both.
     """
     if len(values) < 2 or n < 2:
         return {"estimate": float(values[0]), "ci_low": math.nan, "ci_high": math.nan}
-    estimate, drawn = float(values[0]), values[1:]
-    excess = float(drawn.mean()) - estimate
-    error = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * drawn.std(ddof=1))
-    low, high = estimate - max(excess, 0.0) - error, estimate - min(excess, 0.0) + error
+    least = values if least is None else least
+    below, above = (float(each[1:].std(ddof=1)) * math.sqrt(n / (n - 1)) for each in (least, values))
+    widest = max(below, above)
+    apart = float(values[0] - least[0]) / widest if widest else 0.0
+    times = brentq(
+        lambda c: stdtr(n - 1, c + apart) - stdtr(n - 1, -c) - CONFIDENCE, 0, stdtrit(n - 1, (1 + CONFIDENCE) / 2) + 1
+    )
+    estimate, low, high = float(values[0]), float(least[0]) - times * below, float(values[0]) + times * above
     return {"estimate": estimate, "ci_low": max(0.0, low), "ci_high": high}
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rim.analysis.cache import Cache
 from rim.core import statistics
-from rim.core.contracts import HEADS
+from rim.core.contracts import ATTENTION, HEADS
 from rim.core.errors import UserError
 from rim.core.precision import decimals
 from rim.models.families import Head
@@ -45,14 +45,7 @@ def shifts(cache: Cache, layer: int, on: list[int], off: list[int]) -> tuple[NDA
 
 def find_refusal_heads(cache: Cache, groups: pl.DataFrame, least_share: float) -> pl.DataFrame:
     """The shift statistic of every head on the calibration split, and which are refusal heads. Returns the heads table."""
-    asked = groups.filter((pl.col("split") == "calibration") & pl.col("key").is_in(cache.rows))
-    where = {name: row for row, name in enumerate(cache.rows)}
-    modes = [asked.filter(pl.col("think") == think) for think in ("on", "off")]
-    both = modes[0].join(modes[1], on=["benchmark", "id"], suffix="_off", maintain_order="left")
-    harmless = (both["group"] == "harmless").to_numpy()
-    on, off = ([where[name] for name in both[column]] for column in ("key", "key_off"))
-    if not len(both) or harmless.all():
-        raise UserError("mechanism.harmful: no calibration request was asked with thinking on and off; run both modes")
+    harmless, on, off = asked_both_ways(cache, groups)
     rows = []
     for layer in range(cache.layers):
         shifted, soft = shifts(cache, layer, on, off)
@@ -64,6 +57,61 @@ def find_refusal_heads(cache: Cache, groups: pl.DataFrame, least_share: float) -
             row |= {"soft": _mean(soft[~harmless, head]), "soft_harmless": _mean(soft[harmless, head])}
             rows.append({**row, "found": share >= least_share})
     return pl.DataFrame(rows, schema=dict(HEADS)).with_columns(decimals("soft", "soft_harmless"))
+
+
+def asked_both_ways(cache: Cache, groups: pl.DataFrame) -> tuple[NDArray[np.bool_], list[int], list[int]]:
+    """The calibration requests asked in both think modes: whether each is harmless, and its rows of the cache, on and off.
+
+    Raises:
+        UserError: no harmful one was.
+    """
+    asked = groups.filter((pl.col("split") == "calibration") & pl.col("key").is_in(cache.rows))
+    where = {name: row for row, name in enumerate(cache.rows)}
+    modes = [asked.filter(pl.col("think") == think) for think in ("on", "off")]
+    both = modes[0].join(modes[1], on=["benchmark", "id"], suffix="_off", maintain_order="left")
+    harmless = (both["group"] == "harmless").to_numpy()
+    if not len(both) or harmless.all():
+        raise UserError("mechanism.harmful: no calibration request was asked with thinking on and off; run both modes")
+    on, off = ([where[name] for name in both[column]] for column in ("key", "key_off"))
+    return harmless, on, off
+
+
+def attention(cache: Cache, groups: pl.DataFrame, heads: pl.DataFrame) -> pl.DataFrame:
+    """Where the last prompt token looks with thinking on and off (figures 4a, A3, A4). Returns the attention table.
+
+    Positions that it cannot see, or that no prompt of a mode has, are left out.
+
+    Args:
+        heads: the heads table; each refusal head has rows of its own beside those of all heads together.
+    """
+    harmless, *modes = asked_both_ways(cache, groups)
+    found = heads.filter("found").select("layer", "head").rows()
+    rows = []
+    for think, asked in zip(("on", "off"), modes, strict=True):
+        harmful = np.array(asked)[~harmless]
+        layers = [_looks(cache, layer, harmful) for layer in range(cache.layers)]
+        weights = np.concatenate([weight for weight, _ in layers], 1).mean(1)
+        seen = [name for name, column in zip(cache.positions, weights.T, strict=True) if column.any()]
+        for side, (what, also) in enumerate({"weight": [], "largest": ["elsewhere"]}.items()):
+            own = {f"L{layer}H{head}": layers[layer][side][:, head] for layer, head in found}
+            for name, means in {"all": np.concatenate([each[side] for each in layers], 1).mean(1), **own}.items():
+                for position in seen + also:
+                    column = means[:, [*cache.positions, "elsewhere"].index(position)]
+                    estimate, low, high, _ = statistics.bounded_mean(column, 0, 1)
+                    row = {"heads": name, "think": think, "position": position, "what": what, "n": len(harmful)}
+                    rows.append({**row, "estimate": estimate, "ci_low": low, "ci_high": high})
+    return pl.DataFrame(rows, schema=dict(ATTENTION)).with_columns(decimals("estimate", "ci_low", "ci_high"))
+
+
+def _looks(cache: Cache, layer: int, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Of each head on each request, [requests, heads, positions]: the attention to a position, and whether the largest is there.
+
+    The second has one position more, for elsewhere.
+    """
+    spans, at = cache.spans[rows][:, None], cache.read("attention_argmax", layer)[rows][..., None]
+    largest = (at >= spans[..., 0]) & (at < spans[..., 1])
+    largest = np.concatenate([largest, ~largest.any(-1, keepdims=True)], -1)
+    return np.clip(cache.read("attention_mass", layer)[rows].astype(np.float64), 0, 1), largest
 
 
 def _mean(values: NDArray[Any]) -> float:

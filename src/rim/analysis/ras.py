@@ -12,16 +12,23 @@ values of different models cannot be compared; `relative` leaves the last factor
 size of the two instead of the lower one, which cannot vanish. A ratio to an activation that is zero or negative means
 nothing: the published and the relative form leave such dimensions out, still divide by all n, and report the share kept.
 No form ever gives NaN; the harmonic mean of a zero is zero.
+
+A delta keeps only what went its way, so noise adds to it and never takes away: it is too high on average, by .4 standard
+errors for a dimension that does not shift. No estimator of such a sum is free of bias (Cai and Low 2011, Annals of
+Statistics 39, 1012-1041). Hence each delta has a second estimate that is too low on average, `cross_fitted`, and between
+the two lies the truth.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 Values = NDArray[np.floating[Any]]
 Columns = Sequence[NDArray[np.int64]]  # per layer, the neurons of a set
@@ -46,14 +53,33 @@ AGGREGATES: dict[str, Callable[[Values, Values], Values]] = {
 
 
 def shifts(higher: Values, lower: Values, form: str) -> Values:
-    """What each dimension adds to a delta: its shift where `higher` is above `lower`, else 0. Shapes are kept."""
+    """How far each dimension shifts, negative where `lower` is the higher one; a delta adds what is positive. Shapes are kept."""
     rise = higher - lower
     if form == "symmetric":
         size = (np.abs(higher) + np.abs(lower)) / 2
-        return np.where((rise > 0) & (size > EPSILON), rise / np.where(size > EPSILON, size, 1), 0)
+        return np.where(size > EPSILON, rise / np.where(size > EPSILON, size, 1), 0)
     usable = kept(higher, lower)
-    ratio = np.where(usable & (rise > 0), rise / np.where(usable, lower, 1), 0)
+    ratio = np.where(usable, rise / np.where(usable, lower, 1), 0)
     return ratio * higher if form == "published" else ratio
+
+
+def cross_fitted(shifted: Values, texts: int) -> Values:
+    """What each dimension adds to a delta if one half of the texts says whether it shifts and the other half how far.
+
+    That is averaged over all ways to halve the texts. With a mean over all texts d and its standard error s, the means of two
+    halves are d + e and d - e, e having the standard error s, so that for normal e the average of (d - e) where d + e > 0 is
+    d Phi(d/s) - s phi(d/s). What does not shift adds nothing on average, and what shifts at most its shift.
+
+    Args:
+        shifted: of all texts, and after it of their bootstrap resamples, whose spread is s; [1 + draws, dimensions].
+        texts: how many were resampled.
+    """
+    if len(shifted) < 2 or texts < 2:
+        return np.maximum(shifted, 0)
+    error = shifted[1:].std(0) * math.sqrt(texts / (texts - 1))
+    ratio = shifted / np.where(error > 0, error, 1)
+    halved = shifted * ndtr(ratio) - error * np.exp(-(ratio**2) / 2) / math.sqrt(2 * math.pi)
+    return np.where(error > 0, halved, np.maximum(shifted, 0))
 
 
 def kept(first: Values, second: Values) -> NDArray[np.bool_]:
@@ -67,10 +93,16 @@ class Deltas:
 
     safe: Values
     task: Values
+    least_safe: Values  # the same, cross-fitted; resamples around their estimate
+    least_task: Values
     kept: float  # share of dimensions with a ratio, the lower of safety and task texts
 
     def metric(self, aggregate: str) -> Values:
         return AGGREGATES[aggregate](self.safe, self.task)
+
+    def least(self, aggregate: str) -> Values:
+        """The same metric, too low on average where `metric` is too high."""
+        return AGGREGATES[aggregate](np.maximum(self.least_safe, 0), np.maximum(self.least_task, 0))
 
 
 def resamples(prompts: int, draws: int, seed: int) -> NDArray[np.float64]:
@@ -96,7 +128,7 @@ def deltas(
         (set, form) -> the deltas.
     """
     weights = [resamples(len(pairs[0][0]), draws, side) for side, pairs in enumerate((safety, task))]
-    sums = {(name, form): np.zeros((2, 1 + draws)) for name in sets for form in FORMS}
+    sums = {(name, form): np.zeros((2, 2, 1 + draws)) for name in sets for form in FORMS}
     known = {name: np.zeros(2) for name in sets}
     for layer, texts in enumerate(zip(safety, task, strict=True)):
         for side, (before, after) in enumerate(texts):
@@ -106,11 +138,15 @@ def deltas(
             for name, columns in sets.items():
                 known[name][side] += usable[columns[layer]].sum()
             for form in FORMS:
-                each = shifts(higher, lower, form)
-                for name, columns in sets.items():
-                    sums[name, form][side] += each[:, columns[layer]].sum(1, dtype=np.float64)
+                shifted = shifts(higher, lower, form)
+                for which, each in enumerate((np.maximum(shifted, 0), cross_fitted(shifted, len(before)))):
+                    for name, columns in sets.items():
+                        sums[name, form][which, side] += each[:, columns[layer]].sum(1, dtype=np.float64)
     made = {}
     for (name, form), total in sums.items():
         n = max(1, sum(map(len, sets[name])))
-        made[name, form] = Deltas(total[0] / n, total[1] / n, float(known[name].min() / n))
+        most, least = total / n
+        if draws:  # a resample has the noise of its texts twice, which moves the estimate that is made to have none
+            least[:, 1:] += least[:, :1] - least[:, 1:].mean(1, keepdims=True)
+        made[name, form] = Deltas(most[0], most[1], least[0], least[1], float(known[name].min() / n))
     return made

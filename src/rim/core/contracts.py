@@ -222,6 +222,17 @@ HEADS = Contract(
     found=FLAG,  # a refusal head by the paper's rule
 )
 
+ATTENTION = Contract(  # where the last prompt token looks, on harmful calibration requests
+    heads=TEXT,  # a refusal head, such as "L1H2", or "all" together
+    think=one_of("on", "off"),
+    position=TEXT,  # or "elsewhere"
+    what=one_of(
+        "weight", "largest"
+    ),  # attention to the position; whether the largest is there, the first token left out
+    n=INTEGER,  # requests
+    **INTERVAL,  # of the mean over requests, and over heads
+)
+
 EFFECTS = Contract(  # of zeroing one head on logit(refusal) - logit(other), think off
     layer=INTEGER,
     head=INTEGER,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from rim.core.correlation import MIN_UNITS
-from rim.report.figures.forgetting import metric_name
-from rim.report.labels import arm
+from rim.report.figures.forgetting import SET_NAMES, metric_name
+from rim.report.labels import arm, arm_labels
 from rim.report.page import Material, Section, Table, TableRow
 from rim.report.wording import (
     BESIDE_RANDOM,
@@ -177,7 +177,14 @@ def forgetting_section(material: Material) -> Section | None:
         "without a test.",
         *_narrow(material),
     ]
-    tables = [_over_runs(over), _early(material), _predictions(material), _correlation_table(material), _kept(material)]
+    tables = [
+        _over_runs(over),
+        _early(material),
+        _predictions(material),
+        _arm_shifts(material),
+        _correlation_table(material),
+        _kept(material),
+    ]
     return Section("forgetting", "RAS and forgetting", text, [table for table in tables if table.rows], finding=True)
 
 
@@ -308,6 +315,25 @@ def _correlation_table(material: Material) -> Table:
         "and trends in nearly all cases. No claim rests on it. A dash: one of the two does not change."
     )
     return table_from_frame(caption, material.tables["correlations"], 4, columns, lambda row: False)
+
+
+def _arm_shifts(material: Material) -> Table:
+    """Figure 7 of the paper as a test."""
+    labels = arm_labels(material.study)
+    columns: dict[str, Formatter] = {
+        "target": lambda row: labels[row["target"]],
+        "control": lambda row: labels[row["control"]],
+        "neurons": lambda row: SET_NAMES[row["neurons"]],
+        "higher by [95 % interval]": lambda row: interval(row, signed=True),
+        "p": lambda row: p_value(row["p"]),
+        "p (Holm)": lambda row: p_value(row["p_holm"]),
+        "models": column("models"),
+    }
+    caption = (
+        "Whether RAS ends higher after fine-tuning on target than on control: (target − control) / (target + control) at the last checkpoint, over "
+        f"models. Fewer than {MIN_UNITS} models are shown without interval and test. {GREY}"
+    )
+    return table_from_frame(caption, material.tables["arm_shifts"], 3, columns, is_significant)
 
 
 def _kept(material: Material) -> Table:

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from rim.config.study import Study
 from rim.core import correlation, statistics
 from rim.core.contracts import CHECKPOINTS, INTEGER, INTERVAL, NUMBER, RUN, TEXT, Columns, Contract
+from rim.core.statistics import Estimate
+from rim.results import contrasts
 from rim.results.mechanism import KEYS, Run, stacked
 from rim.results.tables import ResultTable, results_table, rounded, with_holm
 
@@ -257,6 +259,47 @@ def forgetting_predictions(study: Study, found: Series) -> pl.DataFrame:
     return results_table(FORGETTING_PREDICTIONS, rows)
 
 
+ARM_SHIFTS = Contract(
+    target=TEXT,
+    control=TEXT,
+    neurons=NEURON_SETS,
+    models=INTEGER,
+    **INTERVAL,  # (target - control) / (target + control) of their RAS, -1 to 1; 0 where they are equal
+    p=NUMBER,
+    p_holm=NUMBER,
+)
+
+
+def arm_shifts(study: Study, checkpoints: pl.DataFrame) -> pl.DataFrame:
+    """Figure 7: whether RAS ends higher after target than after control, over models; a model's fine-tunes count with their mean."""
+    ras = checkpoints.filter(pl.col("metric") == "ras")
+    last = ras.filter(pl.col("step") == pl.col("step").max().over(KEYS))
+    rows = []
+    for target, control in study.compared_arms:
+        for (neurons,), part in last.group_by("neurons", maintain_order=True):
+            ends: dict[Model, dict[str, list[float]]] = {}
+            for name, variant, seed, value in part.select(*KEYS, "estimate").iter_rows():
+                model, _ = cluster_of(study, (name, variant, seed))
+                ends.setdefault(model, {}).setdefault(variant, []).append(value)
+            both = [(arms[target], arms[control]) for arms in ends.values() if {target, control} <= set(arms)]
+            if both:
+                estimate = higher(*(np.array([np.mean(values) for values in side]) for side in zip(*both, strict=True)))
+                keys = {"target": target, "control": control, "neurons": neurons, "models": len(both)}
+                rows.append({**keys, **contrasts.columns(estimate)})
+    return results_table(ARM_SHIFTS, rows, "target", "control")
+
+
+def higher(target: Values, control: Values) -> Estimate:
+    """How much higher a metric is after target, relative to both, with Student's t over models [models]; few have no interval."""
+    total = target + control
+    apart = np.where(total > 0, (target - control) / np.where(total > 0, total, 1), 0)
+    return (
+        statistics.tested_mean(apart)
+        if len(apart) >= correlation.MIN_UNITS
+        else Estimate(apart.mean(), math.nan, math.nan)
+    )
+
+
 CHECKPOINT_TABLE = Contract(**RUN, **CHECKPOINTS.columns)
 
 
@@ -289,6 +332,9 @@ def _applies(study: Study) -> bool:
 TABLES: tuple[ResultTable[Inputs], ...] = (
     ResultTable("checkpoints", "forgetting", CHECKPOINT_TABLE, lambda given: given.checkpoints, _applies),
     ResultTable("checkpoint_rates", "forgetting", CHECKPOINT_RATES, lambda given: given.rates, _applies),
+    ResultTable(
+        "arm_shifts", "forgetting", ARM_SHIFTS, lambda given: arm_shifts(given.study, given.checkpoints), _applies
+    ),
     ResultTable("correlations", "forgetting", CORRELATIONS, lambda given: correlations(given.series), _applies),
     ResultTable(
         "correlations_over_runs",

@@ -21,6 +21,7 @@ from rim.config.study import Study
 from rim.core import statistics
 from rim.core.conditions import NOTHING_DONE, Condition
 from rim.core.contracts import (
+    ATTENTION,
     EFFECT_SKEWNESS,
     EFFECTS,
     HEADS,
@@ -203,6 +204,7 @@ class Inputs:
     probes: Parts
     scores: Parts  # of the models as they are and ablated
     heads: Parts
+    attention: Parts
     effects: Parts
     skewness: Parts
     scored: Parts  # judgements and grades, of the models as they are and ablated
@@ -218,6 +220,7 @@ class Inputs:
 PROBE_TABLE = Contract(**RUN, **PROBES.columns)
 PROBE_SCORES = Contract(**RUN, **SCORES.columns)
 RUN_HEADS = Contract(**RUN, **HEADS.columns)
+HEAD_ATTENTION = Contract(**RUN, **ATTENTION.columns)
 RUN_EFFECTS = Contract(**RUN, **EFFECTS.columns)
 RUN_SKEWNESS = Contract(**RUN, **EFFECT_SKEWNESS.columns)
 
@@ -237,6 +240,9 @@ TABLES: tuple[ResultTable[Inputs], ...] = (
     ),
     ResultTable("probe_scores", "probes", PROBE_SCORES, lambda given: stacked(PROBE_SCORES, given.scores), _applies),
     ResultTable("heads", "heads", HEAD_TABLE, lambda given: head_table(joined(RUN_HEADS, given.heads)), _applies),
+    ResultTable(
+        "head_attention", "heads", HEAD_ATTENTION, lambda given: stacked(HEAD_ATTENTION, given.attention), _applies
+    ),
     ResultTable(
         "head_effects",
         "heads",

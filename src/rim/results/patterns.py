@@ -18,7 +18,7 @@ from rim.config.study import Study
 from rim.core import statistics
 from rim.core.agreement import kappa
 from rim.core.contracts import INTEGER, INTERVAL, NUMBER, TEXT, Contract, one_of
-from rim.instruments.checklist import PATTERNS
+from rim.instruments.checklist import PATTERN_OF, PATTERNS
 from rim.instruments.rewrite import divergence, words
 from rim.results import contrasts, tables
 from rim.results.contrasts import Outcome
@@ -63,6 +63,36 @@ def pattern_shares(annotations: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
                 named = {"annotator": annotator, **dict(zip(cells, keys, strict=True)), "pattern": pattern}
                 rows.append({**named, **counts, **interval(share)})
     return tables.results_table(PATTERN_SHARES, rows)
+
+
+CHECKLIST_ITEMS = Contract(
+    annotator=TEXT,
+    origin=TEXT,
+    benchmark=TEXT,
+    think=PATTERN_SHARES.columns["think"],
+    source=PATTERN_SHARES.columns["source"],
+    item=one_of(*PATTERN_OF),
+    n=INTEGER,  # texts with a finding
+    findings=INTEGER,  # of this item
+    **INTERVAL,  # share of a text's findings that are of this item, on average over these texts
+)
+
+
+def checklist_items(annotations: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Figure A5: how the findings of a text divide among the items of the checklist; means over seeds."""
+    rows = []
+    for annotator, table in annotations.items():
+        cells = ["origin", "benchmark", "think", "source"]
+        findings = table.filter(pl.col("item").is_not_null())
+        for keys, part in findings.group_by(cells, maintain_order=True):
+            shares = [(pl.col("item") == item).mean().alias(item) for item in PATTERN_OF]
+            texts = part.group_by(TEXT_KEYS, maintain_order=True).agg(*shares)
+            for item in PATTERN_OF:
+                share = contrasts.rate(texts.partition_by("seed"), pl.col(item), ["id"])
+                named = {"annotator": annotator, **dict(zip(cells, keys, strict=True)), "item": item}
+                counts = {"n": texts.height, "findings": part.filter(pl.col("item") == item).height}
+                rows.append({**named, **counts, **interval(share)})
+    return tables.results_table(CHECKLIST_ITEMS, rows)
 
 
 ANNOTATOR_AGREEMENT = Contract(
@@ -227,6 +257,9 @@ def _applies(study: Study) -> bool:
 TABLES: tuple[ResultTable[Inputs], ...] = (
     ResultTable(
         "pattern_shares", "patterns", PATTERN_SHARES, lambda given: pattern_shares(given.annotations), _applies
+    ),
+    ResultTable(
+        "checklist_items", "patterns", CHECKLIST_ITEMS, lambda given: checklist_items(given.annotations), _applies
     ),
     ResultTable(
         "annotator_agreement",

@@ -21,6 +21,7 @@ class Job(jobs.Job):
     probes: list[Path]
     scores: list[Path]
     heads: list[Path]  # of the head runs
+    attention: list[Path]  # likewise
     effects: list[Path]  # of the ablated runs, as all that follows
     skewness: list[Path]
     sets: list[Path]
@@ -44,6 +45,7 @@ def run(job: Job) -> None:
         each(job.runs, job.probes, contracts.PROBES),
         scores,
         each(job.head_runs, job.heads, contracts.HEADS),
+        each(job.head_runs, job.attention, contracts.ATTENTION),
         each(job.ablated_runs, job.effects, contracts.EFFECTS),
         each(job.ablated_runs, job.skewness, contracts.EFFECT_SKEWNESS),
         read_scored(job),

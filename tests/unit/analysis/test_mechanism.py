@@ -14,7 +14,7 @@ from rim.analysis.ablation import ablated_heads, heads_table, plan, probe_scores
 from rim.analysis.cache import Cache, identity, write_cache
 from rim.analysis.capture import capture
 from rim.analysis.head_effects import MEASURED, effects_table, head_effects
-from rim.analysis.heads import find_refusal_heads, matched_sets
+from rim.analysis.heads import attention, find_refusal_heads, matched_sets
 from rim.analysis.probes import fit_probes
 from rim.config.load import load_study, load_study_file
 from rim.core import contracts, tables
@@ -138,6 +138,24 @@ def test_exactly_the_planted_head_is_a_refusal_head(known: Known, cache: Cache) 
     assert (row["share"], row["share_harmless"], row["n"], row["n_harmless"]) == (1.0, 0.0, COUNT // 2, COUNT // 2)
     assert row["soft"] > 0.9 > 0.2 > row["soft_harmless"]
     assert heads.filter(~pl.col("found"))["share"].max() == 0
+
+
+def test_the_planted_head_looks_at_assistant_and_without_thinking_into_the_span(known: Known, cache: Cache) -> None:
+    table = attention(cache, known.groups, find_refusal_heads(cache, known.groups, 0.4))
+    tables.check(table, contracts.ATTENTION, Path("x"))
+    assert set(table["heads"]) == {"all", "L1H2"}
+    own = table.filter(pl.col("heads") == "L1H2")
+    looks = {tuple(key): value for *key, value in own.select("think", "what", "position", "estimate").iter_rows()}
+    for think, place in (("on", "assistant"), ("off", "inner")):
+        assert looks[think, "weight", place] > 0.9
+        assert looks[think, "largest", place] == 1
+        assert sum(value for (mode, what, _), value in looks.items() if (mode, what) == (think, "largest")) == 1
+    assert ("on", "weight", "inner") not in looks  # which no prompt has with thinking on
+    assert not {"cot", "answer"} & set(table["position"])  # which come after the last token of the prompt
+    assert table["n"].unique().to_list() == [COUNT // 2]
+    everywhere = table.filter((pl.col("heads") == "all") & (pl.col("what") == "largest") & (pl.col("think") == "off"))
+    assert everywhere["estimate"].sum() == pytest.approx(1, abs=0.001)
+    assert everywhere.filter(pl.col("position") == "inner")["estimate"].item() >= 1 / 8  # one of its eight heads
 
 
 def test_the_planted_direction_is_found_where_it_is_written_and_nowhere_before(known: Known, cache: Cache) -> None:

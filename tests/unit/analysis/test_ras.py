@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rim.analysis.ras import AGGREGATES, deltas, kept, resamples, shifts
+from rim.analysis.ras import AGGREGATES, FORMS, cross_fitted, deltas, kept, resamples, shifts
 
 ALL = {"all": [np.arange(4)]}
 SAFETY = np.array([4.0, 2.0, 1.0, 3.0]), np.array([2.0, 1.0, 2.0, 3.0])  # two fall by half, one rises, one stays
@@ -77,3 +77,37 @@ def test_resamples_are_of_prompts_and_the_first_is_the_mean() -> None:
     drawn = deltas(pair, pair, {"all": [np.arange(8)]}, draws=50)["all", "relative"].metric("harmonic")
     assert len(set(drawn.round(9))) > 40
     assert np.quantile(drawn, 0.01) < drawn[0] < np.quantile(drawn, 0.99)
+
+
+@pytest.mark.parametrize("shift", [-0.3, 0.0, 0.3])
+def test_cross_fitting_is_the_average_over_halves_of_the_texts(shift: float) -> None:
+    """One half says whether a neuron shifts and the other how far, as drawn here and as computed from the spread of resamples."""
+    rng = np.random.default_rng(0)
+    before = rng.uniform(1, 2, (40, 300))
+    after = before + shift + rng.normal(0, 1, before.shape) * 3
+    rises = after - before
+    halves = [rng.permutation(40) for _ in range(2000)]
+    expected = np.mean([np.where(rises[half[:20]].mean(0) > 0, rises[half[20:]].mean(0), 0) for half in halves], 0)
+    found = cross_fitted(resamples(40, 2000, 1) @ rises, 40)[0]
+    assert found == pytest.approx(expected, abs=0.05)  # a tenth of a standard error
+    assert np.all(found <= np.maximum(rises.mean(0), 0))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_noise_raises_a_delta_and_lowers_or_leaves_the_cross_fitted_one(form: str) -> None:
+    """A tenth of many neurons falls, the others do not; the truth lies between the two estimates."""
+    rng = np.random.default_rng(1)
+    before = rng.uniform(1, 2, 5000)
+    after = before * np.where(np.arange(5000) < 500, 0.95, 1)
+    truth = np.maximum(shifts(before, after, form), 0).mean()
+    noisy = [(before * np.exp(rng.normal(0, 0.1, (60, 5000))), after * np.exp(rng.normal(0, 0.1, (60, 5000))))]
+    found = deltas(noisy, noisy, {"all": [np.arange(5000)]}, draws=100)["all", form]
+    assert found.least_safe[0] < 1.1 * truth < 2 * truth < found.safe[0]
+    assert found.least_safe[0] > 0.8 * truth
+    assert found.least_safe[1:].mean() == pytest.approx(found.least_safe[0])
+
+
+def test_a_shift_has_its_direction() -> None:
+    higher, lower = np.array([2.0, 1.0]), np.array([1.0, 2.0])
+    assert shifts(higher, lower, "published").tolist() == [2.0, -0.5]
+    assert shifts(higher, lower, "symmetric").tolist() == [1 / 1.5, -1 / 1.5]

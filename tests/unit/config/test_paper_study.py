@@ -6,12 +6,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
 from rim.config.load import load_study_file
 from rim.config.study import Study
 from rim.models.families import UNSERVED
+from rim.report.figures.catalogue import figures_of_study
+from rim.report.published import published
+from rim.results.catalogue import tables_of
 from rim.settings.common import BASE
 from rim.workflow import costs
 from tests import dolls
@@ -88,3 +92,29 @@ def test_vllm_serves_only_what_it_can_serve_and_ablate(study: Study) -> None:
     for name in served:
         assert dolls.PUBLISHED[str(study.models[name].hub)].family not in UNSERVED
         assert {costs.gpus(study, rule, name, BASE) for rule in ("ablate_heads", "ablate_neurons")} == {1}
+
+
+def test_every_figure_and_table_of_the_paper_has_a_counterpart_or_a_reason(root: Path, study: Study) -> None:
+    """Each is in the list once; what it names is in the report of the paper's study, and has what its numbers are compared with."""
+    lines = (
+        (root / "workflow/docs/paper.md").read_text().split("## Figures and tables")[1].split("\n## ")[0].splitlines()
+    )
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if re.match(r"\| (Figure|Table)", line)
+    ]
+    figures = ("1", "2", "3", "4a", "4b", "5", "6", "7", "8", *(f"A{number}" for number in range(1, 10)))
+    numbered = ("1", "2", "3", *(f"A{number}" for number in range(1, 10)))
+    assert sorted(row[0] for row in rows) == sorted([f"Figure {n}" for n in figures] + [f"Table {n}" for n in numbered])
+    drawn_from = {figure.name: set(figure.tables) for figure in figures_of_study(study)}
+    results = {table.name for tables in tables_of(study).values() for table in tables}
+    numbers = published().filter(pl.col("table").is_not_null())
+    compared = numbers.group_by("source").agg("table").rows()
+    for place, ours, remark in rows:
+        names = re.findall("`([a-z_]+)`", ours)
+        assert set(names) <= results | set(drawn_from), place
+        assert names or (ours == "–" and remark), place
+        reached = set(names) & results | set().union(*(drawn_from.get(name, set()) for name in names))
+        assert {name for source, found in compared if source == place for name in found} <= reached, place
+    assert {place for place, ours, _ in rows if ours == "–"}.isdisjoint(published()["source"])
+    for named in re.findall(r"`(src/\S+)`", "\n".join(lines)):
+        assert (root / named).exists()

@@ -18,7 +18,6 @@ KNOWN_MISSES = {  # how many cases; the page says why
     "Seeds that learn or do not": 6,
     "Correlation within a run, as published": 4,
     "Correlation beyond the step": 1,
-    "Reciprocal activation shift": 2,
 }
 
 

@@ -111,6 +111,23 @@ def test_shares_leave_errors_out_and_agreement_is_per_pattern() -> None:
     assert (heuristic["n"], heuristic["estimate"]) == (4, 0.5)
 
 
+def test_findings_of_a_text_divide_among_the_items_and_each_text_counts_once() -> None:
+    """One text with two findings of one item and one of another, one with one finding, one without any, one that failed."""
+
+    def of(*items: str) -> list[annotate.Finding]:
+        return [annotate.Finding(0, 0, 1, each, None, 1, "x") for each in items]
+
+    findings = [of("copying", "copying", "other"), of("other"), [], [annotate.Finding(error="x")]]
+    table = results_patterns.checklist_items({"a": annotate.annotation_table("a", texts(4), findings)})
+    shares = {row["item"]: row for row in table.iter_rows(named=True)}
+    assert set(shares) == set(PATTERN_OF)
+    assert (shares["copying"]["estimate"], shares["other"]["estimate"]) == (pytest.approx(1 / 3, abs=1e-4), pytest.approx(2 / 3, abs=1e-4))  # fmt: skip
+    assert {name: row["findings"] for name, row in shares.items() if row["findings"]} == {"copying": 2, "other": 2}
+    assert set(table["n"]) == {2}
+    assert all(table["ci_low"] <= table["estimate"])
+    assert all(table["estimate"] <= table["ci_high"])
+
+
 SOLUTION = "tom has 3 pens. tom buys 4 more, 3 + 4 = 7. so tom has 7 pens in all, as the story says and the sum shows."
 
 

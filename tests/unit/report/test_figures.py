@@ -73,7 +73,20 @@ def test_a_study_has_the_figures_of_what_it_measures(demo: Study) -> None:
     without = {
         "injection": (None, {"injection"}),
         "pairs": ([], {"pair"}),
-        "mechanism": (None, {"probes", "probe_areas", "heads", "head_shifts", "ablations", "probe_ablation"}),
+        "annotators": ({}, {"checklist"}),
+        "mechanism": (
+            None,
+            {
+                "probes",
+                "probe_areas",
+                "heads",
+                "head_shifts",
+                "head_attention",
+                "largest_attention",
+                "ablations",
+                "probe_ablation",
+            },
+        ),
         "forgetting": (
             None,
             {

@@ -330,6 +330,28 @@ def test_arms_that_some_models_lack_give_no_early_warning(study: Study) -> None:
     assert found.select("runs", "arms", "models", "r", "estimate").rows() == [(0, 0, 2, None, None)]
 
 
+@pytest.mark.parametrize("models", [5, 6])
+def test_arms_are_compared_over_models_whatever_the_scale_of_their_activations(study: Study, models: int) -> None:
+    """The last checkpoint counts; a hub model's seeds count once, and an organism's are models of their own."""
+    (target, control), *_ = study.compared_arms
+    rows = [
+        {"model": "null", "variant": arm, "seed": seed, "step": step, "metric": "ras", "neurons": "all",
+         "estimate": 10.0**seed * (1 if arm == control or step == 1 else 3 + seed / 10)}
+        for seed in range(models) for arm in (target, control) for step in (1, 2)
+    ]  # fmt: skip
+    found = forgetting.arm_shifts(study, pl.DataFrame(rows)).row(0, named=True)
+    ratios = np.array([3 + seed / 10 for seed in range(models)])
+    assert found["estimate"] == pytest.approx(np.mean((ratios - 1) / (ratios + 1)), abs=1e-4)
+    assert (found["target"], found["control"], found["models"]) == (target, control, models)
+    assert tables.is_significant(found) == (models == 6)
+    assert (found["p"] is None) == (models == 5)
+    swapped = [{**row, "variant": control if row["variant"] == target else target} for row in rows]
+    back = forgetting.arm_shifts(study, pl.DataFrame(swapped)).row(0, named=True)
+    assert back["estimate"] == -found["estimate"]
+    hub = study.model_copy(update={"models": {"null": Model(hub="a/b")}})
+    assert forgetting.arm_shifts(hub, pl.DataFrame(rows))["models"].to_list() == [1]
+
+
 def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFrame]) -> None:
     material = synthetic.material(study, results)
     made = [neuron_section(material), intervention_section(material), forgetting_section(material)]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rim.config.study import Study
-from rim.report.figures import calibration, explanations, forgetting, mechanism, replies
+from rim.report.figures import calibration, explanations, forgetting, mechanism, patterns, replies
 from rim.report.figures.declaration import Figure
 from rim.report.figures.style import Labels, Tables
 from rim.report.page import CaptionedFigure, Material
@@ -14,6 +14,7 @@ from rim.report.page import CaptionedFigure, Material
 FIGURES: tuple[Figure, ...] = (
     *replies.FIGURES,
     *explanations.FIGURES,
+    *patterns.FIGURES,
     *mechanism.FIGURES,
     *calibration.FIGURES,
     *forgetting.FIGURES,

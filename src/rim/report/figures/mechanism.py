@@ -232,6 +232,88 @@ SHIFTS = Figure(
 )
 
 
+def attention_figure(tables: Tables, labels: Labels) -> Any:
+    """Figures 4a and A4 of the paper over all requests: where each refusal head looks before fine-tuning."""
+    import altair as alt
+
+    table = tables["head_attention"].filter(
+        (pl.col("variant") == BASE) & (pl.col("what") == "weight") & (pl.col("heads") != "all")
+    )
+    if table.is_empty():
+        return nothing()
+    panel = by_seed(table, pl.format("{}: thinking {}", "model", "think"))
+    data = table.drop("variant", "what").with_columns(panel.alias("panel"))
+    places = [name for name in PLACES if name in set(data["position"])]
+    x = alt.X("position:O", title=None, sort=places, axis=alt.Axis(labelAngle=-90))
+    y = alt.Y("heads:N", title=None, sort=list(dict.fromkeys(data["heads"])))
+    colour = alt.Color("estimate:Q", title="attention", scale=alt.Scale(domain=[0, 1], **SHADES))
+    return heat(data, x, y, colour, ".2f", columns=4, width=22)
+
+
+def _attention_caption(material: Material) -> str:
+    requests = " or ".join(map(str, sorted(set(material.tables["head_attention"]["n"]))))
+    return (
+        "Where each refusal head looks from the last token of the prompt, before fine-tuning: mean attention to each position, with "
+        f"thinking on and off; the rest goes elsewhere. n = {requests} harmful requests of the calibration split."
+    )
+
+
+ATTENTION = Figure(
+    name="head_attention",
+    tables=("head_attention",),
+    subject="heads",
+    section="heads",
+    applies=_applies,
+    draw=attention_figure,
+    caption=_attention_caption,
+    folded=True,
+)
+
+
+def largest_figure(tables: Tables, labels: Labels) -> Any:
+    """Figure A3 of the paper: at which positions the largest attention of all heads lies before fine-tuning."""
+    import altair as alt
+
+    table = tables["head_attention"].filter(
+        (pl.col("variant") == BASE) & (pl.col("what") == "largest") & (pl.col("heads") == "all")
+    )
+    if table.is_empty():
+        return nothing()
+    data = table.drop("variant", "what", "heads").with_columns(by_seed(table, pl.col("model")).alias("panel"))
+    colours = seen(COLOURS, data)
+    base = alt.Chart().encode(
+        y=alt.Y("position:N", title=None, sort=[*PLACES, "elsewhere"]),
+        yOffset=alt.YOffset("think:N", sort=list(colours)),
+        color=alt.Color("think:N", scale=scale(colours), title="thinking"),
+        tooltip=tooltip(data, ".1%"),
+    )
+    axis = alt.Axis(format=".0%", tickCount=4)
+    x = alt.X("estimate:Q", title="share of heads and requests", axis=axis, scale=alt.Scale(zero=True))
+    spread = base.mark_rule(strokeWidth=2).encode(x=alt.X("ci_low:Q", axis=axis), x2="ci_high:Q")
+    shape = alt.Shape("think:N", scale=shapes(colours), title="thinking")
+    return panels([spread, base.mark_point(filled=True, size=35, opacity=1).encode(x=x, shape=shape)], data, 3)
+
+
+def _largest_caption(material: Material) -> str:
+    return (
+        "Where the largest attention from the last token of the prompt lies, the first token left out: share of all heads and harmful "
+        "requests, before fine-tuning, with its 95 % interval over requests. A refusal head moves from assistant to inner when thinking "
+        "is switched off."
+    )
+
+
+LARGEST = Figure(
+    name="largest_attention",
+    tables=("head_attention",),
+    subject="heads",
+    section="heads",
+    applies=_applies,
+    draw=largest_figure,
+    caption=_largest_caption,
+    folded=True,
+)
+
+
 def against_random(data: pl.DataFrame, by: str, title: str, colours: Mapping[str, str]) -> Any:
     """Changes without a found set (point and interval), and without each random set (tick); a colour per value of `by`."""
     import altair as alt
@@ -358,4 +440,4 @@ CURVES = Figure(
     folded=True,
 )
 
-FIGURES = (AREAS, SCORES, HEADS, SHIFTS, ABLATIONS, CURVES)
+FIGURES = (AREAS, SCORES, HEADS, SHIFTS, ATTENTION, LARGEST, ABLATIONS, CURVES)
