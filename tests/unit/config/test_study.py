@@ -1,4 +1,5 @@
 import copy
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -77,6 +78,35 @@ def test_mistakes_are_one_line_with_the_keys_path(demo: dict) -> None:
 
 def test_every_wrong_key_is_named(demo: dict) -> None:
     assert len(wrong(demo, finetune__epoch=2, seeds=[]).splitlines()) == 2
+
+
+MISTAKES: list[dict] = [  # of each sort, in sections that do not refer to each other
+    {"finetune__epoch": 2},
+    {"seeds": []},
+    {"threads": "two"},
+    {"inference__think": ["on", "of"]},
+    {"judges__other": {"kind": "refusal_prefx"}},
+    {"judges__asked": {"kind": "rubric", "endpoint": "nowhere"}},
+    {"pairs": [{"positive": "x", "negative": "null"}]},
+    {"datasets__literal": {"sources": [{"adapter": "organism"}]}},
+]
+
+
+def test_mistakes_of_every_sort_are_told_at_once_and_nothing_that_follows_from_them(demo: dict) -> None:
+    alone = [set(wrong(demo, **mistake).splitlines()) for mistake in MISTAKES]
+    assert all(len(lines) == 1 for lines in alone)
+    for first, second in itertools.combinations(range(len(MISTAKES)), 2):
+        together = wrong(demo, **MISTAKES[first], **MISTAKES[second]).splitlines()
+        assert sorted(together) == sorted(alone[first] | alone[second])
+
+
+def test_what_follows_from_a_wrong_key_is_not_told(demo: dict) -> None:
+    """Neither that a name is not there which stands in a wrong entry, nor what a misspelled key would have given."""
+    endpoints = {"e": {"model": "m", "tempreture": 1}}
+    judges = {**demo["judges"], "asked": {"kind": "rubric", "endpoint": "e"}}
+    assert len(wrong(demo, endpoints=endpoints, judges=judges).splitlines()) == 1
+    assert len(wrong(demo, endpoint={"e": {"model": "m"}}, judges=judges).splitlines()) == 1
+    assert len(wrong(demo, models__null={}).splitlines()) == 1
 
 
 def test_unreadable_and_invalid_files_are_named(tmp_path: Path) -> None:

@@ -74,6 +74,31 @@ def test_a_bad_file_is_told_without_a_traceback(
     assert "required" in error or error.count("\n") == 1  # there, a line for each missing key
 
 
+def test_a_check_tells_wrong_keys_wrong_names_and_missing_files_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "study: mine\ntitle: t\nthreds: 2\n"
+        "datasets:\n  asked: {sources: [{adapter: xstest, path: asked.csv}]}\n"
+        "benchmarks: {unsafe: {dataset: asked, measure: misalignment}}\n"
+        "judges: {first: {kind: refusal_prefix}, second: {kind: refusal_prefx}}\n"
+        "models: {m: {hub: ./no_model}}\n"
+    )
+    assert main(["check", str(file)]) == 1
+    *lines, last = capsys.readouterr().out.splitlines()
+    told = {
+        3: "threds: unknown key; did you mean 'threads'?",
+        5: "datasets.asked.sources.0.path: asked.csv: cannot be read",
+        7: "judges.second.kind: no kind of judge is called 'refusal_prefx'",
+        8: "models.m.hub: ",
+    }
+    for number, words in told.items():
+        assert [line for line in lines if line.startswith(f"{file}:{number}: {words}")], words
+    assert last == f"{file}: cannot run (4 errors, 0 warnings)"
+
+
 @pytest.mark.parametrize("options", [[], ["--train", "{folder}/weights"], ["--study", PAPER]])
 @pytest.mark.parametrize(
     "content",
