@@ -9,6 +9,8 @@ import pytest
 
 from rim.cli import TOOLS, main
 from rim.config import reference
+from rim.config.load import load_study_file
+from rim.config.runs import head_runs, scored_runs
 from rim.workflow import device_check
 from tests.conftest import RIM, ROOT
 
@@ -97,6 +99,21 @@ def test_a_check_tells_wrong_keys_wrong_names_and_missing_files_at_once(
     for number, words in told.items():
         assert [line for line in lines if line.startswith(f"{file}:{number}: {words}")], words
     assert last == f"{file}: cannot run (4 errors, 0 warnings)"
+
+
+def test_the_study_of_grafts_that_is_shown_can_run_and_grades_every_graft(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "workflow/docs/ground-truth.md").read_text().split("```yaml\n")[1].split("```")[0]
+    file = tmp_path / "grafts.yaml"
+    file.write_text(text)
+    assert main(["check", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}: can run (0 errors, 0 warnings)\n"
+    study = load_study_file(file)
+    grafts = {name for name, model in study.models.items() if model.graft}
+    assert {model for model, *_ in scored_runs(study)} == grafts
+    assert grafts <= {model for model, *_ in head_runs(study)}
 
 
 @pytest.mark.parametrize("options", [[], ["--train", "{folder}/weights"], ["--study", PAPER]])
