@@ -106,6 +106,8 @@ def _explain(error: MarkedYAMLError) -> str:
         return f"{line}: {problem}"
     if "'\\t'" in problem:
         return f"{line}: is not valid YAML (a tab); indent with spaces"
+    if problem.startswith("mapping values are not allowed"):
+        return f"{line}: is not valid YAML (a second ': '); put text with a colon and a space in it in quotes, or begin a new line"
     context = f"{error.context}, " if error.context else ""
     return f"{line}: is not valid YAML ({context}{problem}); mend this line or the one before it"
 

@@ -86,10 +86,10 @@ def _groups(material: Material) -> dict[str, list[ResultRow]]:
 def _few(material: Material, groups: dict[str, list[ResultRow]]) -> list[str]:
     """A warning with the least number of rows behind each kind of result on the first screen, where it is small."""
     tables = material.tables
-    probes = tables.get("selected_probes", pl.DataFrame(schema=dict.fromkeys(("cells", *TESTED), pl.Int64)))
+    probes = _chosen_cells(tables["selected_probes"]) if "selected_probes" in tables else pl.DataFrame()
     n = {
         "changes of the misalignment rate": [row["n"] for rows in groups.values() for row in rows],
-        "probes": probes.filter(pl.col("cells") > 0).select(pl.min_horizontal(TESTED)).to_series().to_list(),
+        "probes": [n for name in TESTED for n in (probes[name] if probes.height else [])],
         "ablations": [
             n for name in ("ablation_effects", "neuron_effects") if name in tables for n in tables[name]["n"]
         ],
@@ -238,9 +238,7 @@ def where(material: Material) -> list[str]:
 
 def _selected_probes(selected: pl.DataFrame, probes: pl.DataFrame) -> list[str]:
     """In which layers of each model harmful requests are told apart, read where the calibration split says so."""
-    rows = selected.filter((pl.col("variant") == BASE) & (pl.col("probe") == "harmful") & (pl.col("cells") > 0))
-    rows = rows.sort("cross_validated", descending=True, maintain_order=True)
-    runs = rows.unique(["model", "seed"], keep="first", maintain_order=True)
+    runs = _chosen_cells(selected)
     if runs.is_empty():
         return []
     told = runs.filter(pl.col("p_holm") < 0.05)
@@ -255,6 +253,13 @@ def _selected_probes(selected: pl.DataFrame, probes: pl.DataFrame) -> list[str]:
         f"{text}, by probes whose layer is chosen on other requests: at {_from_to(places, '{}')} % of the depth "
         f"(AUC {_from_to(told['estimate'].to_list(), '{:.2f}')}), in {' or '.join(LABELS[name] for name in positions[:3])}."
     ]
+
+
+def _chosen_cells(selected: pl.DataFrame) -> pl.DataFrame:
+    """The cell in which each model before fine-tuning tells harmful requests apart best on the calibration split."""
+    rows = selected.filter((pl.col("variant") == BASE) & (pl.col("probe") == "harmful") & (pl.col("cells") > 0))
+    rows = rows.sort("cross_validated", descending=True, maintain_order=True)
+    return rows.unique(["model", "seed"], keep="first", maintain_order=True)
 
 
 def _from_to(values: list[Any], form: str) -> str:
@@ -284,7 +289,7 @@ def _correction(material: Material) -> str:
     tests = family(material).height
     return (
         f"Clear, here: the interval excludes 0, and p stays below .05 after Holm's correction over all {tests} tests of this page's "
-        "first screen, so that where nothing is there 1 such screen in 20 claims anything. The tables below correct within a model."
+        "first screen, so that where nothing is there 1 such screen in 20 claims anything. Significant, in the sections below: after the correction within a model."
     )
 
 

@@ -116,6 +116,7 @@ def test_unreadable_and_invalid_files_are_named(tmp_path: Path) -> None:
         load.load_study_file(tmp_path)
     for text, expected in {
         b"title: a\nstudy: [": ":2: is not valid YAML (while parsing a flow node, expected the node content",
+        b"study: a\ntitle: My model: before and after\n": ":2: is not valid YAML (a second ': '); put text with a colon and a space",
         b"study: a\nmodels:\n\tm: {}\n": ":3: is not valid YAML (a tab); indent with spaces",
         b"study: a\ntitle: caf\xe9\n": ":2: is not UTF-8 text (byte 0xe9); save the file as UTF-8",
         b"study: a\ninference:\n  think: [on, 'off']\n": ':3: YAML reads on without quotes as true; write "on", or true if',

@@ -510,12 +510,12 @@ def test_the_picture_and_the_last_line_tell_what_ran_and_what_was_reused(records
     assert svg.count("2 reused") == 1
     assert svg.count("1 ran now") == 2
     assert (
-        lineage.format_run_summary(lineage.Lineage(), 100, 75, "r.html")
+        lineage.format_run_summary(lineage.Lineage(), 2, 100, 75, "r.html")
         == "What was asked for is made, in 1:15 min; the report comes with the whole study"
     )
     assert (
-        lineage.format_run_summary(found, 100, 75, "t.csv")
-        == "Done in 1:15 min. The report, t.csv, comes from 2 jobs of this run and 2 earlier ones"
+        lineage.format_run_summary(found, 3, 100, 75, "t.csv")  # one of them is behind nothing
+        == "Done in 1:15 min: 3 jobs ran, 2 of earlier runs were reused. The report is t.csv"
     )
     assert rule_graph.rule_graph(lineage.trace(records, []), 0) == ""
 
