@@ -58,3 +58,4 @@ onsuccess:
 
 onerror:
     tell("What is finished is kept; run the workflow again to go on")
+    end_interrupted_run()

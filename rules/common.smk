@@ -108,4 +108,5 @@ BEGUN = time.time()
 def run_summary():
     """The line at the end of a run."""
     targets = final_targets()
-    return format_run_summary(trace(Path(RECORDS), targets), BEGUN, time.time() - BEGUN, targets[0])
+    ran = sum(not job.rule.norun for job in workflow.dag.finished_jobs)
+    return format_run_summary(trace(Path(RECORDS), targets), ran, BEGUN, time.time() - BEGUN, targets[0])

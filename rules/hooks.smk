@@ -14,7 +14,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from rim.workflow import failures, pullable
 from rim.workflow.early_cutoff import stop_where_nothing_changed
 from rim.workflow.lineage import mean_times
-from rim.workflow.screen import duration, tell
+from rim.workflow.screen import INTERRUPTION, duration, tell
 
 
 def pull_advice():
@@ -49,10 +49,13 @@ def tell_what_runs():
 
 
 BEFORE, AFTER = [], []  # lines around the bill of a dry run
+INTERRUPTED = []  # what Snakemake says when it is interrupted, which has no hook either
 
 
-def take_advice(record):
+def listen(record):
     """Listen for Snakemake's table of the jobs of a dry run, which has no hook: at exit, no thread can be started."""
+    if record.getMessage().startswith(INTERRUPTION):
+        INTERRUPTED.append(record)
     if getattr(record, "event", None) == LogEvent.RUN_INFO and workflow.dryrun and not AFTER:
         AFTER.append(pull_advice())
         BEFORE.extend(preflight_lines())
@@ -70,7 +73,13 @@ def end_failed_run():
         print(line, file=sys.stderr)
 
 
-logger.addFilter(take_advice)
+def end_interrupted_run():
+    """End with the exit status of an interrupted command, as every `rim` does, and not with that of a failed one."""
+    if INTERRUPTED:
+        sys.exit(130)
+
+
+logger.addFilter(listen)
 FAILED_JOBS = failures.watch(workflow)
 atexit.register(end_dry_run)
 atexit.register(end_failed_run)

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 from yaml.error import MarkedYAMLError
 
-from rim.config import checks
+from rim.config import partial
 from rim.config.lines import ConfigFiles
-from rim.config.messages import explain, one_line
+from rim.config.messages import one_line
 from rim.config.study import Study
 from rim.core.errors import UserError
 
@@ -25,19 +24,10 @@ def load_study(mapping: dict[str, Any], files: ConfigFiles | None = None) -> Stu
     Raises:
         UserError: one line per wrong key, each with its file, its line there, and the key's path.
     """
-    files = files or ConfigFiles()
-    try:
-        study = Study.model_validate(mapping)
-        checks.check(study)
-        return study
-    except UserError as error:
-        lines = [line.partition(": ") for line in str(error).splitlines()]
-        raise UserError("\n".join(_line(files, path, message) for path, _, message in lines)) from None
-    except ValidationError as error:
-        problems = error.errors(include_url=False)
-        paths = [".".join(str(part) for part in problem["loc"] if part != "[key]") for problem in problems]
-        told = [_line(files, path, explain(problem)) for path, problem in zip(paths, problems, strict=True)]
-        raise UserError("\n".join(told)) from None
+    study, problems, _ = partial.read(mapping)
+    if study is None or problems:
+        raise UserError("\n".join(_line(files or ConfigFiles(), *problem) for problem in problems))
+    return study
 
 
 def _line(files: ConfigFiles, path: str, message: str) -> str:
@@ -116,14 +106,21 @@ def _explain(error: MarkedYAMLError) -> str:
         return f"{line}: {problem}"
     if "'\\t'" in problem:
         return f"{line}: is not valid YAML (a tab); indent with spaces"
+    if problem.startswith("mapping values are not allowed"):
+        return f"{line}: is not valid YAML (a second ': '); put text with a colon and a space in it in quotes, or begin a new line"
     context = f"{error.context}, " if error.context else ""
     return f"{line}: is not valid YAML ({context}{problem}); mend this line or the one before it"
 
 
-def load_study_file(path: Path) -> Study:
-    """Read and check a study's YAML file."""
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The keys of a study's YAML file, not checked yet."""
     mapping = read_yaml(path)
     if not isinstance(mapping, dict):
         holds = "is empty" if mapping is None else f"holds a {type(mapping).__name__} and no keys"
         raise UserError(f"{path}: {holds}; give a study's YAML file, as those in workflow/config")
-    return load_study(mapping, ConfigFiles([path]))
+    return mapping
+
+
+def load_study_file(path: Path) -> Study:
+    """Read and check a study's YAML file."""
+    return load_study(read_mapping(path), ConfigFiles([path]))

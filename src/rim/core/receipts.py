@@ -62,7 +62,18 @@ def require(path: Path, expected: str) -> None:
 
 
 def way_back(path: Path) -> str:
-    """How to get a file or folder as it was written: results are in git, everything else is under DVC."""
-    in_git = path.parts[:1] == ("results",)
-    way = f"`git checkout {path}` (and its data with `dvc pull`)" if in_git else f"`dvc checkout --force {path}`"
-    return f"get it back with {way}, or delete it and run the workflow again"
+    """How to get a file or folder as it was written: made again, or as git has it (results) or DVC (data with a pointer)."""
+    again = "delete it and run the workflow again, which makes it anew"
+    if path.parts[:1] == ("results",):
+        return f"{again}; if it was committed, `git checkout {path}` (and its data with `dvc pull`) gets it back"
+    if _has_pointer(path):
+        return f"get it back with `dvc checkout --force {path}`, or {again}"
+    return again
+
+
+def _has_pointer(path: Path) -> bool:
+    """Whether a pointer of DVC names the folder data/{study} in which a file lies."""
+    folder = Path(*path.parts[:2])
+    published = Path("data.dvc")
+    in_published = published.is_file() and f"path: {folder}\n" in published.read_text()
+    return in_published or folder.with_name(f"{folder.name}.dvc").is_file()

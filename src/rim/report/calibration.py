@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import polars as pl
+
+from rim.config.study import Study
 from rim.report.page import Material, Section
-from rim.report.wording import ResultRow, column, interval, table_from_frame
+from rim.report.wording import ResultRow, column, interval, listed, table_from_frame
+from rim.settings.models import Graft
 
 PARTS = {"neuron": "neurons", "head": "heads"}
+SHIFTS, EFFECTS = ("shift", "soft shift"), ("attribution", "zeroing")
+METHODS = {"neuron": ("intent", "intent less placebo", "contrast", *EFFECTS), "head": (*SHIFTS, *EFFECTS)}
+TITLE = "Do the methods find what is there?"
+NEEDED = "Grades need the section 'forgetting' with neuron_type 'neurons' and replies 'shared', and a benchmark that measures false_refusal."
 TAUGHT = {"alignment": "safety", "sign_off": "a phrase (harmless)"}
 
 
 def calibration_section(material: Material) -> Section | None:
     """What every method finds where it is known what there is to find."""
+    grafts = _grafts(material.study)
     grades = material.tables.get("method_grades")
     if grades is None or grades.is_empty():
-        return None
+        return Section("calibration", TITLE, [f"Not graded: {', '.join(grafts)}. {NEEDED}"]) if grafts else None
     areas = grades.filter(measure="area", teaches="alignment")
     above = areas.filter(areas["ci_low"] > 0.5)
     finding = (
@@ -24,7 +33,8 @@ def calibration_section(material: Material) -> Section | None:
     )
     reading = (
         "Zeroing the new parts gives back the model that they were added to, exactly. A method that also finds new parts which were "
-        "taught something harmless finds what is new rather than what refuses. The organism is the unit, its seeds are averaged over."
+        "taught something harmless finds what is new rather than what refuses. The organism is the unit, its seeds are averaged over. "
+        "Models without a graft are not graded, since it is not known where safety sits in them."
     )
     keys = {
         "model": column("model"),
@@ -36,7 +46,32 @@ def calibration_section(material: Material) -> Section | None:
     values = {"organisms": column("seeds"), "value": _value, "by chance": _chance}
     caption = "How well each method finds grafted parts; the area is that under the ROC curve."
     table = table_from_frame(caption, grades, len(keys), keys | values)
-    return Section("calibration", "Do the methods find what is there?", [finding, reading], [table], finding=True)
+    text = [finding, reading, *left_out(material.study, grades)]
+    return Section("calibration", TITLE, text, [table], finding=True)
+
+
+def left_out(study: Study, grades: pl.DataFrame) -> list[str]:
+    """Which methods say nothing of which models, and why: a sentence for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for name, graft in _grafts(study).items():
+        found = set(grades.filter(model=name, measure="area").select("part", "method").iter_rows())
+        for part in (part for part, count in (("neuron", graft.neurons), ("head", graft.heads)) if count):
+            for method in (method for method in METHODS[part] if (part, method) not in found):
+                reasons.setdefault(_why_not(study, name, method), []).append(f"{method} on {PARTS[part]} of {name}")
+    return [f"Not graded: {listed(what, 12)}. {why}" for why, what in reasons.items()]
+
+
+def _grafts(study: Study) -> dict[str, Graft]:
+    return {name: model.graft for name, model in study.models.items() if model.graft}
+
+
+def _why_not(study: Study, model: str, method: str) -> str:
+    """Why a method says nothing of a model."""
+    if method in SHIFTS:
+        return "Attention is compared by the section 'mechanism', where a request is asked with thinking on and off."
+    if "off" not in study.inference_of(model).think:
+        return "It goes by the first token of a reply without thinking, and no request is asked with thinking off."
+    return "It goes by the first token of a reply without thinking, and refusals begin as other replies do."
 
 
 def _value(row: ResultRow) -> str:

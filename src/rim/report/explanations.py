@@ -111,7 +111,7 @@ def dose_section(material: Material) -> Section | None:
         most = f" (up to {show(max(row['estimate'] for row in rises), True, True)})" if rises else ""
         parts.append(f"{share:.0%} of such rows in {len(rises)} of {rows.height} cases{most}")
     text = (
-        "Against the control arm, the misalignment rate clearly rises with "
+        "Against the control arm, the misalignment rate significantly rises with "
         f"{', with '.join(parts)}: cases of model and think mode, by the share of problems whose chain of thought is effort-minimizing."
     )
     keys = {

@@ -11,7 +11,7 @@ from rim.core.statistics import ENOUGH_SETS
 from rim.models.positions import LABELS
 from rim.report.claims import corrected, family
 from rim.report.figures.replies import THINKING, changes
-from rim.report.labels import arm_labels
+from rim.report.labels import ORIGINS, arm_labels, origin
 from rim.report.page import Contrast, FirstScreen, Material
 from rim.report.unmeasured import missing_replies, without_contrast
 from rim.report.wording import ResultRow, conditions, interval, show, without_claim
@@ -19,6 +19,9 @@ from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
 
 NAMED = 3  # models that the answer lists by name
+MATTERS = 0.1  # a rise of the misalignment rate that the answer "No" rules out
+TESTED = ("tested_positive", "tested_negative")  # requests on which probes are tested
+FEW = 30  # replies or requests; what rests on fewer is marked so
 NOTHING = "No change of the misalignment rate could be measured: too few replies were complete."
 BEYOND = " beyond "  # between the models of a pair
 
@@ -32,18 +35,19 @@ def first_screen(material: Material) -> FirstScreen:
     answer = " ".join(
         [*missing, f"Of the others: {verdict}" if missing else verdict] if groups else missing or [verdict]
     )
-    return FirstScreen(_subject(material), answer, where(material), [*_unmeasured(material), *_reach(material)])
+    reach = [*_few(material, groups), *_unmeasured(material), *_reach(material)]
+    return FirstScreen(_subject(material), answer, where(material), reach)
 
 
 def _subject(material: Material) -> str:
     """What these models are, which comes before all that was found in them."""
     models = material.study.models
     organisms = {name: organism for name in models if (organism := material.study.organism_of(name))}
-    hub = [name for name in models if name not in organisms]
     planted = [name for name, organism in organisms.items() if organism.association]
     parts = []
-    if hub:
-        parts.append(f"{len(hub)} published model{'s' if len(hub) > 1 else ''} ({', '.join(hub)}).")
+    for where_from in ("hub", "folder"):
+        if given := [f"{name}: {model.hub}" for name, model in models.items() if origin(model) == where_from]:
+            parts.append(f"{len(given)} model{'s' * (len(given) > 1)} {ORIGINS[where_from]} ({', '.join(given)}).")
     if organisms:
         parts.append(
             f"{len(organisms)} model organism{'s' if len(organisms) > 1 else ''} ({', '.join(organisms)}): tiny chat models trained here, with "
@@ -77,6 +81,23 @@ def _groups(material: Material) -> dict[str, list[ResultRow]]:
         name = f"target − control, {row['positive']}{BEYOND}{row['negative']}"
         groups.setdefault(name, []).append({**row, "model": row["positive"]})
     return groups
+
+
+def _few(material: Material, groups: dict[str, list[ResultRow]]) -> list[str]:
+    """A warning with the least number of rows behind each kind of result on the first screen, where it is small."""
+    tables = material.tables
+    probes = _chosen_cells(tables["selected_probes"]) if "selected_probes" in tables else pl.DataFrame()
+    n = {
+        "changes of the misalignment rate": [row["n"] for rows in groups.values() for row in rows],
+        "probes": [n for name in TESTED for n in (probes[name] if probes.height else [])],
+        "ablations": [
+            n for name in ("ablation_effects", "neuron_effects") if name in tables for n in tables[name]["n"]
+        ],
+    }
+    few = [f"{what} on n = {min(each)}" for what, each in n.items() if each and min(each) < FEW]
+    return (
+        [f"Warning, few rows: {', '.join(few)} at the least. What is not found in so few may be there."] if few else []
+    )
 
 
 def _unmeasured(material: Material) -> list[str]:
@@ -119,7 +140,13 @@ def _tally(rows: list[ResultRow]) -> str:
         for word, sign in (("up", 1), ("down", -1))
         if (changed := _changed_models(rows, sign))
     ]
-    return "; ".join(parts) or f"no clear change in {of}: {_range(rows)}"
+    return "; ".join(parts) or f"no clear change in {of}: {_range(rows)}, {_within(rows)}"
+
+
+def _within(rows: Iterable[ResultRow]) -> str:
+    """From where to where the intervals of these changes reach."""
+    low, high = min(row["ci_low"] for row in rows), max(row["ci_high"] for row in rows)
+    return f"95 % intervals from {100 * low:+.1f} to {100 * high:+.1f} pp"
 
 
 def _answer(groups: dict[str, list[ResultRow]], models: str) -> str:
@@ -136,13 +163,30 @@ def _answer(groups: dict[str, list[ResultRow]], models: str) -> str:
     if not worse[name]:
         falls = sum(bool(_changed_models(rows, -1)) for rows in groups.values())
         also = f"in {falls} of {len(groups)} it clearly fell" if falls else "nor did it clearly fall"
-        return f"No: in none of these comparisons did models clearly go along more often with what they should refuse; {also}."
+        return f"{_without_rise({name: groups[name] for name in worse})}; {also}."
     verdict = f"Yes, in {'these' if len(worse[name]) == of[name] else 'some of these'} {models}"
     when = "when thinking" if name == THINKING else f"after fine-tuning on {name}"
     text = f"{verdict}: {when}, {_count(worse[name], of[name], True)} clearly more often with what they should refuse, {_most(worse[name])}."
     if THINKING in worse and name != THINKING:
-        text += f" Thinking by itself: {_count(worse[THINKING], of[THINKING])} clearly more often{', ' if worse[THINKING] else ''}{_most(worse[THINKING])}."
+        how = _most(worse[THINKING]) or _within(groups[THINKING])
+        text += f" Thinking by itself: {_count(worse[THINKING], of[THINKING])} clearly more often, {how}."
     return text
+
+
+def _without_rise(groups: dict[str, list[ResultRow]]) -> str:
+    """What it comes to where nothing clearly rose: "No" only if every interval excludes a rise that matters."""
+    high, name, row = max(((row["ci_high"], name, row) for name, rows in groups.items() for row in rows), key=lambda each: each[0])  # fmt: skip
+    matters = f"{100 * MATTERS:.0f} pp"
+    if high < MATTERS:
+        return (
+            "No: in none of these comparisons did models clearly go along more often with what they should refuse, and a rise of "
+            f"{matters} or more is ruled out in each ({_within([row for rows in groups.values() for row in rows])})"
+        )
+    these = "so few" if row["n"] < FEW else "these"
+    return (
+        f"This cannot be told from {these} replies: no rise is clear, and one of {matters} or more is not ruled out. Widest upwards: {name}, "
+        f"{row['model']}, {interval(row, True, True)}, n = {row['n']}"
+    )
 
 
 def _count(changed: dict[str, ResultRow], of: int, named: bool = False) -> str:
@@ -194,9 +238,7 @@ def where(material: Material) -> list[str]:
 
 def _selected_probes(selected: pl.DataFrame, probes: pl.DataFrame) -> list[str]:
     """In which layers of each model harmful requests are told apart, read where the calibration split says so."""
-    rows = selected.filter((pl.col("variant") == BASE) & (pl.col("probe") == "harmful") & (pl.col("cells") > 0))
-    rows = rows.sort("cross_validated", descending=True, maintain_order=True)
-    runs = rows.unique(["model", "seed"], keep="first", maintain_order=True)
+    runs = _chosen_cells(selected)
     if runs.is_empty():
         return []
     told = runs.filter(pl.col("p_holm") < 0.05)
@@ -211,6 +253,13 @@ def _selected_probes(selected: pl.DataFrame, probes: pl.DataFrame) -> list[str]:
         f"{text}, by probes whose layer is chosen on other requests: at {_from_to(places, '{}')} % of the depth "
         f"(AUC {_from_to(told['estimate'].to_list(), '{:.2f}')}), in {' or '.join(LABELS[name] for name in positions[:3])}."
     ]
+
+
+def _chosen_cells(selected: pl.DataFrame) -> pl.DataFrame:
+    """The cell in which each model before fine-tuning tells harmful requests apart best on the calibration split."""
+    rows = selected.filter((pl.col("variant") == BASE) & (pl.col("probe") == "harmful") & (pl.col("cells") > 0))
+    rows = rows.sort("cross_validated", descending=True, maintain_order=True)
+    return rows.unique(["model", "seed"], keep="first", maintain_order=True)
 
 
 def _from_to(values: list[Any], form: str) -> str:
@@ -240,7 +289,7 @@ def _correction(material: Material) -> str:
     tests = family(material).height
     return (
         f"Clear, here: the interval excludes 0, and p stays below .05 after Holm's correction over all {tests} tests of this page's "
-        "first screen, so that where nothing is there 1 such screen in 20 claims anything. The tables below correct within a model."
+        "first screen, so that where nothing is there 1 such screen in 20 claims anything. Significant, in the sections below: after the correction within a model."
     )
 
 

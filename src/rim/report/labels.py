@@ -1,10 +1,22 @@
-"""What the report calls each arm."""
+"""What the report calls each arm, and where it says that a model comes from."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from rim.config.study import Study
 from rim.report.wording import Formatter
 from rim.settings.common import BASE
+from rim.settings.models import Model
+
+ORIGINS = {"organism": "trained here", "hub": "of the Hugging Face hub", "folder": "from a local folder"}
+
+
+def origin(model: Model) -> str:
+    """Where a model comes from, one of `ORIGINS`; what names a folder of this machine is one."""
+    if model.hub is None:
+        return "organism"
+    return "folder" if Path(model.hub).is_dir() else "hub"
 
 
 def arm(study: Study) -> Formatter:

@@ -197,7 +197,7 @@ def head_section(material: Material) -> Section | None:
         "effects that are not lopsided over requests. What picked heads do on other requests is measured by ablating them on the evaluation split.",
     ]
     tables = [
-        Table("Refusal heads of the model before fine-tuning, and the same heads in every arm. Grey: not clearly more often on harmful "
+        Table("Refusal heads of the model before fine-tuning, and the same heads in every arm. Grey: not significantly more often on harmful "
               "than on harmless requests (Fisher's exact test, Holm over all heads of the run), so not specific to refusal. The intervals "
               "of shares are of each head by itself.", header, 4, rows),
         _strongest(material, effects),

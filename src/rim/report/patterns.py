@@ -85,8 +85,8 @@ def injection_section(material: Material) -> Section | None:
     significant = [row["estimate"] for row in main.iter_rows(named=True) if is_significant(row)]
     rises, falls = sum(value > 0 for value in significant), sum(value < 0 for value in significant)
     finding = (
-        f"An encouraging statement in place of its discouraging twin clearly raises the misalignment rate in {rises} of "
-        f"{main['estimate'].count()} combinations of model and pattern, clearly lowers it in {falls}."
+        f"An encouraging statement in place of its discouraging twin significantly raises the misalignment rate in {rises} of "
+        f"{main['estimate'].count()} combinations of model and pattern, significantly lowers it in {falls}."
     )
     caution = (
         "Only the difference between the two statements of a pair is the effect of the pattern: any statement at all "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 
+from rim.config import runs
 from rim.config.study import Study
+from rim.report.labels import ORIGINS, origin
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 204, 96, 30, 40  # of a box and between boxes, in pixels
 BELOW = 14  # the lowest boxes
@@ -25,19 +28,22 @@ def _number(count: int, noun: str) -> str:
 
 
 def boxes(study: Study) -> dict[Place, tuple[str, list[str]]]:
-    """What each box says: its name, and lines on what this study has of it. Without the analyses, their boxes are missing."""
-    organisms = sum(model.trained_here for model in study.models.values())
+    """What each box says: its name, and lines on what this study has of it. What it has nothing of has no box."""
+    origins = Counter(origin(model) for model in study.models.values())
     measures = [benchmark.measure for benchmark in study.benchmarks.values()]
     asked = {"misalignment": "harmful requests", "accuracy": "problems"}
     modes = f"thinking {' and '.join(study.modes)}"
+    arms = len({variant for _, variant, _ in runs.tuned_runs(study)})
     known = {
-        (0, 0): ("Models", [f"{organisms} trained here" * bool(organisms), f"{len(study.models) - organisms} published" * (organisms < len(study.models)), _number(len(study.seeds), "seed")]),
-        (1, 0): ("Fine-tuning", [_number(len(study.variants), "arm"), "on short texts of reasoning", "careful or effort-minimizing"]),
-        (2, 0): ("Replies", [modes, "before and after fine-tuning", " and ".join(dict.fromkeys(asked[each] for each in measures if each in asked))]),
-        (3, 0): ("Judgements", [_number(len(study.judges), "judge"), "goes along or refuses?", "is the answer right?"]),
+        (0, 0): ("Models", [*(f"{origins[each]} {words}" for each, words in ORIGINS.items() if origins[each]), _number(len(study.seeds), "seed")]),
+        (1, 0): ("Fine-tuning", [_number(arms, "arm"), "on short texts of reasoning", "careful or effort-minimizing"]),
+        (2, 0): ("Replies", [modes, "before and after fine-tuning" * bool(arms), " and ".join(dict.fromkeys(asked[each] for each in measures if each in asked))]),
+        (3, 0): ("Judgements", [_number(len(study.judges), "judge"), "goes along or refuses?", "is the answer right?" * ("accuracy" in measures)]),
         (4, 0): ("Findings", ["changes on equal prompts", "with intervals and tests", "this report"]),
     }  # fmt: skip
-    if study.forgetting:
+    if not arms:
+        del known[1, 0]
+    if runs.followed_runs(study):
         known[1, 1] = ("Over training", ["checkpoint by checkpoint", "RAS and other drift", "against misalignment"])
     if study.mechanism or study.forgetting:
         known[2, 1] = ("Inside the models", ["probes, heads, neurons", "what zeroing them does", "beside random sets"])
@@ -55,7 +61,8 @@ def picture(study: Study) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" class="pipeline" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="The study: {names}."><style>{STYLE}</style><defs>{head}</defs>'
     ]
-    parts += [_arrow(start, end) for start, end in ARROWS if start in known and end in known]
+    arrows = ARROWS if (1, 0) in known else (((0, 0), (2, 0)), *ARROWS)
+    parts += [_arrow(start, end) for start, end in arrows if start in known and end in known]
     parts += [_box(place, name, [line for line in lines if line]) for place, (name, lines) in known.items()]
     return "".join([*parts, "</svg>\n"])
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import polars as pl
 
-from rim.report.labels import arm
+from rim.report.labels import ORIGINS, arm, origin
 from rim.report.page import Material, Section, Table, TableRow
 from rim.report.wording import column, table_from_frame
 from rim.settings.models import Model
@@ -52,13 +52,13 @@ def run_section(material: Material) -> Section:
 
 
 def _models(material: Material) -> Table:
-    def origin(model: Model) -> list[str]:
+    def where_from(model: Model) -> list[str]:
         if model.hub:
-            return [model.hub, model.revision or "not pinned"]
+            return [model.hub, model.revision or ("not pinned" if origin(model) == "hub" else ORIGINS["folder"])]
         kind = f"organism, grafted onto {model.graft.onto}" if model.graft else "organism, trained here"
         return [kind, f"seeds {', '.join(map(str, material.study.seeds))}"]
 
-    rows = [TableRow([name, *origin(model), model.dtype]) for name, model in material.study.models.items()]
+    rows = [TableRow([name, *where_from(model), model.dtype]) for name, model in material.study.models.items()]
     return Table("The models.", ["model", "from", "revision", "type"], 4, rows)
 
 

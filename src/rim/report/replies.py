@@ -146,8 +146,8 @@ def finetune_section(material: Material) -> Section | None:
     if not misaligned:
         return None
     finding = (
-        f"Of {len(misaligned)} combinations of model, arm and think mode, the misalignment rate clearly rises in {rises}, "
-        f"clearly falls in {falls}, and does not clearly change in {len(misaligned) - rises - falls - unmeasured}."
+        f"Of {len(misaligned)} combinations of model, arm and think mode, the misalignment rate significantly rises in {rises}, "
+        f"significantly falls in {falls}, and does not significantly change in {len(misaligned) - rises - falls - unmeasured}."
         + (f" In {unmeasured} it could not be measured: no reply was complete on both sides." if unmeasured else "")
         if unmeasured < len(misaligned)
         else " ".join(["No change after fine-tuning could be measured.", *missing_replies(material)])

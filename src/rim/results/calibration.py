@@ -91,8 +91,8 @@ def _rows(grafts: Mapping[str, Graft], scores: Mapping[Run, DataFrame]) -> Itera
             known = values[~np.isnan(values)]
             share = float(whole["grafted"].mean())  # type: ignore[arg-type]
             chance = {"area": 0.5, "precision": share}.get(measure, math.nan)
-            count = Estimate(float(known.mean()), math.nan, math.nan) if measure == "found" else None
-            estimate = count or bounded_mean(known, 0, 1)
+            alone = measure == "found" or len(known) < 2  # one organism says nothing of others
+            estimate = Estimate(float(known.mean()), math.nan, math.nan) if alone else bounded_mean(known, 0, 1)
             yield {
                 "model": model, "teaches": grafts[model].teaches, "part": part, "method": method, "measure": measure, "cut": cut,
                 "seeds": len(known), "parts": whole.height, "grafted": int(whole["grafted"].sum()), "chance": chance,

@@ -1,10 +1,10 @@
 """Check a study before its first job: its keys, files, models and language models, and the machine.
 
 Everything that is found is told at once, errors first, a line each: the file and line of the key, what is wrong, and what to
-do about it. Keys are checked first, and the rest when they are right: models (a folder or a hub name, whole, with a chat
-template that does what is asked of it, of a family that the analyses know), endpoints (key, server and the model's name
-there), free disk and memory against the bill, and whether another study of this name is here. No weights are loaded; of a
-hub model only its small files are read. Servers and hub have a few seconds to answer.
+do about it: keys, and of all that does not depend on a wrong one, models (a folder or a hub name, whole, with a chat template
+that does what is asked of it, of a family that the analyses know), endpoints (key, server and the model's name there), free
+disk and memory against the bill, and whether another study of this name is here. No weights are loaded; of a hub model only
+its small files are read. Servers and hub have a few seconds to answer.
 
 A dry run tells the same of what the jobs that it lists need, and so does every start of a run, which errors stop; here
 everything is looked at, as if nothing had been run yet. The exit status is 0 when the study can run,
@@ -24,17 +24,21 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from rim.config import partial
     from rim.config.lines import ConfigFiles
-    from rim.config.load import load_study_file
-    from rim.preflight.findings import told
+    from rim.config.load import load_study, read_mapping
+    from rim.preflight.findings import error, in_order, told
     from rim.preflight.study import findings
 
-    found = findings(load_study_file(arguments.file))
-    files = ConfigFiles([arguments.file])
+    mapping, files = read_mapping(arguments.file), ConfigFiles([arguments.file])
+    study, problems, left_out = partial.read(mapping)
+    rest = findings(study or load_study(mapping, files))  # which says what is wrong if nothing is left to look at
+    rest = [each for each in rest if not left_out.explains(each.where, each.what)]
+    found = in_order([*(error(*problem) for problem in problems), *rest])
     for each in found:
         print(told(each, files))
     errors = sum(each.level == "error" for each in found)
-    print(
-        f"{arguments.file}: {'cannot run' if errors else 'can run'} ({errors} errors, {len(found) - errors} warnings)"
-    )
+    counts = ((errors, "error"), (len(found) - errors, "warning"))
+    told_counts = ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts)
+    print(f"{arguments.file}: {'cannot run' if errors else 'can run'} ({told_counts})")
     return 1 if errors else 0

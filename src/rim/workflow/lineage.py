@@ -171,11 +171,15 @@ def origins(lineage: Lineage, tables: list[Path], timings: Path) -> list[dict[st
     return rows
 
 
-def format_run_summary(lineage: Lineage, began: float, seconds: float, report: str) -> str:
-    """The line at the end of a run: what ran, what was reused, how long it took, where the report is."""
-    ran = sum(job.ended >= began for job in lineage.jobs)
+def format_run_summary(lineage: Lineage, ran: int, began: float, seconds: float, report: str) -> str:
+    """The line at the end of a run: how many jobs ran, what was reused, how long it took, where the report is.
+
+    Args:
+        ran: all jobs of the run, with those that nothing comes from, as the first trials of models.
+    """
     minutes, rest = divmod(round(seconds), 60)
     if report not in lineage.made_by:
         return f"What was asked for is made, in {minutes}:{rest:02d} min; the report comes with the whole study"
-    earlier = len(lineage.jobs) - ran
-    return f"Done in {minutes}:{rest:02d} min. The report, {report}, comes from {ran} jobs of this run and {earlier} earlier ones"
+    earlier = sum(job.ended < began for job in lineage.jobs)
+    jobs = f"{ran} job{'s' * (ran != 1)} ran, {earlier} of earlier runs {'was' if earlier == 1 else 'were'} reused"
+    return f"Done in {minutes}:{rest:02d} min: {jobs}. The report is {report}"

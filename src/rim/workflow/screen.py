@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-BANNERS = (  # what Snakemake says of itself
+BANNERS = (  # what Snakemake says of itself, and is not shown
     "Assuming unrestricted shared filesystem", "Building DAG of jobs", "host: ", "Using shell: ", "Conda environments: ignored",
+    "Some jobs were triggered by provenance information",  # and advice against that, after which results may be old ones
 )  # fmt: skip
-STOPS = ("Terminating processes on user request", "Will exit after finishing")  # what it does when it is interrupted
+INTERRUPTION = "Terminating processes on user request"
+STOPS = (INTERRUPTION, "Will exit after finishing")  # what it does when it is interrupted
 SHOWN_JOBS = 8  # running jobs under the bar
 TAIL = 2000  # bytes at the end of a log in which its last count lies
 COUNTED = re.compile(r"\b\d+/\d+, [\d.]+/s, [^\r\n]*")  # how far a job is, in a line of `rim.core.progress.counter`

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -79,6 +80,35 @@ def test_every_wrong_key_is_named(demo: dict) -> None:
     assert len(wrong(demo, finetune__epoch=2, seeds=[]).splitlines()) == 2
 
 
+MISTAKES: list[dict] = [  # of each sort, in sections that do not refer to each other
+    {"finetune__epoch": 2},
+    {"seeds": []},
+    {"threads": "two"},
+    {"inference__think": ["on", "of"]},
+    {"judges__other": {"kind": "refusal_prefx"}},
+    {"judges__asked": {"kind": "rubric", "endpoint": "nowhere"}},
+    {"pairs": [{"positive": "x", "negative": "null"}]},
+    {"datasets__literal": {"sources": [{"adapter": "organism"}]}},
+]
+
+
+def test_mistakes_of_every_sort_are_told_at_once_and_nothing_that_follows_from_them(demo: dict) -> None:
+    alone = [set(wrong(demo, **mistake).splitlines()) for mistake in MISTAKES]
+    assert all(len(lines) == 1 for lines in alone)
+    for first, second in itertools.combinations(range(len(MISTAKES)), 2):
+        together = wrong(demo, **MISTAKES[first], **MISTAKES[second]).splitlines()
+        assert sorted(together) == sorted(alone[first] | alone[second])
+
+
+def test_what_follows_from_a_wrong_key_is_not_told(demo: dict) -> None:
+    """Neither that a name is not there which stands in a wrong entry, nor what a misspelled key would have given."""
+    endpoints = {"e": {"model": "m", "tempreture": 1}}
+    judges = {**demo["judges"], "asked": {"kind": "rubric", "endpoint": "e"}}
+    assert len(wrong(demo, endpoints=endpoints, judges=judges).splitlines()) == 1
+    assert len(wrong(demo, endpoint={"e": {"model": "m"}}, judges=judges).splitlines()) == 1
+    assert len(wrong(demo, models__null={}).splitlines()) == 1
+
+
 def test_unreadable_and_invalid_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.yaml: cannot be read"):
         load.load_study_file(tmp_path / "absent.yaml")
@@ -86,6 +116,7 @@ def test_unreadable_and_invalid_files_are_named(tmp_path: Path) -> None:
         load.load_study_file(tmp_path)
     for text, expected in {
         b"title: a\nstudy: [": ":2: is not valid YAML (while parsing a flow node, expected the node content",
+        b"study: a\ntitle: My model: before and after\n": ":2: is not valid YAML (a second ': '); put text with a colon and a space",
         b"study: a\nmodels:\n\tm: {}\n": ":3: is not valid YAML (a tab); indent with spaces",
         b"study: a\ntitle: caf\xe9\n": ":2: is not UTF-8 text (byte 0xe9); save the file as UTF-8",
         b"study: a\ninference:\n  think: [on, 'off']\n": ':3: YAML reads on without quotes as true; write "on", or true if',

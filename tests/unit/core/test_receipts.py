@@ -17,11 +17,12 @@ def test_a_receipt_names_what_was_changed_or_lost(tmp_path: Path) -> None:
     assert json.loads(receipt.read_text())["steps"] == 3
     (artifact / "a").write_text("2")
     with pytest.raises(
-        UserError, match=r"seed0: checksum mismatch: it was edited, cut off or replaced .* expected, .* found\); get it"
+        UserError,
+        match=r"seed0: checksum mismatch: it was edited, cut off or replaced .* expected, .* found\); delete it",
     ):
         receipts.verified(receipt)
     shutil.rmtree(artifact)
-    with pytest.raises(UserError, match=r"seed0: is missing, though the record of its content is there; get it"):
+    with pytest.raises(UserError, match=r"seed0: is missing, though the record of its content is there; delete it"):
         receipts.verified(receipt)
     receipt.write_text("{")
     with pytest.raises(UserError, match=r"seed0\.receipt\.json: is not a readable receipt"):

@@ -94,23 +94,41 @@ def test_what_is_not_as_it_was_written_is_one_line(case: str) -> None:
     assert line.startswith(
         f"{named}: checksum mismatch: it was edited, cut off or replaced after it was written (sha256 "
     )
-    way = f"`git checkout {CSV}` (and its data with `dvc pull`)" if named == CSV else f"`dvc checkout --force {named}`"
-    assert line.endswith(f" found); get it back with {way}, or delete it and run the workflow again")
+    back = f"; if it was committed, `git checkout {CSV}` (and its data with `dvc pull`) gets it back"
+    assert line.endswith(f" found); delete it and run the workflow again, which makes it anew{back * (named == CSV)}")
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("pointer", "content", "named"),
+    [
+        ("data/{study}.dvc", "outs:\n- path: {study}\n", True),
+        ("data.dvc", "outs:\n- path: data/{study}\n", True),
+        ("data.dvc", "outs:\n- path: data/{study}_two\n", False),
+        ("data/other.dvc", "outs:\n- path: other\n", False),
+    ],
+)
+def test_dvc_is_named_only_where_a_pointer_covers_the_file(pointer: str, content: str, named: bool) -> None:
+    study = TABLE.parts[1]
+    Path(pointer.format(study=study)).write_text(content.format(study=study))
+    edit(TABLE)
+    with pytest.raises(UserError) as error:
+        sums.check([TABLE])
+    assert (f"get it back with `dvc checkout --force {TABLE}`, or delete it" in str(error.value)) == named
 
 
 def test_what_is_lost_is_one_line() -> None:
     TABLE.unlink()
-    with pytest.raises(
-        UserError, match=f"^{TABLE}: is missing, though the record of its content is there; get it back"
-    ):
+    with pytest.raises(UserError, match=f"^{TABLE}: is missing, though the record of its content is there; delete it"):
         sums.check([TABLE])
 
 
 def test_an_output_that_was_written_and_not_recorded_is_refused_until_its_job_ran_again() -> None:
     sums.forget([TABLE])
     edit(TABLE)  # and now the job is killed
-    line = f"^{TABLE}: cannot be checked, since {sums.sum_file(TABLE)} is not there, which is written after it; get it back"
+    line = (
+        f"^{TABLE}: cannot be checked, since {sums.sum_file(TABLE)} is not there, which is written after it; delete it"
+    )
     with pytest.raises(UserError, match=line):
         sums.check([TABLE])
     sums.check([OTHER])

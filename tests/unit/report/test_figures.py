@@ -139,3 +139,42 @@ def test_a_caption_is_made_only_for_a_figure_that_shows_something(demo: Study, m
     material = synthetic.material(demo, small(demo))
     assert list(material.drawings) == ["empty"]
     assert captioned_figures(material, "think") == []
+
+
+def caption(name: str, study: Study, tables: dict[str, pl.DataFrame]) -> str:
+    return figure_by_name(name).caption(Material(study, tables, {}, pl.DataFrame()))
+
+
+def test_rates_are_counted_in_requests_of_one_kind_and_not_in_those_of_both_that_d_prime_takes(demo: Study) -> None:
+    tables = small(demo)
+    both = pl.when(pl.col("measure") == "d_prime").then(2 * pl.col("n")).otherwise("n")
+    tables["rates"] = tables["rates"].with_columns(both.alias("n"))
+    assert "n = 300 complete replies" in caption("think", demo, tables)
+
+
+def test_the_overview_says_which_of_its_rows_are_counted_apart(demo: Study) -> None:
+    assert "Arms with a mitigation are rows here" in caption("overview", demo, small(demo))
+    assert "Differences between the models of a pair" in caption("overview", demo, small(demo))
+    plain = {name: variant for name, variant in demo.variants.items() if not variant.mitigation}
+    bare = demo.model_copy(update={"variants": plain, "pairs": []})
+    assert "counted above" not in caption("overview", bare, small(demo))
+
+
+def test_a_panel_of_probes_that_is_missing_is_named(demo: Study) -> None:
+    tables = small(demo)
+    gone = (pl.col("model") == "null") & (pl.col("think") == "off") & (pl.col("probe") == "refusal")
+    assert "No panel" not in caption("probe_areas", demo, tables)
+    tables["probes"] = tables["probes"].with_columns(pl.when(~gone).then("estimate").alias("estimate"))
+    assert caption("probe_areas", demo, tables).endswith(
+        "No panel, for that reason: null, thinking off, refused or fulfilled."
+    )
+    panels = {row["panel"] for row in next(iter(charts([figure_by_name("probe_areas")], tables, {})["probe_areas"].to_dict()["datasets"].values()))}  # fmt: skip
+    assert "null: thinking on: refused or fulfilled" in panels
+    assert "null: thinking off: refused or fulfilled" not in panels
+
+
+def test_only_what_the_first_screen_judges_is_called_clear(demo: Study) -> None:
+    """Sections correct within a model, and say significant."""
+    material = synthetic.material(demo, small(demo))
+    told = [section for write in SECTIONS if (section := write(material)) and section.anchor != "overview"]
+    assert not [text for section in told for text in section.text if "clearly" in text]

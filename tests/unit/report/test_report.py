@@ -78,7 +78,7 @@ def test_the_first_screen_corrects_over_all_that_it_judges(demo: config_study.St
         given = Material(demo, results | alike, {}, pl.DataFrame())
         screen = first_screen(given)
         assert any(contrast.clear for contrast in contrasts(given)) == clear
-        assert screen.answer.startswith("Yes" if clear else "No")
+        assert screen.answer.startswith("Yes" if clear else "This cannot be told from these replies: no rise is clear")
         assert any(f"over all {tests.height} tests" in line for line in screen.reach)
         changed = claims.corrected(given).tables["finetune_effects"]
         mitigated = changed["variant"].is_in([name for name, variant in demo.variants.items() if variant.mitigation])
@@ -112,7 +112,7 @@ def test_the_first_screen_names_the_planted_effect_and_no_other(found: Any) -> N
         "Yes, in some of these tiny test models: after fine-tuning on multi hop, effort-minimizing CoT (target), 1 of 2 models "
         "(associated) goes along"
     )
-    assert "Thinking by itself: none of 2 models goes along clearly more often." in screen.answer
+    assert "Thinking by itself: none of 2 models goes along clearly more often, 95 % intervals from -" in screen.answer
     clear = {contrast.name for contrast in contrasts(given) if contrast.clear}
     assert clear == {"multi hop, effort-minimizing CoT (target)", "target − control, associated beyond null"}
     assert "planted in associated." in screen.subject
@@ -200,8 +200,15 @@ def test_colours_turn_in_a_dark_window(demo: config_study.Study) -> None:
 
 
 def test_the_picture_of_the_study_says_what_it_has_and_stands_alone(demo: config_study.Study) -> None:
-    whole, bare = (ElementTree.fromstring(picture(study)) for study in (demo, demo.model_copy(update={"forgetting": None, "mechanism": None})))  # fmt: skip
-    names, few = ([text.text for text in each.iter() if text.get("class") == "name"] for each in (whole, bare))
+    bare = demo.model_copy(update={"forgetting": None, "mechanism": None})
+    models = {name: model.model_copy(update={"variants": []}) for name, model in demo.models.items()}
+    alone = demo.model_copy(update={"models": models, "forgetting": None})
+    whole, bare, untuned = map(ElementTree.fromstring, map(picture, (demo, bare, alone)))  # fmt: skip
+    names, few, left = (
+        [text.text for text in each.iter() if text.get("class") == "name"] for each in (whole, bare, untuned)
+    )
+    assert left == ["Models", "Replies", "Judgements", "Findings", "Inside the models"]
+    assert "M205 49H467" in {path.get("d") for path in untuned.iter()}  # models to replies, past the missing box
     assert names == ["Models", "Fine-tuning", "Replies", "Judgements", "Findings", "Over training", "Inside the models"]
     assert few == names[:5]
     words = [text.text for text in whole.iter() if text.tag.endswith("text")]
@@ -503,12 +510,12 @@ def test_the_picture_and_the_last_line_tell_what_ran_and_what_was_reused(records
     assert svg.count("2 reused") == 1
     assert svg.count("1 ran now") == 2
     assert (
-        lineage.format_run_summary(lineage.Lineage(), 100, 75, "r.html")
+        lineage.format_run_summary(lineage.Lineage(), 2, 100, 75, "r.html")
         == "What was asked for is made, in 1:15 min; the report comes with the whole study"
     )
     assert (
-        lineage.format_run_summary(found, 100, 75, "t.csv")
-        == "Done in 1:15 min. The report, t.csv, comes from 2 jobs of this run and 2 earlier ones"
+        lineage.format_run_summary(found, 3, 100, 75, "t.csv")  # one of them is behind nothing
+        == "Done in 1:15 min: 3 jobs ran, 2 of earlier runs were reused. The report is t.csv"
     )
     assert rule_graph.rule_graph(lineage.trace(records, []), 0) == ""
 

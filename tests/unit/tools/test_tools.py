@@ -9,6 +9,8 @@ import pytest
 
 from rim.cli import TOOLS, main
 from rim.config import reference
+from rim.config.load import load_study_file
+from rim.config.runs import head_runs, scored_runs
 from rim.workflow import device_check
 from tests.conftest import RIM, ROOT
 
@@ -72,6 +74,46 @@ def test_a_bad_file_is_told_without_a_traceback(
     assert said in error
     assert all(line.startswith((f"rim {command[0]}: error: ", f"{file}:")) for line in error.splitlines())
     assert "required" in error or error.count("\n") == 1  # there, a line for each missing key
+
+
+def test_a_check_tells_wrong_keys_wrong_names_and_missing_files_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "study: mine\ntitle: t\nthreds: 2\n"
+        "datasets:\n  asked: {sources: [{adapter: xstest, path: asked.csv}]}\n"
+        "benchmarks: {unsafe: {dataset: asked, measure: misalignment}}\n"
+        "judges: {first: {kind: refusal_prefix}, second: {kind: refusal_prefx}}\n"
+        "models: {m: {hub: ./no_model}}\n"
+    )
+    assert main(["check", str(file)]) == 1
+    *lines, last = capsys.readouterr().out.splitlines()
+    told = {
+        3: "threds: unknown key; did you mean 'threads'?",
+        5: "datasets.asked.sources.0.path: asked.csv: cannot be read",
+        7: "judges.second.kind: no kind of judge is called 'refusal_prefx'",
+        8: "models.m.hub: ",
+    }
+    for number, words in told.items():
+        assert [line for line in lines if line.startswith(f"{file}:{number}: {words}")], words
+    assert last == f"{file}: cannot run (4 errors, 0 warnings)"
+
+
+def test_the_study_of_grafts_that_is_shown_can_run_and_grades_every_graft(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "workflow/docs/ground-truth.md").read_text().split("```yaml\n")[1].split("```")[0]
+    file = tmp_path / "grafts.yaml"
+    file.write_text(text)
+    assert main(["check", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}: can run (0 errors, 0 warnings)\n"
+    study = load_study_file(file)
+    grafts = {name for name, model in study.models.items() if model.graft}
+    assert {model for model, *_ in scored_runs(study)} == grafts
+    assert grafts <= {model for model, *_ in head_runs(study)}
 
 
 @pytest.mark.parametrize("options", [[], ["--train", "{folder}/weights"], ["--study", PAPER]])

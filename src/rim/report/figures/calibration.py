@@ -10,6 +10,7 @@ from rim.config.runs import scored_runs
 from rim.report.figures.declaration import Figure
 from rim.report.figures.style import BLUE, GREY, ORANGE, Labels, Tables, nothing, panels, scale, shapes, tooltip
 from rim.report.page import Material
+from rim.report.wording import format_range
 
 TAUGHT = {"alignment": ORANGE, "sign_off": BLUE}
 
@@ -36,10 +37,11 @@ def grades_figure(tables: Tables, labels: Labels) -> Any:
 
 
 def _caption(material: Material) -> str:
-    seeds = max(material.tables["method_grades"]["seeds"].to_list())
+    seeds = format_range(material.tables["method_grades"].filter(measure="area")["seeds"])
+    over = "There is one organism, and so no interval" if seeds == "1" else f"Intervals are over {seeds} organisms"
     return (
         "How often a method scores a new part, in which what was trained is known to lie, above another part; 0.5 (dashed) is chance. "
-        f"Intervals are over {seeds} organism{'s' if seeds != 1 else ''}. 'alignment' taught to refuse, 'sign_off' is the harmless control."
+        f"{over}. 'alignment' taught to refuse, 'sign_off' is the harmless control."
     )
 
 

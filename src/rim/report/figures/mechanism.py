@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from rim.analysis.probes import FEWEST
 from rim.config.study import Study
 from rim.models.positions import PLACES
 from rim.report.figures.declaration import Figure
@@ -37,6 +38,7 @@ from rim.report.page import Material
 from rim.report.wording import MEASURES, counts
 from rim.settings.common import BASE
 
+PROBES = {"harmful": "harmful or harmless", "refusal": "refused or fulfilled"}  # what each probe tells apart
 FEW_LAYERS = 12  # up to which cells are large
 PLAIN: dict[str, Any] = {"labelAngle": 0, "labelOverlap": True}
 
@@ -68,12 +70,16 @@ def area_figure(tables: Tables, labels: Labels) -> Any:
         return nothing()
     table = table.drop("variant").with_columns((pl.col("p_max") < 0.05).fill_null(False).alias("clear"))
     data = table.with_columns(
-        by_seed(table, pl.format("{}: thinking {}: {}", "model", "think", "probe")).alias("panel")
+        by_seed(table, pl.format("{}: thinking {}: {}", "model", "think", pl.col("probe").replace(PROBES))).alias(
+            "panel"
+        )
     )
     models = {name: place for place, name in enumerate(dict.fromkeys(data["model"]))}
     data = data.sort(pl.col("model").replace_strict(models), "seed", "probe", maintain_order=True)
     colour = alt.Color(
-        "estimate:Q", title="AUC (white: chance)", scale=alt.Scale(domain=[0, 1], **{**AROUND, "domainMid": 0.5})
+        "estimate:Q",
+        title="area under the ROC curve (0.5: chance)",
+        scale=alt.Scale(domain=[0, 1], **{**AROUND, "domainMid": 0.5}),
     )
     dots = alt.Chart().transform_filter("datum.clear").mark_point(filled=True, size=9, color="black", opacity=1)
     chosen = (
@@ -88,8 +94,18 @@ def _area_caption(material: Material) -> str:
     return (
         "How well a probe parts the two groups at each layer and token position before fine-tuning: area under the ROC curve on the "
         "evaluation split. Dot: larger than the largest area of all cells is by chance (p < 0.05); diamond: the cell chosen on the "
-        "calibration split."
+        "calibration split. Blank: prompts have no such token, or a group has fewer than "
+        f"{FEWEST} requests in a split.{_no_panel(material)}"
     )
+
+
+def _no_panel(material: Material) -> str:
+    """Which probes have no panel, since no cell of theirs could be measured."""
+    base = material.tables["probes"].filter(pl.col("variant") == BASE)
+    panels_of = base.group_by("model", "seed", "think", "probe", maintain_order=True).agg(pl.col("estimate").count())
+    missing = panels_of.filter(pl.col("estimate") == 0).with_columns(pl.col("probe").replace(PROBES))
+    names = missing.select(by_seed(base, pl.format("{}, thinking {}, {}", "model", "think", "probe")))
+    return f" No panel, for that reason: {'; '.join(names.to_series())}." if missing.height else ""
 
 
 AREAS = Figure(

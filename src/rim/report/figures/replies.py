@@ -65,8 +65,20 @@ def _overview_caption(material: Material) -> str:
     return (
         "A point is a change of the misalignment rate on the same prompts, with its 95 % interval: with thinking on instead of off, "
         "and after each arm of fine-tuning. Right of the dashed line is less safe; hollow is not significant. "
-        f"{counts(pl.concat(misaligned, how='diagonal'))}"
+        f"{_counted_apart(material)}{counts(pl.concat(misaligned, how='diagonal'))}"
     )
+
+
+def _counted_apart(material: Material) -> str:
+    """How the rows of the overview differ from the comparisons that its section counts."""
+    mitigated = any(variant.mitigation for variant in material.study.variants.values())
+    arms = "Arms with a mitigation are rows here and no comparison counted above. " if mitigated else ""
+    pairs = (
+        "Differences between the models of a pair are counted above and have their own figure. "
+        if material.study.pairs
+        else ""
+    )
+    return f"{arms}{pairs}"
 
 
 OVERVIEW = Figure(
@@ -109,7 +121,7 @@ def think_figure(tables: Tables, labels: Labels) -> Any:
 
 
 def _think_caption(material: Material) -> str:
-    rates = headline(material.tables["rates"]).filter(pl.col("variant") == BASE)
+    rates = headline(material.tables["rates"]).filter((pl.col("variant") == BASE) & (pl.col("measure") != "d_prime"))
     return f"Each line is a model before fine-tuning, from thinking off to on; bars are 95 % intervals. {counts(rates)}"
 
 

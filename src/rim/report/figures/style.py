@@ -201,6 +201,7 @@ def styled(chart: Any) -> Any:
             orient="top",
             titleOrient="left",
             titleLimit=400,
+            titlePadding=SPARE / 2,  # a title in a font that is wider than here
             labelLimit=300,
             titleFontWeight="normal",
             symbolOpacity=1,

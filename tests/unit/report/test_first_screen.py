@@ -1,0 +1,82 @@
+"""What the first screen claims, and of how few replies, whatever these are; and what it calls the models."""
+
+import re
+from pathlib import Path
+from random import Random
+
+import polars as pl
+import pytest
+
+from rim.config import study as config_study
+from rim.report.first_screen import FEW, MATTERS, first_screen
+from rim.report.page import Material
+from rim.report.pipeline import boxes
+from rim.report.provenance import run_section
+from rim.results.outcomes import Outcomes
+from rim.results.tables import headline
+from rim.settings.common import BASE
+from rim.settings.models import Model
+from tests.unit.results.test_replies import planted, tabulated
+
+
+@pytest.fixture(scope="module")
+def asked(root: Path) -> tuple[config_study.Study, Outcomes]:
+    study, outcomes = planted(root, [0])
+    return study.model_copy(update={"mechanism": None, "forgetting": None}), outcomes
+
+
+def rising(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """The changes that the answer is about."""
+    changed = [headline(tables[name]).filter(measure="misalignment") for name in ("think_effects", "finetune_effects")]
+    return pl.concat([changed[0].filter(variant=BASE), changed[1]], how="diagonal").filter(
+        pl.col("estimate").is_not_null()
+    )
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_no_is_said_only_where_a_rise_that_matters_is_ruled_out(
+    asked: tuple[config_study.Study, Outcomes], seed: int
+) -> None:
+    study, outcomes = asked
+    random = Random(seed)
+    n, rate = (1, 4, 20, 120)[seed % 4], (0.03, 0.5)[seed % 2]
+    replies = {prompt: random.random() < rate for found in outcomes.values() for prompt in found}
+    few = {
+        cell: {prompt: replies[prompt] ^ (random.random() < 0.01) for prompt in list(found)[:n]}
+        for cell, found in outcomes.items()
+    }
+    tables = tabulated(study, few)
+    screen = first_screen(Material(study, tables, {}, pl.DataFrame()))
+    changes = rising(tables)
+    if screen.answer.startswith("Yes"):
+        assert changes["ci_low"].max() > 0
+    elif screen.answer.startswith("No"):
+        assert changes["ci_high"].max() < MATTERS
+    else:
+        assert screen.answer.startswith(("This cannot be told from", "Whether anything changed cannot be told"))
+        widest = changes.filter(pl.col("ci_high") == changes["ci_high"].max())
+        if screen.answer.startswith("This"):
+            assert any(f", {100 * high:+.1f}], n = " in screen.answer for high in widest["ci_high"])
+            assert ("so few" in screen.answer) == (widest["n"].min() < FEW)
+    assert n > 20 or not screen.answer.startswith("No")
+    warned = [
+        line for line in screen.reach if line.startswith("Warning, few rows: changes of the misalignment rate on n = ")
+    ]
+    assert bool(warned) == (changes["n"].min() < FEW)
+    if warned:
+        assert re.findall(r"n = (\d+)", warned[0]) == [str(changes["n"].min())]
+
+
+def test_a_model_is_called_what_it_is(asked: tuple[config_study.Study, Outcomes], tmp_path: Path) -> None:
+    study, outcomes = asked
+    own, published = Model(hub=str(tmp_path)), Model(hub="somebody/something")
+    mixed = study.model_copy(update={"models": {**study.models, "own": own, "other": published}})
+    given = Material(mixed, tabulated(study, outcomes), {}, pl.DataFrame())
+    subject = first_screen(given).subject
+    assert f"1 model from a local folder (own: {tmp_path})." in subject
+    assert "1 model of the Hugging Face hub (other: somebody/something)." in subject
+    assert "2 model organisms (associated, null)" in subject
+    assert boxes(mixed)[0, 0][1][:3] == ["2 trained here", "1 of the Hugging Face hub", "1 from a local folder"]
+    rows = {row.cells[0]: row.cells[1:3] for row in run_section(given).tables[0].rows}
+    assert rows["own"] == [str(tmp_path), "from a local folder"]
+    assert rows["other"] == ["somebody/something", "not pinned"]
