@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from rim.analysis import checkpoints, probes, ras
+from rim.analysis.heads import mean_share
 from rim.config.load import load_study_file
 from rim.config.study import Study
 from rim.core import agreement, correlation, statistics
@@ -436,6 +437,42 @@ def means() -> list[Case]:
     for name, (truth, drawn, analyse) in divergences.items():
         draw = lambda rng, drawn=drawn: (drawn(rng),)  # noqa: E731
         cases.append(Case("Divergence of two arms", f"480 problems, {name}", truth, draw, analyse, math.nan))
+    return cases
+
+
+def attention(requests: int, weight: float, heads: int) -> Draw:
+    """Attention of some heads to a position on each request, which differs between requests, averaged over the heads."""
+    common = 30  # the higher, the more alike the requests
+
+    def draw(rng: Rng) -> tuple[Values]:
+        of_request = rng.beta(common * weight, common * (1 - weight), (requests, 1))
+        return (rng.beta(3 * of_request + 1e-6, 3 * (1 - of_request) + 1e-6, (requests, heads)).mean(1),)
+
+    return draw
+
+
+def findings(texts: int, share: float) -> Draw:
+    """The share of the findings of each text that are of one item: of one finding or more, alike within a text."""
+
+    def draw(rng: Rng) -> tuple[Values]:
+        count = 1 + rng.poisson(1, texts)
+        return (rng.binomial(count, rng.beta(3 * share, 3 * (1 - share), texts)) / count,)
+
+    return draw
+
+
+def shares_of_requests() -> list[Case]:
+    cases = []
+    for n in (72, 180):  # harmful calibration requests of the demo and of the paper's study
+        for weight, heads in ((0.05, 1), (0.6, 1), (0.05, 100), (0.6, 100)):
+            text = f"{n} requests, attention of {percent(weight)}, {heads} head{'s' if heads > 1 else ''}"
+            drawn = attention(n, weight, heads)
+            cases.append(Case("Where heads look", text, weight, drawn, mean_share, math.nan))
+    for n in (20, 100, 300):
+        for share in (0.05, 0.4):
+            analyse = partial(statistics.bounded_mean, low=0, high=1)
+            text = f"{n} texts, {percent(share)} of the findings"
+            cases.append(Case("Items of the checklist", text, share, findings(n, share), analyse, math.nan))
     return cases
 
 
@@ -988,6 +1025,7 @@ CASES = (
     *seeds_that_learn(),
     *sensitivities(),
     *means(),
+    *shares_of_requests(),
     *probe_cases(),
     *head_cases(),
     *agreements(),

@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import stats
 
 from rim.analysis.cache import Cache
 from rim.core import statistics
 from rim.core.contracts import ATTENTION, HEADS
 from rim.core.errors import UserError
 from rim.core.precision import decimals
+from rim.core.statistics import Estimate
 from rim.models.families import Head
 
 
@@ -97,10 +99,23 @@ def attention(cache: Cache, groups: pl.DataFrame, heads: pl.DataFrame) -> pl.Dat
             for name, means in {"all": np.concatenate([each[side] for each in layers], 1).mean(1), **own}.items():
                 for position in seen + also:
                     column = means[:, [*cache.positions, "elsewhere"].index(position)]
-                    estimate, low, high, _ = statistics.bounded_mean(column, 0, 1)
+                    measured = statistics.bounded_mean(column, 0, 1) if column.dtype == bool else mean_share(column)
+                    estimate, low, high, _ = measured
                     row = {"heads": name, "think": think, "position": position, "what": what, "n": len(harmful)}
                     rows.append({**row, "estimate": estimate, "ci_low": low, "ci_high": high})
     return pl.DataFrame(rows, schema=dict(ATTENTION)).with_columns(decimals("estimate", "ci_low", "ci_high"))
+
+
+def mean_share(values: NDArray[np.float64]) -> Estimate:
+    """A mean of shares that may be skewed, with an interval within 0 and 1 that allows for that [requests]."""
+    estimate = statistics.mean_interval(values)
+    if math.isnan(estimate.low):
+        return estimate
+    means, errors, skewness, n = (
+        np.array([each]) for each in (estimate.value, stats.sem(values), statistics.skewness(values), len(values))
+    )
+    low, high = statistics.skewed_limits(means, errors, np.nan_to_num(skewness), n)
+    return estimate._replace(low=max(0.0, float(low[0])), high=min(1.0, float(high[0])))
 
 
 def _looks(cache: Cache, layer: int, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:

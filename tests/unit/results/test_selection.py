@@ -10,7 +10,7 @@ from scipy import stats
 
 from rim.config.load import load_study_file
 from rim.core import statistics
-from rim.core.contracts import HEADS, PROBES, RUN, SCORES, Contract
+from rim.core.contracts import ATTENTION, HEADS, PROBES, RUN, SCORES, Contract
 from rim.results.mechanism import RUN_EFFECTS, RUN_SKEWNESS, TABLES, Inputs, Parts
 from rim.results.selection import HEAD_EFFECTS, HEAD_TABLE, SELECTED_PROBES, head_effects, head_table, selected_probes
 from rim.results.tables import read_results, write_results
@@ -43,11 +43,13 @@ def test_the_tables_keep_their_contracts_on_their_way_through_files(root: Path, 
     rows = [cell(0, selected=True), cell(0, think="on", few=True, estimate=math.nan, p=math.nan)]
     probes = pl.DataFrame(rows, schema=dict(contract))
     heads = {"n": 30, "share": 1.0, "ci_low": 0.9, "ci_high": 1.0, "n_harmless": 0, "share_harmless": math.nan, "soft": 0.1, "soft_harmless": math.nan}  # fmt: skip
+    looks = {"heads": "all", "think": "on", "position": "last", "what": "largest", "n": 30, "estimate": 0.2, "ci_low": 0.1, "ci_high": 0.3}  # fmt: skip
     measured, skewness = effects(np.random.default_rng(0).normal(size=(9, 3)))
     parts: dict[str, Parts] = {name: {("m", "base", 0): [table]} for name, table in (
         ("probes", probes.drop("model", "variant", "seed")),
         ("scores", pl.DataFrame(schema=dict(SCORES))),
         ("heads", pl.DataFrame([{"layer": 0, "head": 0, **heads, "found": True}], schema=dict(HEADS))),
+        ("attention", pl.DataFrame([looks], schema=dict(ATTENTION))),
         ("effects", measured.drop("model", "variant", "seed")),
         ("skewness", skewness.drop("model", "variant", "seed")),
     )}  # fmt: skip
