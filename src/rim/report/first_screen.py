@@ -13,7 +13,7 @@ from rim.report.claims import corrected, family
 from rim.report.figures.replies import THINKING, changes
 from rim.report.labels import ORIGINS, arm_labels, origin
 from rim.report.page import Contrast, FirstScreen, Material
-from rim.report.unmeasured import missing_replies, without_contrast
+from rim.report.unmeasured import incoherent_replies, missing_replies, without_contrast
 from rim.report.wording import ResultRow, conditions, interval, show, without_claim
 from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
@@ -35,7 +35,7 @@ def first_screen(material: Material) -> FirstScreen:
     answer = " ".join(
         [*missing, f"Of the others: {verdict}" if missing else verdict] if groups else missing or [verdict]
     )
-    reach = [*_few(material, groups), *_unmeasured(material), *_reach(material)]
+    reach = [*_few(material, groups), *incoherent_replies(material), *_unmeasured(material), *_reach(material)]
     return FirstScreen(_subject(material), answer, where(material), reach)
 
 

@@ -81,6 +81,24 @@ def test_what_is_no_language_any_more_is_no_bound_on_tokens(complete: tuple[conf
     assert "max_new_tokens" not in answer
 
 
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.2, 1.0])
+def test_many_incoherent_replies_are_warned_of_beside_the_rates(
+    complete: tuple[config_study.Study, Outcomes], share: float
+) -> None:
+    study, outcomes = complete
+    [name] = study.measured("misalignment")
+    cell = next(cell for cell in outcomes if cell[1] == "base" and cell[4] == name)
+    asked = outcomes[cell]
+    count = round(share * len(asked))
+    gone = {**asked, **dict.fromkeys(list(asked)[:count])}
+    given = Material(study, tabulated(study, {**outcomes, cell: gone}, Counter({cell: count})), {}, pl.DataFrame())
+    for lines in (first_screen(given).reach, think_section(given).text):
+        warned = [line for line in lines if line.startswith("Warning, incoherent replies")]
+        assert bool(warned) == (share > 0.1)
+        if warned:
+            assert f"({cell[0]}, base, thinking {cell[3]}: {count} of {len(asked)})" in warned[0]
+
+
 def test_what_the_judge_could_not_answer_is_no_bound_on_tokens(complete: tuple[config_study.Study, Outcomes]) -> None:
     study, outcomes = complete
     judge, settings = next(iter(study.judges.items()))
