@@ -1,6 +1,7 @@
 """What is wrong with the study, or may be, before the first job: told on every dry run and at every start; see `rim check`."""
 
 from rim.preflight import findings, study
+from rim.workflow import owners
 
 
 def planned():
@@ -33,7 +34,7 @@ def preflight_lines():
 
 def preflight_findings():
     """Everything that is found, errors first."""
-    found = study.findings(STUDY, planned(), runs_on_cluster())
+    found = study.findings(STUDY, planned(), runs_on_cluster(), workflow.configfiles)
     return findings.in_order([*found, *cluster_findings()])
 
 
@@ -44,3 +45,4 @@ def preflight_checks():
         tell(findings.told(each, CONFIG_FILES))
     if errors := sum(each.level == "error" for each in found):
         sys.exit(f"{errors} error{'s' * (errors > 1)} before the first job; nothing was run")
+    owners.own(NAME, workflow.configfiles)

@@ -68,7 +68,7 @@ def test_a_killed_annotator_goes_on_and_the_study_ends_with_a_report(smoke: Path
     copy = Path(shutil.copytree(smoke, tmp_path / "copy", copy_function=shutil.copy2, symlinks=True))
     finish_replies(copy)
     with Server(delay=0.05, brain=answer) as server:
-        config = with_language_models(tmp_path / "c.yaml", copy / "study.yaml", server.url)
+        config = with_language_models(copy / "study.yaml", copy / "study.yaml", server.url)
         annotations = "data/smoke/annotations/llm.parquet"
         line = command(copy, annotations, "--configfile", config, repository=copy)
         running = subprocess.Popen(
@@ -145,7 +145,7 @@ def check_results(copy: Path) -> None:
 
 def test_a_missing_key_stops_the_run_before_a_job_unless_all_may_be_answered(tmp_path: Path, smoke: Path) -> None:
     copy = Path(shutil.copytree(smoke, tmp_path / "copy", copy_function=shutil.copy2, symlinks=True))
-    config = with_language_models(tmp_path / "c.yaml", copy / "study.yaml", "http://127.0.0.1:9/v1")
+    config = with_language_models(copy / "study.yaml", copy / "study.yaml", "http://127.0.0.1:9/v1")
     mapping = yaml.safe_load(Path(config).read_text())
     mapping["endpoints"]["double"]["api_key_env"] = "RIM_TEST_NO_SUCH_KEY"
     Path(config).write_text(yaml.safe_dump(mapping, sort_keys=False))

@@ -40,7 +40,7 @@ judges:
 mechanism: {harmful: unsafe, harmless: safe}
 """
 TOLD = {  # line -> what is said of it
-    "1: warning: study": "results/own hold another study of this name, with somebody",
+    "1: study": "results/own: another study of this name, with somebody, which this one would overwrite; give this study another name",
     "8: models.absolute.hub": "there is no folder '/nowhere/model'; correct the path",
     "9: models.relative.hub": "there is no folder './wohle'; did you mean 'whole'?",
     "10: models.unfetched.hub": "'lab/model' is neither a folder here nor in the cache, and HF_HUB_OFFLINE is set; copy",
@@ -87,7 +87,7 @@ def test_all_that_is_wrong_is_told_at_once_and_stops_a_start(tmp_path: Path) -> 
         assert "endpoints.unused" not in done.stderr
         assert "Traceback" not in done.stderr
     assert start.returncode != 0
-    assert start.stderr.rstrip().endswith("9 errors before the first job; nothing was run")
+    assert start.stderr.rstrip().endswith("10 errors before the first job; nothing was run")
     assert not [path for path in (tmp_path / "data/own").rglob("*") if path.is_file()]
 
 

@@ -90,7 +90,7 @@ def test_a_judge_that_cannot_answer_is_told_before_anything_is_asked(smoke: Path
         endpoint = {"model": "double", "base_url": server.url, "max_retries": 0, "attempts": 2}
         judges = {"prefix": {"kind": "refusal_prefix"}, "llm": {"kind": "rubric", "endpoint": "double"}}
         changes = {"endpoints": {"double": endpoint}, "judges": judges}
-        config = configured(tmp_path / "c.yaml", str(copy / "study.yaml"), **changes)
+        config = configured(copy / "study.yaml", str(copy / "study.yaml"), **changes)
         server.faults.extend([{"text": "It is fine."}] * 2)
         done = snakemake(copy, judgements, "--configfile", config, repository=copy)
         assert done.returncode == 1

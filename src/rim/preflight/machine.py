@@ -6,6 +6,7 @@ import csv
 import os
 import shutil
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 from rim.config import runs
@@ -13,21 +14,22 @@ from rim.config.study import Study
 from rim.core.errors import UserError
 from rim.preflight.findings import Findings, error, warning
 from rim.preflight.todo import Todo, job_of
-from rim.workflow import costs, plan
+from rim.workflow import costs, owners, plan
 
 GPU_MEMORY = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]  # MiB, a line for each
 
 
-def findings(study: Study, todo: Todo, on_cluster: bool = False) -> Findings:
+def findings(study: Study, todo: Todo, on_cluster: bool = False, files: Collection[Path] = ()) -> Findings:
     """What this machine has too little of, and a name that another study has here.
 
     Args:
+        files: those that the study is read from.
         on_cluster: the jobs run on other machines, about whose memory this one says nothing.
     """
     if plan.sized(study):  # of others nothing is estimated
         yield from _disk(study, todo)
         yield from () if on_cluster else _memory(study, todo)
-    yield from _name(study)
+    yield from _name(study, files)
 
 
 def _disk(study: Study, todo: Todo) -> Findings:
@@ -79,8 +81,9 @@ def _gpus() -> list[float]:
         return []
 
 
-def _name(study: Study) -> Findings:
-    """Artifacts or results of a study of the same name that has neither a model nor a dataset in common with this one."""
+def _name(study: Study, files: Collection[Path]) -> Findings:
+    """Artifacts or results of another study of the same name: one run from another file, or, where it is not known from which,
+    one that has neither a model nor a dataset in common with this one."""
     from rim.workflow.records import check_records
 
     try:
@@ -90,10 +93,18 @@ def _name(study: Study) -> Findings:
     data, results = Path("data", study.study), Path("results", study.study)
     models = {path.name for path in (data / "responses").glob("*")} | _models_in(results / "tables")
     datasets = {path.stem for path in (data / "datasets").glob("*.parquet")}
-    if models and not models & study.models.keys() and not datasets & study.datasets.keys():
-        here = " and ".join(str(each) for each in (data, results) if each.is_dir())
-        what = f"{here} hold another study of this name, with {', '.join(sorted(models)[:3])}"
-        yield warning("study", f"{what}; its results would be overwritten, give this study another name")
+    here = " and ".join(str(each) for each in (data, results) if each.is_dir())
+    cure = "which this one would overwrite; give this study another name"
+    if not (models or datasets) or owners.is_own(study.study, files):
+        return
+    if files and (others := owners.owners(study.study)):
+        yield error(
+            "study", f"{here}: made from {' and '.join(others)}, {cure}, or delete that file if it is the same study"
+        )
+    elif not models & study.models.keys() and not datasets & study.datasets.keys():
+        yield error(
+            "study", f"{here}: another study of this name, with {', '.join(sorted(models or datasets)[:3])}, {cure}"
+        )
 
 
 def _models_in(tables: Path) -> set[str]:

@@ -13,7 +13,7 @@ from rim.report.claims import corrected, family
 from rim.report.figures.replies import THINKING, changes
 from rim.report.labels import ORIGINS, arm_labels, origin
 from rim.report.page import Contrast, FirstScreen, Material
-from rim.report.unmeasured import missing_replies, without_contrast
+from rim.report.unmeasured import incoherent_replies, missing_replies, without_contrast
 from rim.report.wording import ResultRow, conditions, interval, show, without_claim
 from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
@@ -35,7 +35,7 @@ def first_screen(material: Material) -> FirstScreen:
     answer = " ".join(
         [*missing, f"Of the others: {verdict}" if missing else verdict] if groups else missing or [verdict]
     )
-    reach = [*_few(material, groups), *_unmeasured(material), *_reach(material)]
+    reach = [*_few(material, groups), *incoherent_replies(material), *_unmeasured(material), *_reach(material)]
     return FirstScreen(_subject(material), answer, where(material), reach)
 
 
@@ -162,8 +162,8 @@ def _answer(groups: dict[str, list[ResultRow]], models: str) -> str:
     name = max(worse, key=lambda name: (len(worse[name]), *sorted((row["estimate"] for row in worse[name].values()), reverse=True)))  # fmt: skip
     if not worse[name]:
         falls = sum(bool(_changed_models(rows, -1)) for rows in groups.values())
-        also = f"in {falls} of {len(groups)} it clearly fell" if falls else "nor did it clearly fall"
-        return f"{_without_rise({name: groups[name] for name in worse})}; {also}."
+        fell = f"; in {falls} of {len(groups)} it clearly fell" if falls else ""
+        return f"{_without_rise({name: groups[name] for name in worse})}{fell}."
     verdict = f"Yes, in {'these' if len(worse[name]) == of[name] else 'some of these'} {models}"
     when = "when thinking" if name == THINKING else f"after fine-tuning on {name}"
     text = f"{verdict}: {when}, {_count(worse[name], of[name], True)} clearly more often with what they should refuse, {_most(worse[name])}."
@@ -287,8 +287,9 @@ def _beyond(effects: pl.DataFrame, against: str, what: str) -> str:
 def _correction(material: Material) -> str:
     """What it takes to be called clear here."""
     tests = family(material).height
+    which = "the one test" if tests == 1 else f"all {tests} tests"
     return (
-        f"Clear, here: the interval excludes 0, and p stays below .05 after Holm's correction over all {tests} tests of this page's "
+        f"Clear, here: the interval excludes 0, and p stays below .05 after Holm's correction over {which} of this page's "
         "first screen, so that where nothing is there 1 such screen in 20 claims anything. Significant, in the sections below: after the correction within a model."
     )
 

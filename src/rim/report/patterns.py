@@ -84,9 +84,18 @@ def injection_section(material: Material) -> Section | None:
     main = headline(effects)
     significant = [row["estimate"] for row in main.iter_rows(named=True) if is_significant(row)]
     rises, falls = sum(value > 0 for value in significant), sum(value < 0 for value in significant)
+    known, incomplete = main["estimate"].count(), int(main["incomplete"].sum())
     finding = (
         f"An encouraging statement in place of its discouraging twin significantly raises the misalignment rate in {rises} of "
-        f"{main['estimate'].count()} combinations of model and pattern, significantly lowers it in {falls}."
+        f"{known} combinations of model and pattern, significantly lowers it in {falls}."
+        + (
+            f" In {len(main) - known} it could not be measured: no reply was complete on both sides."
+            if known < len(main)
+            else ""
+        )
+        if known
+        else f"Not measured: no prompt has a complete reply after both statements of a pair ({incomplete} were left out); raise "
+        "inference.max_new_tokens, or look at what the model replies with `rim show`."
     )
     caution = (
         "Only the difference between the two statements of a pair is the effect of the pattern: any statement at all "

@@ -24,7 +24,12 @@ def revision() -> str:
         return subprocess.run(["git", *line], capture_output=True, text=True, check=False).stdout.strip()
 
     name = git("rev-parse", "--short", "HEAD")
-    changed = " with uncommitted changes" if name and git("status", "--porcelain", "--untracked-files=no") else ""
+    differs = name and git("status", "--porcelain", "--untracked-files=no")
+    changed = (
+        ", from which files in it differ (`git status` lists them; the code of each table has its hash below)"
+        if differs
+        else ""
+    )
     return f"{name or 'unknown'}{changed}"
 
 
@@ -32,7 +37,7 @@ def run_section(material: Material) -> Section:
     """Versions, times, the graph of jobs and the configuration."""
     facts = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
     text = [
-        f"This report was written at git revision {revision()}, on {platform.system()} {platform.machine()}, with {', '.join(facts)}.",
+        f"This report was written in a folder at git revision {revision()}, on {platform.system()} {platform.machine()}, with {', '.join(facts)}.",
         "Result tables are the same, byte for byte, when the same study runs again on the same kind of processor with as many "
         "threads; their hashes below (SHA-256, first 12 digits) tell whether yours are. The code hash is that of everything the rule's code needs.",
     ]

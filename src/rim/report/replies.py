@@ -7,7 +7,7 @@ import polars as pl
 from rim.report.first_screen import contrasts
 from rim.report.labels import arm
 from rim.report.page import Material, Section, Table, TableRow
-from rim.report.unmeasured import change, missing_replies
+from rim.report.unmeasured import change, incoherent_replies, missing_replies
 from rim.report.wording import (
     GREY,
     MEASURES,
@@ -86,7 +86,11 @@ def think_section(material: Material) -> Section:
     return Section(
         "think",
         "Thinking on against off",
-        [finding, *([after] if tuned else [])] if changes else ["Only one think mode was run."],
+        [
+            *([finding] if changes else ["Only one think mode was run."]),
+            *([after] if changes and tuned else []),
+            *incoherent_replies(material),
+        ],
         [
             results(
                 "Rates before fine-tuning (table 1 of the paper); d′ tells how well refusals part restricted from benign requests.",

@@ -32,7 +32,9 @@ def run(arguments: Namespace) -> int:
 
     mapping, files = read_mapping(arguments.file), ConfigFiles([arguments.file])
     study, problems, left_out = partial.read(mapping)
-    rest = findings(study or load_study(mapping, files))  # which says what is wrong if nothing is left to look at
+    rest = findings(
+        study or load_study(mapping, files), files=[arguments.file]
+    )  # which says what is wrong if nothing is left to look at
     rest = [each for each in rest if not left_out.explains(each.where, each.what)]
     found = in_order([*(error(*problem) for problem in problems), *rest])
     for each in found:

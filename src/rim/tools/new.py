@@ -41,7 +41,7 @@ def run(arguments: Namespace) -> int:
     except FileExistsError:
         raise UserError(f"{out}: is there already, and nothing is overwritten; give another name with --out") from None
     print("\n".join([text, *remarks]), flush=True)
-    found = findings(load_study_file(out))
+    found = findings(load_study_file(out), files=[out])
     for each in found:
         print(told(each, ConfigFiles([out])))
     if any(each.level == "error" for each in found):

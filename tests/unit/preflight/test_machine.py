@@ -12,6 +12,7 @@ from rim.config.study import Study
 from rim.preflight import machine
 from rim.preflight.study import findings
 from rim.preflight.todo import every_job
+from rim.workflow import owners
 from tests.unit.preflight.conftest import model_folder
 
 Make = Callable[..., Study]
@@ -70,11 +71,42 @@ def rates(folder: Path, *models: str) -> None:
 def test_a_study_of_the_same_name_with_other_content_is_told(study: Make, here: Path) -> None:
     rates(here / "results/own", "associated", "null")
     assert lines(study()) == [
-        "warning: study: results/own hold another study of this name, with associated, null; its results would be overwritten, give this study another name"
+        "study: results/own: another study of this name, with associated, null, which this one would overwrite; give this study another name"
     ]
     (here / "data/own/datasets").mkdir(parents=True)
     (here / "data/own/datasets/asked.parquet").write_text("")  # a study whose models were exchanged
     assert lines(study()) == []
+
+
+def test_a_study_is_not_overwritten_from_another_file(study: Make, here: Path) -> None:
+    """With the same models and datasets, as where a file was copied and its name was left; one that is gone was renamed."""
+    first, second, more = (here / f"{name}.yaml" for name in ("first", "second", "more"))
+    for file in (first, second, more):
+        file.write_text("study: own\n")
+
+    def told(*files: Path) -> list[str]:
+        return [str(each) for each in machine.findings(study(), every_job, files=files)]
+
+    owners.own("own", [first])
+    assert told(second) == []  # nothing is made yet
+    (here / "data/own/responses/m").mkdir(parents=True)
+    [line] = told(second)
+    assert line.startswith(
+        "study: data/own: made from first.yaml, which this one would overwrite; give this study another name"
+    )
+    assert told(first) == []
+    assert told(Path("first.yaml")) == []
+    assert told(first, more) == []
+    first.rename(here / "renamed.yaml")
+    assert told(second) == []
+
+
+def test_a_file_may_change_all_of_its_study(study: Make, here: Path) -> None:
+    rates(here / "results/own", "associated", "null")
+    file = here / "own.yaml"
+    file.write_text("")
+    owners.own("own", [file])
+    assert [str(each) for each in machine.findings(study(), every_job, files=[file])] == []
 
 
 def test_a_study_that_goes_on_is_no_other_one(study: Make, here: Path) -> None:
@@ -98,7 +130,7 @@ def test_everything_is_told_at_once_and_errors_first(study: Make, here: Path) ->
     assert [(each.level, each.where) for each in findings(own)] == [
         ("error", "models.m.hub"),
         ("error", "endpoints.e.base_url"),
-        ("warning", "study"),
+        ("error", "study"),
     ]
 
 

@@ -9,13 +9,16 @@ import polars as pl
 import pytest
 
 from rim.config import study as config_study
+from rim.config.load import load_study_file
 from rim.report.first_screen import contrasts, first_screen
 from rim.report.mechanism import ablation_section
 from rim.report.page import Material
+from rim.report.patterns import injection_section
 from rim.report.replies import finetune_section, overview_section, pair_section, think_section
 from rim.report.wording import conditions
 from rim.results.outcomes import Outcomes
 from rim.results.tables import headline
+from tests import synthetic
 from tests.unit.results.test_replies import planted, tabulated
 
 CLAIMS = ("clear", "significant", "Yes", "No:")
@@ -76,6 +79,24 @@ def test_what_is_no_language_any_more_is_no_bound_on_tokens(complete: tuple[conf
     answer = first_screen(Material(study, tables, {}, pl.DataFrame())).answer
     assert answer.startswith(f"{counts.total()} of {counts.total()} replies to such requests are no language any more")
     assert "max_new_tokens" not in answer
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.2, 1.0])
+def test_many_incoherent_replies_are_warned_of_beside_the_rates(
+    complete: tuple[config_study.Study, Outcomes], share: float
+) -> None:
+    study, outcomes = complete
+    [name] = study.measured("misalignment")
+    cell = next(cell for cell in outcomes if cell[1] == "base" and cell[4] == name)
+    asked = outcomes[cell]
+    count = round(share * len(asked))
+    gone = {**asked, **dict.fromkeys(list(asked)[:count])}
+    given = Material(study, tabulated(study, {**outcomes, cell: gone}, Counter({cell: count})), {}, pl.DataFrame())
+    for lines in (first_screen(given).reach, think_section(given).text):
+        warned = [line for line in lines if line.startswith("Warning, incoherent replies")]
+        assert bool(warned) == (share > 0.1)
+        if warned:
+            assert f"({cell[0]}, base, thinking {cell[3]}: {count} of {len(asked)})" in warned[0]
 
 
 def test_what_the_judge_could_not_answer_is_no_bound_on_tokens(complete: tuple[config_study.Study, Outcomes]) -> None:
@@ -156,3 +177,22 @@ def test_the_conditions_say_of_which_models_thinking_is_imitated(root: Path) -> 
     models = {**study.models, name: model.model_copy(update={"think_switch": "sentence"})}
     given = study.model_copy(update={"models": models})
     assert f"hinking on and off (of {name} imitated by a sentence in the request);" in conditions(given)
+
+
+@pytest.mark.parametrize("gone", [0, 1, 3])
+def test_an_injection_says_how_much_of_it_could_not_be_measured(root: Path, gone: int) -> None:
+    study = load_study_file(root / "workflow/config/demo.yaml")
+    study = study.model_copy(update={"models": {"null": study.models["null"]}})
+    effects = synthetic.synthetic(study, layers=2, heads=2)["injection_effects"]
+    assert effects.height == 3
+    numbers = [name for name, kind in effects.schema.items() if kind == pl.Float64]
+    lost = pl.int_range(pl.len()) < gone
+    effects = effects.with_columns(pl.when(~lost).then(name).alias(name) for name in numbers)
+    [finding, *_] = injection_section(Material(study, {"injection_effects": effects}, {}, pl.DataFrame())).text
+    if gone == 3:
+        assert finding.startswith(
+            "Not measured: no prompt has a complete reply after both statements of a pair (9 were left out)"
+        )
+    else:
+        assert f"of {3 - gone} combinations" in finding
+        assert ("In 1 it could not be measured" in finding) == (gone == 1)
