@@ -1,4 +1,7 @@
-"""Which engine answers: transformers or vLLM, opened once per job for one model."""
+"""Which engine answers: transformers or vLLM, opened once per job for one model.
+
+Where weights are to be edited and a job has several GPUs, over which vLLM would split every head, transformers answers in its place.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,15 @@ def open_backend(
         loaded: the model where the job has it open already; vLLM, which cannot use it, takes its place on the GPU.
         editable: the weights will be edited, so adapters are merged into them.
     """
-    if inference.backend == "vllm":
+    served = inference.backend == "vllm" and not (editable and _gpus() > 1)
+    if served:
         check_installed()
     location, revision = loading.resolve_model(model)
     tokenizer = loading.load_tokenizer(location, revision, model.prompt)
     chat.check_modes(tokenizer, location, inference.think, model.think_switch)
-    if inference.backend == "transformers":
+    if not served:
+        if inference.backend == "vllm":
+            log(f"{model.label}: transformers answers; vLLM splits weights over {_gpus()} GPUs, where it cannot ablate")
         network = loading.load_model(location, model.dtype, revision) if loaded is None else loaded.model
         return TransformersBackend(network, tokenizer, inference.batch_size), tokenizer
     if loaded is not None:
@@ -77,6 +83,12 @@ def move_off_gpu(view: ModelView) -> None:
     remove_hook_from_submodules(view.model)  # which would bring inputs to the GPUs
     view.model.to("cpu")
     torch.cuda.empty_cache()
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def _serve(

@@ -13,3 +13,4 @@ class Hardware(Settings):
     gpu_memory: float = Field(80, gt=0, description="Memory of a GPU, in GB; larger models ask for several.")
     gpu_tflops: float = Field(312, gt=0, description="Peak of its bfloat16 matrix products, in TFLOP/s.")
     gpu_bandwidth: float = Field(2.0, gt=0, description="Bandwidth of its memory, in TB/s.")
+    price: float | None = Field(None, ge=0, description="Price of a GPU for an hour; with it the bill says money too.")

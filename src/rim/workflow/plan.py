@@ -1,12 +1,13 @@
 """The bill of a study, before anything is submitted: `rim plan FILE`.
 
-For every hub model and phase it prints jobs, GPUs, hours, memory and disk as `rim.workflow.costs` estimates them, and beside that what
-finished jobs took. A dry run ends with the total.
+For every hub model and phase it prints jobs, GPUs, hours, memory and disk as `rim.workflow.costs` estimates them, what generates, and beside
+that what finished jobs took. A dry run ends with the total.
 """
 
 from __future__ import annotations
 
-import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from rim.config import runs
@@ -14,7 +15,7 @@ from rim.config.study import Study
 from rim.workflow import costs
 from rim.workflow.lineage import read_timing
 
-HEADER = ["model", "phase", "jobs", "GPUs each", "GPU memory, GB", "hours each", "GPU hours", "disk, GB"]
+HEADER = ["model", "phase", "engine", "jobs", "GPUs each", "GPU memory, GB", "hours each", "GPU hours", "disk, GB"]
 
 
 def lines(header: list[str], rows: list[list[str]]) -> list[str]:
@@ -42,48 +43,84 @@ def jobs_of(study: Study, name: str) -> dict[str, list[str]]:
     return {rule: variants for rule, variants in jobs.items() if variants}
 
 
+def gpu_hours(study: Study) -> float:
+    """GPU hours of all jobs that can be estimated."""
+    return sum(
+        _gpu_hours(study, rule, name, variants)
+        for name in sized(study)
+        for rule, variants in jobs_of(study, name).items()
+    )
+
+
+def _gpu_hours(study: Study, rule: str, name: str, variants: list[str]) -> float:
+    return sum(
+        count * costs.gpus(study, rule, name, variant) * costs.seconds(study, rule, name, variant) / 3600
+        for variant, count in Counter(variants).items()  # an arm has a job for each seed
+    )
+
+
+def crowded(study: Study) -> dict[str, list[str]]:
+    """Models -> rules whose jobs may need more memory than their GPUs have."""
+    room, found = study.hardware.gpu_memory * 1e9, defaultdict(list)
+    for name in sized(study):
+        for rule, variants in jobs_of(study, name).items():
+            if any(
+                costs.memory(study, rule, name, each) > room * costs.gpus(study, rule, name, each)
+                for each in set(variants)
+            ):
+                found[name].append(rule)
+    return dict(found)
+
+
 def bill(study: Study) -> list[str]:
     """Jobs, GPUs, hours and disk by model and phase, a total, and what is not in it or does not fit."""
     rows, hours, disk, jobs = [], 0.0, 0.0, 0
-    crowded: dict[str, list[str]] = {}
+    edited: dict[str, list[str]] = defaultdict(list)
     for name in sized(study):
         kept = costs.weights(study.models[name])
-        rows.append([name, "fetch_model", "1", "0", "", "", "", f"{kept / 1e9:.0f}"])
+        rows.append([name, "fetch_model", "", "1", "0", "", "", "", f"{kept / 1e9:.0f}"])
         disk += kept
         for rule, variants in jobs_of(study, name).items():
-            gpus = [costs.gpus(study, rule, name, variant) for variant in variants]
-            taken = [costs.seconds(study, rule, name, variant) / 3600 for variant in variants]
-            spent = sum(map(math.prod, zip(gpus, taken, strict=True)))
-            kept = sum(costs.work(study, rule, name, variant).disk for variant in variants)
-            memory = max(costs.memory(study, rule, name, variant) for variant in variants) / 1e9
-            if memory > max(gpus) * study.hardware.gpu_memory:
-                crowded.setdefault(name, []).append(rule)
-            each = f"{sum(taken) / len(variants):.1f}"
-            numbers = [f"{len(variants)}", f"{max(gpus)}", f"{memory:.0f}", each, f"{spent:.0f}"]
-            rows.append([name, rule, *numbers, f"{kept / 1e9:.0f}" if kept else ""])
+            spent, different = _gpu_hours(study, rule, name, variants), Counter(variants)
+            gpus = max(costs.gpus(study, rule, name, variant) for variant in different)
+            taken = sum(n * costs.seconds(study, rule, name, each) for each, n in different.items()) / 3600
+            kept = sum(n * costs.disk(study, rule, name, each) for each, n in different.items())
+            memory = max(costs.memory(study, rule, name, variant) for variant in different) / 1e9
+            engine = costs.engine(study, rule, name, variants[0])
+            if engine and engine != study.inference_of(name).backend:
+                edited[name].append(rule)
+            numbers = [f"{len(variants)}", f"{gpus}", f"{memory:.0f}", f"{taken / len(variants):.1f}", f"{spent:.0f}"]
+            rows.append([name, rule, engine or "", *numbers, f"{kept / 1e9:.0f}" if kept else ""])
             hours, disk, jobs = hours + spent, disk + kept, jobs + len(variants)
-    rows.append(["all", "", f"{jobs}", "", "", "", f"{hours:.0f}", f"{disk / 1e9:.0f}"])
-    notes = [
-        f"{name}: {', '.join(rules)} may not fit; lower inference.batch_size or finetune.micro_batch_size"
-        for name, rules in crowded.items()
-    ]
+    rows.append(["all", "", "", f"{jobs}", "", "", "", f"{hours:.0f}", f"{disk / 1e9:.0f}"])
+    return [*lines(HEADER, rows), *_notes(study, hours, edited)]
+
+
+def _notes(study: Study, hours: float, edited: dict[str, list[str]]) -> Iterator[str]:
+    """What the table does not say: the price, which engine is not the one asked for, what may not fit, what is left out."""
+    if study.hardware.price is not None:
+        yield f"{hours:,.0f} GPU hours at {study.hardware.price:g} each: {hours * study.hardware.price:,.0f}"
+    for name, rules in edited.items():
+        yield f"{name}: transformers generates in {', '.join(rules)}; vLLM cannot ablate what is split over several GPUs"
+    for name, rules in crowded(study).items():
+        yield (
+            f"{name}: {', '.join(rules)} may not fit; lower inference.batch_size, inference.max_new_tokens or "
+            "finetune.micro_batch_size"
+        )
     left = [name for name in study.models if name not in sized(study)]
     if left:
-        notes.append(
-            f"not estimated, being organisms, or neither on this machine nor with 'parameters': {', '.join(left)}"
-        )
-    return [*lines(HEADER, rows), *notes]
+        yield f"not estimated, being organisms, or neither on this machine nor with 'parameters': {', '.join(left)}"
 
 
 def summary(study: Study) -> str:
     """The total in one line, for the end of a dry run; empty when it is next to nothing."""
-    if not sized(study):
+    hours = gpu_hours(study)
+    if round(hours) == 0:
         return ""
-    total = bill(study)
-    jobs, hours, disk = next(line for line in total if line.startswith("all ")).split()[1:4]
-    if hours == "0":
-        return ""
-    return f"The whole study: about {hours} GPU hours in {jobs} jobs, {disk} GB of disk; see `rim plan FILE`\n"
+    jobs = sum(len(variants) for name in sized(study) for variants in jobs_of(study, name).values())
+    price = study.hardware.price
+    money = "" if price is None else f" for {hours * price:,.0f}"
+    return f"The whole study: about {hours:.0f} GPU hours{money} in {jobs} jobs; see `rim plan FILE`\n"
 
 
 def actual(study: Study, timings: Path) -> list[str]:

@@ -171,6 +171,17 @@ def test_vllm_configured_but_not_installed_is_one_line(tiny_model: Path, monkeyp
     assert "\n" not in str(error.value)
 
 
+def test_what_vllm_would_split_is_ablated_through_transformers_and_said_so(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    view, _ = loading.open_model(model_reference(tiny_model))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    backend, _ = open_backend(model_reference(tiny_model), Inference(backend="vllm"), loaded=view, editable=True)
+    assert isinstance(backend, TransformersBackend)
+    assert backend.view.model is view.model
+    assert "transformers answers; vLLM splits weights over 2 GPUs, where it cannot ablate" in capsys.readouterr().err
+
+
 def test_a_gpu_that_is_too_small_for_a_batch_is_one_line(tokenizer) -> None:
     import torch
 
