@@ -21,7 +21,8 @@ def halving(study: Study) -> list[str]:
     """A table of changes with the GPU hours of the study after each; empty where it costs next to nothing."""
     total = hours = plan.gpu_hours(study)
     told: list[list[str]] = []
-    for changes in (_settings(study), [(f"models.{name}", None) for name in plan.sized(study)]):
+    models = [(f"models.{name}", None) for name in plan.sized(study)] if len(study.models) > 1 else []
+    for changes in (_settings(study), models):
         alone = {path: plan.gpu_hours(changed(study, path, value)) for path, value in changes}
         for path, value in sorted(changes, key=lambda change: alone[change[0]]):
             if round(total) == 0 or hours <= total / 2:
@@ -31,7 +32,7 @@ def halving(study: Study) -> list[str]:
             if hours - after >= LEAST * total and plan.crowded(cheaper).keys() <= plan.crowded(study).keys():
                 study, hours = cheaper, after
                 told.append([path, "left out" if value is None else json.dumps(value), f"{after:.0f}"])
-    return plan.lines(["to halve it", "", "GPU hours then"], told) if told else []
+    return plan.lines(["what to change", "", "GPU hours then"], told) if told else []
 
 
 def changed(settings: Any, path: str, value: Any) -> Any:

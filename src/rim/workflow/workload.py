@@ -48,7 +48,8 @@ def work(study: Study, rule: str, name: str, variant: str) -> Work:
     return ESTIMATES[rule](study, name, variant)
 
 
-def _rows(study: Study, benchmark: str) -> float:
+def benchmark_rows(study: Study, benchmark: str) -> float:
+    """Rows that a benchmark asks."""
     chosen = study.benchmarks[benchmark]
     share = {"all": 1.0, "evaluation": EVALUATION, "calibration": 1 - EVALUATION}[chosen.split]
     return min(_dataset(study, chosen.dataset) * share, chosen.rows or math.inf)
@@ -90,7 +91,7 @@ def _calls(
     """Every benchmark in every think mode, a share of its rows, so many times."""
     found = []
     for benchmark in benchmarks:
-        rows = math.ceil(_rows(study, benchmark) * share)
+        rows = math.ceil(benchmark_rows(study, benchmark) * share)
         for think in thinks if rows else ():
             reply, bound = _reply(study, name, benchmark, think)
             found.append(Call(rows, PROMPT, reply, bound, rows * PROMPT, times))
@@ -118,7 +119,7 @@ def _injecting(study: Study, name: str, variant: str) -> Work:
     most = (study.injection.rows if study.injection else None) or math.inf
     found = []
     for benchmark in study.measured("misalignment"):
-        rows = min(_rows(study, benchmark), most)
+        rows = min(benchmark_rows(study, benchmark), most)
         reply, bound = _reply(study, name, benchmark, think)
         read = rows * (PROMPT + STATEMENTS * STATEMENT)
         found.append(Call(rows * STATEMENTS, PROMPT + STATEMENT, reply, bound, read))
@@ -135,7 +136,7 @@ def cached_texts(study: Study, name: str) -> list[tuple[float, int]]:
     if study.mechanism is None:
         return []
     asked, thinks = (study.mechanism.harmful, study.mechanism.harmless), study.inference_of(name).think
-    return [(_rows(study, each), _text(study, name, each, think)) for each in asked for think in thinks]
+    return [(benchmark_rows(study, each), _text(study, name, each, think)) for each in asked for think in thinks]
 
 
 def positions(study: Study) -> int:
@@ -170,7 +171,7 @@ def _answering_counterfactuals(study: Study, name: str, variant: str) -> Work:
 def _finding_neurons(study: Study, name: str, variant: str) -> Work:
     if (chosen := study.forgetting) is None:
         return Work()
-    rows = _rows(study, chosen.harmful) * (1 - EVALUATION if chosen.held_out else 1)
+    rows = benchmark_rows(study, chosen.harmful) * (1 - EVALUATION if chosen.held_out else 1)
     return Work(read=3 * rows * _text(study, name, chosen.harmful, study.forgetting_mode(name)))
 
 
