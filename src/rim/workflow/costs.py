@@ -133,7 +133,7 @@ def _generating_bytes(study: Study, rule: str, name: str, variant: str) -> float
     if engine(study, rule, name, variant) == "vllm":
         share = study.inference.vllm.memory
         taken = share * _gpu_bytes(study) * gpus(study, rule, name, variant)
-        return max(taken, (shape.weights + longest * shape.cache) / share)
+        return max(taken, (shape.weights + longest * shape.cache) * share / (share - speed.RESERVED))
     rows = max((min(study.inference.batch_size, call.rows) for call in calls), default=0)
     return shape.weights + rows * longest * shape.cache
 

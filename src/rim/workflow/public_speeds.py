@@ -1,6 +1,6 @@
 """What others measured on GPUs, and what `rim.workflow.speed` says of it: `rim plan --check`.
 
-The two shares that it takes to be reached are those by which the worst of the served figures is off least; nothing else is fitted.
+BANDWIDTH, EFFICIENCY and RESERVED there are those by which the worst of these is off least; nothing else is fitted to them.
 
 Served figures are output tokens per second of vLLM in bfloat16 on one GPU, all requests sent at once, as published in GPUStack's
 Performance Lab: ShareGPT's conversations (1000 with 217 tokens each, and 202 of reply) or random ones (200 with 1000, and 2000 of reply).
@@ -16,9 +16,9 @@ from rim.workflow.plan import lines
 from rim.workflow.speed import Call, Shape, generating, padding, reading
 
 A100 = Hardware()
-H100 = Hardware(gpu_memory=80, gpu_tflops=989, gpu_bandwidth=3.35)
-H200 = Hardware(gpu_memory=141, gpu_tflops=989, gpu_bandwidth=4.8)
-RTX_4090 = Hardware(gpu_memory=24, gpu_tflops=165, gpu_bandwidth=1.01)
+H100 = Hardware(gpu_memory=85, gpu_tflops=989, gpu_bandwidth=3.35)
+H200 = Hardware(gpu_memory=150, gpu_tflops=989, gpu_bandwidth=4.8)
+RTX_4090 = Hardware(gpu_memory=25.7, gpu_tflops=165, gpu_bandwidth=1.01)
 SHAREGPT = Call(rows=1000, prompt=217, reply=202, bound=2048, read=217_000)
 RANDOM = Call(rows=200, prompt=1000, reply=2000, bound=2000, read=200_000)
 

@@ -29,6 +29,7 @@ from rim.settings.models import Model
 BANDWIDTH, EFFICIENCY = 0.6, 0.4  # shares that are reached
 LAUNCH = {"transformers": 0.03, "vllm": 0.015}  # seconds; vLLM runs without CUDA graphs here
 ROWS = 256  # vLLM's own bound on what is answered at the same time
+RESERVED = 0.06  # of the memory, which vLLM keeps for the activations of a step
 CARRIED = {"transformers": 3, "vllm": 1}  # times that keys and values pass through memory in a step
 BYTES = {"bfloat16": 2, "float32": 4}
 PADDING = 0.19  # of the tokens, more with every doubling of a batch of training rows; at 4 and 32, 1.39 and 1.94 were measured
@@ -121,7 +122,7 @@ def generating(
 
 def rows_at_once(shape: Shape, gpu: Hardware, call: Call, gpus: int, share: float) -> float:
     """Rows that vLLM has in a step, where it takes a share of the memory."""
-    room = share * gpu.gpu_memory * 1e9 * gpus - shape.weights
+    room = (share - RESERVED) * gpu.gpu_memory * 1e9 * gpus - shape.weights
     return max(1, min(call.rows, ROWS, room / (shape.cache * (call.prompt + call.reply / 2))))
 
 

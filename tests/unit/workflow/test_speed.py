@@ -67,14 +67,15 @@ def test_a_batch_of_transformers_by_hand() -> None:
 def test_a_call_of_vllm_by_hand() -> None:
     large = Shape(30e9, 30e9)
     cache = large.layers * 1024 * 2 * 2
-    at_once = (0.9 * 80e9 - 60e9) / (cache * (100 + 500 / 2))
+    at_once = (0.84 * 80e9 - 60e9) / (cache * (100 + 500 / 2))
     assert 1 < at_once < 256
     assert speed.rows_at_once(large, GPU, call(5000), 1, 0.9) == pytest.approx(at_once)
-    products = 2 * 30e9 * 5000 * (500 + 100) / FLOP  # longer than reading all memory that it may take in every step
-    assert speed.generating(large, GPU, call(5000), "vllm") == pytest.approx(products)
-    assert speed.generating(large, GPU, call(5000, times=3), "vllm") == pytest.approx(3 * products)
+    slow = GPU.model_copy(update={"gpu_tflops": 150.0})
+    products = 2 * 30e9 * 5000 * (500 + 100) / FLOP * 2  # longer than reading all memory that it may take in every step
+    assert speed.generating(large, slow, call(5000), "vllm") == pytest.approx(products)
+    assert speed.generating(large, slow, call(5000, times=3), "vllm") == pytest.approx(3 * products)
     faster = GPU.model_copy(update={"gpu_tflops": 900.0})
-    carrying = 5000 * 500 / at_once * 0.9 * 80e9 / BYTES
+    carrying = 5000 * 500 / at_once * 0.84 * 80e9 / BYTES
     assert speed.generating(large, faster, call(5000), "vllm") == pytest.approx(
         carrying + 2 * 30e9 * 5000 * 100 / FLOP / 3
     )
@@ -100,7 +101,7 @@ def test_the_memory_that_vllm_may_take_is_never_exceeded() -> None:
         rows = speed.rows_at_once(shape, GPU, asked, gpus, 0.9)
         assert 1 <= rows <= 256
         taken = shape.weights + rows * (asked.prompt + asked.reply / 2) * shape.cache
-        assert rows == 1 or taken <= 0.9 * 80e9 * gpus * 1.0001
+        assert rows == 1 or taken <= 0.84 * 80e9 * gpus * 1.0001
 
 
 def test_more_work_never_takes_less_time_and_more_hardware_never_more() -> None:
