@@ -35,7 +35,10 @@ def open_backend(
         loaded: the model where the job has it open already; vLLM, which cannot use it, takes its place on the GPU.
         editable: the weights will be edited, so adapters are merged into them.
     """
-    served = inference.backend == "vllm" and not (editable and _gpus() > 1)
+    import torch
+
+    gpus = torch.cuda.device_count()
+    served = inference.backend == "vllm" and not (editable and gpus > 1)
     if served:
         check_installed()
     location, revision = loading.resolve_model(model)
@@ -43,7 +46,7 @@ def open_backend(
     chat.check_modes(tokenizer, location, inference.think, model.think_switch)
     if not served:
         if inference.backend == "vllm":
-            log(f"{model.label}: transformers answers; vLLM splits weights over {_gpus()} GPUs, where it cannot ablate")
+            log(f"{model.label}: transformers answers; vLLM splits weights over {gpus} GPUs, where it cannot ablate")
         network = loading.load_model(location, model.dtype, revision) if loaded is None else loaded.model
         return TransformersBackend(network, tokenizer, inference.batch_size), tokenizer
     if loaded is not None:
@@ -83,12 +86,6 @@ def move_off_gpu(view: ModelView) -> None:
     remove_hook_from_submodules(view.model)  # which would bring inputs to the GPUs
     view.model.to("cpu")
     torch.cuda.empty_cache()
-
-
-def _gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()
 
 
 def _serve(
