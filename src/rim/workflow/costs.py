@@ -28,7 +28,7 @@ ROOM = {"transformers": 2 / 3, "vllm": 0.8}  # of the GPUs' memory, for weights
 EDITING = ("ablate_heads", "ablate_neurons")  # rules that edit weights
 NODE = 8  # GPUs, at most
 UNKNOWN = 16e9  # bytes of a hub model of unknown size
-LIBRARIES = {"transformers": 2e9, "vllm": 8e9}  # bytes of main memory
+LIBRARIES = {"transformers": 2e9, "vllm": 8e9}  # bytes of main memory; of vLLM a guess
 
 
 def weights(model: Model, dtype: str | None = None) -> float:

@@ -119,10 +119,10 @@ def _injecting(study: Study, name: str, variant: str) -> Work:
     most = (study.injection.rows if study.injection else None) or math.inf
     found = []
     for benchmark in study.measured("misalignment"):
-        rows = min(benchmark_rows(study, benchmark), most)
-        reply, bound = _reply(study, name, benchmark, think)
-        read = rows * (PROMPT + STATEMENTS * STATEMENT)
-        found.append(Call(rows * STATEMENTS, PROMPT + STATEMENT, reply, bound, read))
+        if rows := min(benchmark_rows(study, benchmark), most):
+            reply, bound = _reply(study, name, benchmark, think)
+            read = rows * (PROMPT + STATEMENTS * STATEMENT)
+            found.append(Call(rows * STATEMENTS, PROMPT + STATEMENT, reply, bound, read))
     return Work(tuple(found))
 
 

@@ -120,6 +120,18 @@ def test_vllm_reads_once_what_injected_prompts_have_in_common() -> None:
     assert fewer.rows == 120
 
 
+@pytest.mark.parametrize("backend", ["vllm", "transformers"])
+def test_what_has_no_rows_that_are_known_takes_no_time(backend: str) -> None:
+    table = {"adapter": "table", "path": "not_here.json", "kind": "safety", "columns": {"prompt": "request"}}
+    learned = {"sources": [{"adapter": "organism", "part": "literal", "rows": 600}]}
+    datasets = {"asked": {"sources": [table]}, "learned": learned}
+    study = one(datasets=datasets, injection={}, inference={"backend": backend})
+    for rule in ("generate_replies", "inject_patterns"):
+        assert workload.work(study, rule, "m", "base").calls == ()
+        assert costs.seconds(study, rule, "m", "base") == pytest.approx(8e9 / 2e9)
+    assert "inject_patterns" in "\n".join(plan.bill(study))
+
+
 def test_a_benchmark_with_a_bound_of_its_own_is_taken_to_use_it() -> None:
     long = {"b": {"dataset": "asked", "measure": "misalignment", "max_new_tokens": 9000}}
     calls = workload.work(one(benchmarks=long), "generate_replies", "m", "base").calls
