@@ -1,6 +1,7 @@
 """Known answers of the planning aid, worked out by hand from the formulas of rim.workflow.costs and workload."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,13 @@ def test_what_halves_the_bill_halves_it() -> None:
         hours = float(after)
     assert hours <= total / 2
     assert plan.crowded(study) == {}
+
+
+@pytest.mark.parametrize("page", ["README.md", "workflow/docs/engines.md", "CHANGELOG.md"])
+def test_the_documentation_names_what_the_papers_study_costs(page: str) -> None:
+    text = " ".join((ROOT / page).read_text().split())
+    [hours] = re.findall(r"about (\d+) (?:GPU hours of an )?A100", text, re.I)
+    assert int(hours) == pytest.approx(plan.gpu_hours(paper()), rel=0.02)
 
 
 def test_models_are_left_out_where_settings_do_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
