@@ -85,8 +85,10 @@ def seconds(study: Study, rule: str, name: str, variant: str) -> float:
     if not shape.parameters:
         return 0
     served = gpus(study, rule, name, variant) if by == "vllm" else 1
-    batch_size, share = study.inference.batch_size, study.inference.vllm.memory
-    spent = sum(speed.generating(shape, gpu, call, by, batch_size, served, share) for call in done.calls if by)
+    batch_of, share = study.inference.batch_of, study.inference.vllm.memory
+    spent = sum(
+        speed.generating(shape, gpu, each, by, batch_of(each.bound), served, share) for each in done.calls if by
+    )
     spent += speed.reading(shape, gpu, done.read) + done.loads * shape.weights / LOADED + STARTED * (by == "vllm")
     if done.trained:
         processes = _processes(study, rule, name, variant)
@@ -129,13 +131,13 @@ def disk(study: Study, rule: str, name: str, variant: str) -> float:
 def _generating_bytes(study: Study, rule: str, name: str, variant: str) -> float:
     """Bytes of GPU memory in which a job generates; of vLLM what it takes, or more where the longest reply needs more."""
     shape, calls = speed.shape(study.models[name]), workload.work(study, rule, name, variant).calls
-    longest = max((call.prompt + call.bound for call in calls), default=0)
     if engine(study, rule, name, variant) == "vllm":
         share = study.inference.vllm.memory
+        longest = max(call.prompt + call.bound for call in calls)
         taken = share * _gpu_bytes(study) * gpus(study, rule, name, variant)
         return max(taken, (shape.weights + longest * shape.cache) * share / (share - speed.RESERVED))
-    rows = max((min(study.inference.batch_size, call.rows) for call in calls), default=0)
-    return shape.weights + rows * longest * shape.cache
+    held = (min(study.inference.batch_of(call.bound), call.rows) * (call.prompt + call.bound) for call in calls)
+    return shape.weights + max(held, default=0) * shape.cache
 
 
 def _reading_bytes(study: Study, name: str, gradients: bool) -> float:

@@ -88,7 +88,7 @@ class Call:
     rows: float
     prompt: float
     reply: float
-    bound: float
+    bound: int
     read: float
     times: float = 1
 

@@ -183,6 +183,16 @@ def asked(rows: int, **changes: object) -> Study:
     return one(datasets=datasets, **changes)
 
 
+def test_a_benchmark_of_longer_replies_is_asked_in_smaller_batches_of_the_same_memory() -> None:
+    long = {"b": {"dataset": "asked", "measure": "misalignment", "max_new_tokens": 8000}}
+    study, longer = one(), one(benchmarks=long)
+    [call, _] = workload.work(longer, "generate_replies", "m", "base").calls
+    thinking = speed.generating(speed.shape(study.models["m"]), study.hardware, call, "transformers", 25 // 4)
+    assert 0 < thinking < costs.seconds(longer, "generate_replies", "m", "base")
+    memory = [costs.memory(each, "generate_replies", "m", "base") - 8e9 for each in (study, longer)]
+    assert memory[1] == pytest.approx(memory[0], rel=0.1)
+
+
 def test_with_a_price_the_bill_says_money() -> None:
     free, paid = asked(25_000), asked(25_000, hardware={"price": 2.5})
     assert "each:" not in "\n".join(plan.bill(free))
