@@ -4,23 +4,15 @@ A profile for a cluster hands these to the scheduler; elsewhere only `gpu` count
 workstation allows. Nothing here decides whether a job runs again.
 """
 
-UNKNOWN = 16e9  # bytes of a hub model whose 'parameters' are not given
-
 
 def model_resources(rule):
-    """Of a job that loads a model: GPUs that hold it and what the rule does with it, memory, minutes.
-
-    The weights pass through main memory, so it has room for a second copy (MB, never under 2000). The time is twice the
-    estimate and half an hour. An organism needs no GPU.
-    """
+    """Of a job that loads a model: GPUs, memory in MB, and minutes, which are twice the estimate and half an hour."""
 
     def gpus(wildcards):
         return costs.gpus(STUDY, rule, wildcards.model, wildcards.variant)
 
     def memory(wildcards, attempt):
-        model, dtype = STUDY.models[wildcards.model], costs.job_dtype(STUDY, rule, wildcards.model)
-        size = 0 if is_organism(wildcards.model) else costs.weights(model, dtype) or UNKNOWN
-        return attempt * int(2000 + 2.2 * size / 1e6)
+        return attempt * int(costs.host_memory(STUDY, rule, wildcards.model, wildcards.variant) / 1e6)
 
     def minutes(wildcards, attempt):
         known = not is_organism(wildcards.model)
@@ -34,7 +26,8 @@ def asking_resources(endpoints):
     """Of a job that asks language models: it may have to load one itself, and counts against the bound on `endpoint`."""
     return dict(
         gpu=lambda w: asks_locally(*endpoints(w)),
-        mem_mb=lambda w, attempt: attempt * int(4000 + (2.2 * UNKNOWN / 1e6 if asks_locally(*endpoints(w)) else 0)),
+        mem_mb=lambda w, attempt: attempt
+        * int(4000 + (2.2 * costs.UNKNOWN / 1e6 if asks_locally(*endpoints(w)) else 0)),
         runtime=lambda w, attempt: attempt * (720 if asks_locally(*endpoints(w)) else 240),
         endpoint=lambda w: int(any(endpoints(w))),
     )

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from rim.workflow import fingerprint, names
-from rim.workflow.costs import ESTIMATES
+from rim.workflow.workload import ESTIMATES
 from tests.conftest import ROOT
 from tests.unit.tiny_families import build, letter_tokenizer
 from tests.workflow.conftest import BIN, configured, snakemake

@@ -22,7 +22,7 @@ def gpus(directory: Path, *options: str) -> dict[str, str]:
 def test_jobs_get_as_many_gpus_as_they_need_and_no_more_than_there_are(tmp_path: Path) -> None:
     asked = gpus(tmp_path)
     assert len(asked) == 10
-    assert (asked["qwen3_4b"], asked["qwen3_32b"], asked["mixtral"]) == ("1", "2", "2")
+    assert (asked["qwen3_4b"], asked["qwen3_32b"], asked["mixtral"]) == ("1", "1", "2")
     assert set(gpus(tmp_path, "--profile", WORKSTATION).values()) == {"1"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def draft(wanted: Wanted) -> tuple[str, list[str]]:
     name = plain_name(wanted.model)
     guesses = _guesses(wanted, asked)
     facts, inference, remark = model_facts(wanted.model)
+    if find_spec("vllm"):  # many times as fast; `rim check` says where it cannot serve a model
+        inference = {"backend": "vllm", **inference}
     if wanted.deep and Path(wanted.model).is_dir():
         _check_family(Path(wanted.model))
     lines = [

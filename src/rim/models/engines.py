@@ -1,23 +1,39 @@
-"""Which engine answers: transformers or vLLM, opened once per job for one model."""
+"""Which engine answers: transformers or vLLM, opened once per job for one model.
+
+Where weights are to be edited and a job has several GPUs, over which vLLM would split every head, transformers answers in its place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rim.core.progress import log
 from rim.models import chat, loading, lora
 from rim.models.generate import Backend, TransformersBackend
+from rim.models.thinking import Continuation
 from rim.models.vllm import VllmBackend, check_installed
 from rim.settings.inference import Inference
 from rim.settings.jobs import ModelReference
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from rim.models.families import ModelView
+
+
+class BatchedBackend(TransformersBackend):
+    """transformers as a study says: in smaller batches where replies may be longer."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, inference: Inference) -> None:
+        super().__init__(model, tokenizer, inference.batch_size)
+        self.inference = inference
+
+    def extend(self, ids: list[list[int]], max_new_tokens: int, *rest: Any, **options: Any) -> list[Continuation]:
+        self.batch_size = self.inference.batch_of(max_new_tokens)
+        return super().extend(ids, max_new_tokens, *rest, **options)
 
 
 def open_backend(
@@ -32,14 +48,20 @@ def open_backend(
         loaded: the model where the job has it open already; vLLM, which cannot use it, takes its place on the GPU.
         editable: the weights will be edited, so adapters are merged into them.
     """
-    if inference.backend == "vllm":
+    import torch
+
+    gpus = torch.cuda.device_count()
+    served = inference.backend == "vllm" and not (editable and gpus > 1)
+    if served:
         check_installed()
     location, revision = loading.resolve_model(model)
     tokenizer = loading.load_tokenizer(location, revision, model.prompt)
     chat.check_modes(tokenizer, location, inference.think, model.think_switch)
-    if inference.backend == "transformers":
+    if not served:
+        if inference.backend == "vllm":
+            log(f"{model.label}: transformers answers; vLLM splits weights over {gpus} GPUs, where it cannot ablate")
         network = loading.load_model(location, model.dtype, revision) if loaded is None else loaded.model
-        return TransformersBackend(network, tokenizer, inference.batch_size), tokenizer
+        return BatchedBackend(network, tokenizer, inference), tokenizer
     if loaded is not None:
         move_off_gpu(loaded)
     return _serve(location, revision, model.dtype, tokenizer, inference, editable), tokenizer
@@ -54,7 +76,7 @@ def iter_checkpoint_backends(
     if inference.backend == "transformers":
         for folder in folders:
             view = ModelView(loading.load_model(str(folder), dtype))
-            yield folder.name, TransformersBackend(view.model, tokenizer, inference.batch_size)
+            yield folder.name, BatchedBackend(view.model, tokenizer, inference)
             move_off_gpu(view)
         return
     served: VllmBackend | None = None

@@ -182,11 +182,6 @@ def _start(location: str, revision: str | None, dtype: str, settings: Vllm, rank
         raise UserError(
             f"model '{location}': vLLM {UNSERVED[model_type]} with the family '{model_type}'; give this model 'backend: transformers'"
         )
-    devices = max(1, torch.cuda.device_count())
-    if editable and devices > 1:
-        raise UserError(
-            f"model '{location}': vLLM splits every head's weights over {devices} GPUs, where they cannot be ablated; give this model 'backend: transformers'"
-        )
     options: dict[str, Any] = {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank} if rank else {}
     if editable:
         options |= _unpacked()
@@ -199,7 +194,7 @@ def _start(location: str, revision: str | None, dtype: str, settings: Vllm, rank
             generation_config="vllm",  # the model's own sampling settings would count otherwise
             max_model_len=-1,  # as long as memory allows, and no longer than the model's positions
             gpu_memory_utilization=settings.memory,
-            tensor_parallel_size=devices,
+            tensor_parallel_size=max(1, torch.cuda.device_count()),
             enable_prefix_caching=True,
             enforce_eager=True,
             seed=0,

@@ -43,7 +43,7 @@ def _disk(study: Study, todo: Todo) -> Findings:
             needed[Path(constants.HF_HUB_CACHE)] += costs.weights(model)
         for rule, each in runs.model_jobs(study).items():
             for run in (run for run in each if run[0] == name and todo(rule, job_of(run))):
-                needed[Path.cwd()] += costs.work(study, rule, name, run[1]).disk
+                needed[Path.cwd()] += costs.disk(study, rule, name, run[1])
     disks: dict[int, tuple[Path, float]] = {}
     for place, size in needed.items():
         there = next(each for each in (place, *place.parents) if each.exists())

@@ -24,7 +24,7 @@ from rim.preflight.templates import RESERVED, Template
 from rim.preflight.todo import Todo, job_of
 from rim.settings.common import Think
 from rim.settings.models import Model
-from rim.workflow.costs import PROMPT
+from rim.workflow.workload import PROMPT
 
 TOGETHER = 32  # models that the hub is asked for at a time
 INSIDE = {  # rules that look into a model, for which its family needs an adapter -> the section that asks for them

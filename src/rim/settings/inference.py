@@ -69,7 +69,7 @@ class Inference(Settings):
     )
     batch_size: Positive = Field(
         32,
-        description="Prompts per batch; vLLM fills its memory instead. Sums are rounded differently, which changes replies in bfloat16, so they are made again.",
+        description="Prompts per batch, and fewer where a benchmark's own bound on replies is above 'max_new_tokens', in proportion; vLLM fills its memory instead. Sums are rounded differently, which changes replies in bfloat16, so they are made again.",
     )
     max_new_tokens: Positive = Field(8192, description="Bound on the tokens of a reply, thinking included.")
     max_thinking_tokens: int | None = Field(
@@ -78,3 +78,7 @@ class Inference(Settings):
         description="Thinking that has not ended after so many tokens is ended for the model, which then answers; for models whose thoughts have markers.",
     )
     vllm: Vllm = Field(Vllm(), description="Settings of vLLM.")
+
+    def batch_of(self, bound: int) -> int:
+        """Prompts per batch of replies of at most so many tokens, so that longer ones take no more memory."""
+        return max(1, self.batch_size * self.max_new_tokens // max(self.max_new_tokens, bound))

@@ -5,8 +5,8 @@ agree, activations in bfloat16 up to its rounding, and an ablation must change w
 Then a model of the shape of Qwen3-4B with random weights reads, generates and is fine-tuned in bfloat16. Without a GPU the
 same is measured on the CPU, at the organisms' size, and the comparison is of the CPU with itself.
 
-FLOP are counted as `rim.workflow.costs` does, so the table says how far its assumptions, a third of the peak and 30 ms for a step of
-generation, hold here.
+FLOP are counted as `rim.workflow.speed` does, so the table says how far its assumptions, two fifths of the peak and at least 30 ms
+for a step of generation, hold here.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _greedy(model: Any, ids: list[list[int]], tokens: int) -> Tensor:
 
 
 def speed(shape: dict[str, Any], dtype: str, device: str) -> list[list[str]]:
-    """Rows of the table: what was done, tokens per second, TFLOP/s as `rim.workflow.costs` counts them, peak memory in GB."""
+    """Rows of the table: what was done, tokens per second, TFLOP/s as `rim.workflow.speed` counts them, peak memory in GB."""
     import torch
 
     small = shape is SMALL

@@ -1,12 +1,14 @@
 """The bill of a study, before anything is submitted: `rim plan FILE`.
 
-For every hub model and phase it prints jobs, GPUs, hours, memory and disk as `rim.workflow.costs` estimates them, and beside that what
-finished jobs took. A dry run ends with the total.
+For every hub model and phase it prints jobs, GPUs, hours, memory and disk as `rim.workflow.costs` estimates them, what generates, and beside
+that what finished jobs took. A dry run ends with the total.
 """
 
 from __future__ import annotations
 
-import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from rim.config import runs
@@ -14,7 +16,7 @@ from rim.config.study import Study
 from rim.workflow import costs
 from rim.workflow.lineage import read_timing
 
-HEADER = ["model", "phase", "jobs", "GPUs each", "GPU memory, GB", "hours each", "GPU hours", "disk, GB"]
+HEADER = ["model", "phase", "engine", "jobs", "GPUs each", "GPU memory, GB", "hours each", "GPU hours", "disk, GB"]
 
 
 def lines(header: list[str], rows: list[list[str]]) -> list[str]:
@@ -42,48 +44,117 @@ def jobs_of(study: Study, name: str) -> dict[str, list[str]]:
     return {rule: variants for rule, variants in jobs.items() if variants}
 
 
+@dataclass(frozen=True)
+class Phase:
+    """The jobs of one rule with one model: GPUs and memory of the largest, hours and disk of all; sizes in bytes."""
+
+    model: str
+    rule: str
+    engine: str | None
+    jobs: int
+    gpus: int
+    memory: float
+    hours: float
+    gpu_hours: float
+    disk: float
+    fits: bool
+
+    @property
+    def cells(self) -> list[str]:
+        each, disk = f"{self.hours / self.jobs:.1f}", f"{self.disk / 1e9:.0f}" if self.disk else ""
+        numbers = [f"{self.jobs}", f"{self.gpus}", f"{self.memory / 1e9:.0f}", each, f"{self.gpu_hours:.0f}", disk]
+        return [self.model, self.rule, self.engine or "", *numbers]
+
+
+def phases(study: Study) -> list[Phase]:
+    """What every phase of the models costs whose jobs can be estimated."""
+    return [
+        _phase(study, rule, name, Counter(variants))
+        for name in sized(study)
+        for rule, variants in jobs_of(study, name).items()
+    ]
+
+
+def _phase(study: Study, rule: str, name: str, variants: Counter[str]) -> Phase:
+    gpus = {variant: costs.gpus(study, rule, name, variant) for variant in variants}
+    memory = {variant: costs.memory(study, rule, name, variant) for variant in variants}
+    hours = {variant: n * costs.seconds(study, rule, name, variant) / 3600 for variant, n in variants.items()}
+    room = study.hardware.gpu_memory * 1e9
+    return Phase(
+        name,
+        rule,
+        costs.engine(study, rule, name, next(iter(variants))),
+        variants.total(),  # an arm has a job for each seed
+        max(gpus.values()),
+        max(memory.values()),
+        sum(hours.values()),
+        sum(gpus[variant] * hours[variant] for variant in variants),
+        sum(n * costs.disk(study, rule, name, variant) for variant, n in variants.items()),
+        all(memory[variant] <= room * gpus[variant] for variant in variants),
+    )
+
+
+def gpu_hours(study: Study) -> float:
+    """GPU hours of all jobs that can be estimated."""
+    return sum(phase.gpu_hours for phase in phases(study))
+
+
+def crowded(study: Study) -> dict[str, list[str]]:
+    """Models -> rules whose jobs may need more memory than their GPUs have."""
+    return _by_model(phase for phase in phases(study) if not phase.fits)
+
+
+def _by_model(some: Iterable[Phase]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for phase in some:
+        found.setdefault(phase.model, []).append(phase.rule)
+    return found
+
+
 def bill(study: Study) -> list[str]:
     """Jobs, GPUs, hours and disk by model and phase, a total, and what is not in it or does not fit."""
-    rows, hours, disk, jobs = [], 0.0, 0.0, 0
-    crowded: dict[str, list[str]] = {}
+    rows = []
+    every = phases(study)
     for name in sized(study):
-        kept = costs.weights(study.models[name])
-        rows.append([name, "fetch_model", "1", "0", "", "", "", f"{kept / 1e9:.0f}"])
-        disk += kept
-        for rule, variants in jobs_of(study, name).items():
-            gpus = [costs.gpus(study, rule, name, variant) for variant in variants]
-            taken = [costs.seconds(study, rule, name, variant) / 3600 for variant in variants]
-            spent = sum(map(math.prod, zip(gpus, taken, strict=True)))
-            kept = sum(costs.work(study, rule, name, variant).disk for variant in variants)
-            memory = max(costs.memory(study, rule, name, variant) for variant in variants) / 1e9
-            if memory > max(gpus) * study.hardware.gpu_memory:
-                crowded.setdefault(name, []).append(rule)
-            each = f"{sum(taken) / len(variants):.1f}"
-            numbers = [f"{len(variants)}", f"{max(gpus)}", f"{memory:.0f}", each, f"{spent:.0f}"]
-            rows.append([name, rule, *numbers, f"{kept / 1e9:.0f}" if kept else ""])
-            hours, disk, jobs = hours + spent, disk + kept, jobs + len(variants)
-    rows.append(["all", "", f"{jobs}", "", "", "", f"{hours:.0f}", f"{disk / 1e9:.0f}"])
-    notes = [
-        f"{name}: {', '.join(rules)} may not fit; lower inference.batch_size or finetune.micro_batch_size"
-        for name, rules in crowded.items()
-    ]
+        weights = f"{costs.weights(study.models[name]) / 1e9:.0f}"
+        rows.append([name, "fetch_model", "", "1", "0", "", "", "", weights])
+        rows += [phase.cells for phase in every if phase.model == name]
+    jobs, hours, disk = _total(study, every)
+    rows.append(["all", "", "", f"{jobs}", "", "", "", f"{hours:.0f}", f"{disk / 1e9:.0f}"])
+    return [*lines(HEADER, rows), *_notes(study, every)]
+
+
+def _total(study: Study, every: list[Phase]) -> tuple[int, float, float]:
+    """Jobs, GPU hours and bytes on disk, the weights of the models among them."""
+    weights = sum(costs.weights(study.models[name]) for name in sized(study))
+    jobs, hours = sum(phase.jobs for phase in every), sum(phase.gpu_hours for phase in every)
+    return jobs, hours, weights + sum(phase.disk for phase in every)
+
+
+def _notes(study: Study, every: list[Phase]) -> Iterator[str]:
+    """The price, which engine is not the one asked for, what may not fit, and what is left out."""
+    _, hours, _ = _total(study, every)
+    if study.hardware.price is not None:
+        yield f"{hours:,.0f} GPU hours at {study.hardware.price:g} each: {hours * study.hardware.price:,.0f}"
+    edited = (phase for phase in every if phase.engine not in (None, study.inference_of(phase.model).backend))
+    for name, rules in _by_model(edited).items():
+        yield f"{name}: transformers generates in {', '.join(rules)}; vLLM cannot ablate what is split over several GPUs"
+    for name, rules in _by_model(phase for phase in every if not phase.fits).items():
+        advice = "lower inference.batch_size, inference.max_new_tokens or finetune.micro_batch_size"
+        yield f"{name}: {', '.join(rules)} may not fit; {advice}"
     left = [name for name in study.models if name not in sized(study)]
     if left:
-        notes.append(
-            f"not estimated, being organisms, or neither on this machine nor with 'parameters': {', '.join(left)}"
-        )
-    return [*lines(HEADER, rows), *notes]
+        yield f"not estimated, being organisms, or neither on this machine nor with 'parameters': {', '.join(left)}"
 
 
 def summary(study: Study) -> str:
     """The total in one line, for the end of a dry run; empty when it is next to nothing."""
-    if not sized(study):
+    jobs, hours, disk = _total(study, phases(study))
+    if round(hours) == 0:
         return ""
-    total = bill(study)
-    jobs, hours, disk = next(line for line in total if line.startswith("all ")).split()[1:4]
-    if hours == "0":
-        return ""
-    return f"The whole study: about {hours} GPU hours in {jobs} jobs, {disk} GB of disk; see `rim plan FILE`\n"
+    money = "" if study.hardware.price is None else f" for {hours * study.hardware.price:,.0f}"
+    what = f"{hours:.0f} GPU hours{money} in {jobs} jobs, {disk / 1e9:.0f} GB of disk"
+    return f"The whole study: about {what}; see `rim plan FILE`\n"
 
 
 def actual(study: Study, timings: Path) -> list[str]:

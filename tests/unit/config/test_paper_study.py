@@ -17,7 +17,7 @@ from rim.report.figures.catalogue import figures_of_study
 from rim.report.published import published
 from rim.results.catalogue import tables_of
 from rim.settings.common import BASE
-from rim.workflow import costs
+from rim.workflow import costs, plan
 from tests import dolls
 
 STATES = ("as published", "departs", "open", "ours")
@@ -85,13 +85,25 @@ def test_it_says_which_version_of_the_paper_it_follows(root: Path) -> None:
     assert re.search(r"\*\*version 2\*\*.*A version 4 .* was not read", text)
 
 
-def test_vllm_serves_only_what_it_can_serve_and_ablate(study: Study) -> None:
+def test_vllm_serves_all_that_it_can_serve_and_ablate(study: Study) -> None:
     """It has no split models ablated, and two families not at all."""
-    served = [name for name in study.models if study.inference_of(name).backend == "vllm"]
-    assert len(served) == 5
-    for name in served:
-        assert dolls.PUBLISHED[str(study.models[name].hub)].family not in UNSERVED
-        assert {costs.gpus(study, rule, name, BASE) for rule in ("ablate_heads", "ablate_neurons")} == {1}
+    families = {name: dolls.PUBLISHED[str(model.hub)].family for name, model in study.models.items()}
+    by_name = {name: study.inference_of(name).backend for name in study.models}
+    assert {name for name, backend in by_name.items() if backend != "vllm"} == {
+        name for name, family in families.items() if family in UNSERVED
+    }
+    engines = {
+        (rule, name): costs.engine(study, rule, name, variants[0])
+        for name in by_name
+        for rule, variants in plan.jobs_of(study, name).items()
+    }
+    otherwise = [job for job, engine in engines.items() if engine not in (None, by_name[job[1]])]
+    assert otherwise == [("ablate_neurons", "mixtral")]
+    assert costs.gpus(study, "ablate_neurons", "mixtral", BASE) == 2
+
+
+def test_everything_fits_into_the_gpus_it_asks_for(study: Study) -> None:
+    assert plan.crowded(study) == {}
 
 
 def test_every_figure_and_table_of_the_paper_has_a_counterpart_or_a_reason(root: Path, study: Study) -> None:

@@ -21,7 +21,7 @@ from rim.data.prepare import prepare
 from rim.instruments import annotate, judges, rubrics, rules
 from rim.instruments.llm.client import Client
 from rim.models import families, vllm
-from rim.workflow import costs
+from rim.workflow import workload
 from tests.language_model import Server
 from tests.unit.instruments.test_scoring import response, table
 
@@ -55,7 +55,7 @@ def test_an_adapter_is_added_by_its_entry(mapping: dict, tmp_path: Path, monkeyp
     made, receipt = prepare("riddles", study.datasets["riddles"])
     assert made.select("kind", "prompt").rows() == [("math", "What has keys?")]
     assert receipt["sources"][0]["licence"] == "MIT"
-    assert costs._rows(study, "riddles") == 99
+    assert workload.benchmark_rows(study, "riddles") == 99
     assert "| `riddles` | `riddle` | math and benign | none; needs a local file |" in reference.markdown()
     assert "riddles" in reference.schema()["$defs"]["Source"]["properties"]["adapter"]["enum"]
     mapping["benchmarks"]["riddles"]["measure"] = "misalignment"

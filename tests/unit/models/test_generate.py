@@ -171,6 +171,31 @@ def test_vllm_configured_but_not_installed_is_one_line(tiny_model: Path, monkeyp
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("bound", "batches"), [(4, [4, 4]), (8, [4, 4]), (16, [2, 2, 2, 2]), (99, [1] * 8)])
+def test_longer_replies_are_made_in_smaller_batches(
+    bound: int, batches: list[int], tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, _ = open_backend(model_reference(tiny_model), Inference(batch_size=4, max_new_tokens=8))
+    generate, together = backend.model.generate, []
+    monkeypatch.setattr(
+        backend.model, "generate", lambda **told: together.append(len(told["input_ids"])) or generate(**told)
+    )
+    backend.extend([[5, 6, 7]] * 8, bound, 0.0, 0, "test")
+    assert together == batches
+    assert Inference(batch_size=4, max_new_tokens=8).batch_of(bound) == batches[0]
+
+
+def test_what_vllm_would_split_is_ablated_through_transformers_and_said_so(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    view, _ = loading.open_model(model_reference(tiny_model))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    backend, _ = open_backend(model_reference(tiny_model), Inference(backend="vllm"), loaded=view, editable=True)
+    assert isinstance(backend, TransformersBackend)
+    assert backend.view.model is view.model
+    assert "transformers answers; vLLM splits weights over 2 GPUs, where it cannot ablate" in capsys.readouterr().err
+
+
 def test_a_gpu_that_is_too_small_for_a_batch_is_one_line(tokenizer) -> None:
     import torch
 

@@ -11,7 +11,7 @@ from rim.config.load import load_study_file
 from rim.models import headers
 from rim.models.headers import Size
 from rim.settings.models import Model
-from rim.workflow import costs, plan
+from rim.workflow import costs, plan, speed
 from tests.unit.preflight.conftest import model_folder
 
 
@@ -43,4 +43,4 @@ def test_the_bill_of_a_model_on_this_machine_needs_no_key(root: Path, tmp_path: 
     assert costs.weights(here) == pytest.approx(126 * 2)
     assert plan.sized(study) == ["m"]
     assert len([line for line in plan.bill(study) if line.startswith("m ")]) > 3
-    assert costs.size(here.model_copy(update={"parameters": 4.0})) == Size(4.0, None)  # what is said counts
+    assert speed.size(here.model_copy(update={"parameters": 4.0})) == Size(4.0, None)  # what is said counts

@@ -55,6 +55,14 @@ def test_a_study_of_a_hub_model_is_short_commented_and_valid(folder: Path, capsy
     assert (study.study, study.inference.think) == ("a", ["on", "off"])
 
 
+@pytest.mark.parametrize(("installed", "backend"), [(object(), "vllm"), (None, "transformers")])
+def test_vllm_generates_where_it_is_installed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, installed: object, backend: str
+) -> None:
+    monkeypatch.setattr("rim.config.draft.find_spec", lambda name: installed)
+    assert written("Qwen/Qwen3-0.6B", "--harmful", "asked.csv").inference.backend == backend
+
+
 @pytest.mark.parametrize(
     ("model", "think", "size"),
     [

@@ -151,7 +151,18 @@ def test_plan_prints_the_bill(capsys: pytest.CaptureFixture, tmp_path: Path, mon
     assert main(["plan", PAPER]) == 0
     shown = capsys.readouterr().out
     assert "qwen3_30b_a3b" in shown
+    assert "what to change" in shown
     assert "No job of these models has finished yet" in shown
+
+
+def test_plan_compares_speeds_with_published_ones(capsys: pytest.CaptureFixture) -> None:
+    assert main(["plan", "--check"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].split() == ["figure", "published", "estimated", "factor"]
+    assert max(float(row.split()[-1]) for row in rows[1:]) < 1.5
+    for line in (["plan"], ["plan", PAPER, "--check"]):
+        with pytest.raises(SystemExit):
+            main(line)
 
 
 def test_config_prints_reference_and_name(capsys: pytest.CaptureFixture) -> None:
