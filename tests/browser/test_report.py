@@ -253,7 +253,7 @@ def hub() -> Study:
     ("make", "figures"),
     [
         (lone, {"overview", "think", "frontier", "arms", "finetune", "categories"}),
-        (untrained, {"overview", "think", "injection"}),
+        (untrained, {"overview", "think", "injection", "checklist"}),
         (hub, {figure.name for figure in FIGURES} - {"pair", "method_grades"}),
     ],
 )

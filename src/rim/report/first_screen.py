@@ -289,8 +289,8 @@ def _correction(material: Material) -> str:
     tests = family(material).height
     which = "the one test" if tests == 1 else f"all {tests} tests"
     return (
-        f"Clear, here: the interval excludes 0, and p stays below .05 after Holm's correction over {which} of this page's "
-        "first screen, so that where nothing is there 1 such screen in 20 claims anything. Significant, in the sections below: after the correction within a model."
+        f"Clear: the interval excludes 0, and p is below 0.05 after Holm's correction over {which} of this first screen. "
+        "Significant, in the sections below: after correction within a model."
     )
 
 

@@ -190,7 +190,7 @@ def test_system_messages_that_cannot_switch_are_refused(template: str, said: str
 
 
 def study_of(model: dict[str, Any]) -> None:
-    dataset = {"sources": [{"adapter": "organism", "part": "requests"}]}
+    dataset = {"sources": [{"adapter": "organism", "part": "requests", "rows": 4}]}
     load_study({
         "study": "s", "title": "t", "datasets": {"d": dataset}, "models": {"m": {"hub": "a/b", **model}},
         "benchmarks": {"b": {"dataset": "d", "measure": "misalignment"}}, "judges": {"j": {"kind": "refusal_prefix"}},
