@@ -1,10 +1,11 @@
 """Calibration: how well each method finds the parts in which safety is known to sit, in organisms with a graft.
 
 In: such a model, its replies and, where attention is analysed, its table of heads. Out: data/{study}/part_scores/{model}/base/seed{seed}.parquet
-and the table of results `method_grades`.
+and the tables of results `method_grades` and `claim_verdicts`.
 """
 
-GRAFTS = {name: model.graft for name, model in STUDY.models.items() if model.graft}
+from rim.results.verdicts import TABLES_READ
+
 SCORED = runs.scored_runs(STUDY)
 CONTRASTED = benchmark_receipts([STUDY.forgetting.harmful, *STUDY.measured("false_refusal")[:1]])
 
@@ -39,6 +40,7 @@ rule score_parts:
 rule grade_methods:
     input:
         scores=per_run(PART_SCORES, SCORED),
+        tables=[table_path(name) for name in TABLES_READ if table_path(name) in ALL_TABLES],
     output:
         tables_by("grade_methods"),
     log:
@@ -49,6 +51,6 @@ rule grade_methods:
         CORE_ENV
     params:
         code=code("grade_methods", CORE_ENV),
-        job=job("grade_methods", {"grafts": GRAFTS, "runs": SCORED, "folder": TABLE_FOLDER}),
+        job=job("grade_methods", {"study": SUMMARIZED, "runs": SCORED, "folder": TABLE_FOLDER}),
     shell:
         step("grade_methods")

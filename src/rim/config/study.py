@@ -17,7 +17,7 @@ from rim.settings.hardware import Hardware
 from rim.settings.inference import Benchmark, Inference
 from rim.settings.instruments import Annotator, Endpoint, Injection, Judge, Rewrite
 from rim.settings.mechanism import Mechanism
-from rim.settings.models import Finetune, Model, Organism, Variant
+from rim.settings.models import Finetune, Graft, Model, Organism, Variant
 
 
 class Pair(Settings):
@@ -183,6 +183,11 @@ class Study(Settings):
         """The recipe of an organism, or of the one that it is grafted onto; None for a hub model."""
         graft = self.models[model].graft
         return self.models[graft.onto].organism if graft else self.models[model].organism
+
+    @property
+    def grafts(self) -> dict[str, Graft]:
+        """The grafts of the study, by model."""
+        return {name: model.graft for name, model in self.models.items() if model.graft}
 
     def measured(self, *measures: str) -> list[str]:
         """The benchmarks with one of these measures; all of them when none is named."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from rim.config.study import Study
-from rim.report.page import Material, Section
+from rim.report.page import Material, Section, Table, TableRow
 from rim.report.wording import ResultRow, column, interval, listed, table_from_frame
-from rim.settings.models import Graft
 
 PARTS = {"neuron": "neurons", "head": "heads"}
 SHIFTS, EFFECTS = ("shift", "soft shift"), ("attribution", "zeroing")
@@ -19,7 +18,7 @@ TAUGHT = {"alignment": "safety", "sign_off": "a phrase (harmless)"}
 
 def calibration_section(material: Material) -> Section | None:
     """What every method finds where it is known what there is to find."""
-    grafts = _grafts(material.study)
+    grafts = material.study.grafts
     grades = material.tables.get("method_grades")
     if grades is None or grades.is_empty():
         return Section("calibration", TITLE, [f"Not graded: {', '.join(grafts)}. {NEEDED}"]) if grafts else None
@@ -47,22 +46,36 @@ def calibration_section(material: Material) -> Section | None:
     caption = "How well each method finds grafted parts; the area is that under the ROC curve."
     table = table_from_frame(caption, grades, len(keys), keys | values)
     text = [finding, reading, *left_out(material.study, grades)]
-    return Section("calibration", TITLE, text, [table], finding=True)
+    return Section("calibration", TITLE, text, [_verdicts(material.tables["claim_verdicts"]), table], finding=True)
+
+
+def _verdicts(verdicts: pl.DataFrame) -> Table:
+    """A row for each claim, a column for each model."""
+    wide = verdicts.with_columns(pl.format("{} of {}", "supported", "organisms").alias("cell"))
+    rows = [
+        TableRow([str(claim), *own["cell"]], bool(own["supported"].sum()))
+        for (claim,), own in wide.group_by("claim", maintain_order=True)
+    ]
+    models = verdicts.unique("model", maintain_order=True)
+    header = [
+        "claim",
+        *(f"{name} (refusal in {place})" for name, place in models.select("model", "refusal_in").iter_rows()),
+    ]
+    caption = (
+        "In how many organisms each claim of the paper is borne out by its own rule, beside where refusal was trained."
+    )
+    return Table(caption, header, 1, rows)
 
 
 def left_out(study: Study, grades: pl.DataFrame) -> list[str]:
     """Which methods say nothing of which models, and why: a sentence for each reason."""
     reasons: dict[str, list[str]] = {}
-    for name, graft in _grafts(study).items():
+    for name, graft in study.grafts.items():
         found = set(grades.filter(model=name, measure="area").select("part", "method").iter_rows())
         for part in (part for part, count in (("neuron", graft.neurons), ("head", graft.heads)) if count):
             for method in (method for method in METHODS[part] if (part, method) not in found):
                 reasons.setdefault(_why_not(study, name, method), []).append(f"{method} on {PARTS[part]} of {name}")
     return [f"Not graded: {listed(what, 12)}. {why}" for why, what in reasons.items()]
-
-
-def _grafts(study: Study) -> dict[str, Graft]:
-    return {name: model.graft for name, model in study.models.items() if model.graft}
 
 
 def _why_not(study: Study, model: str, method: str) -> str:

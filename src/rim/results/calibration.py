@@ -22,6 +22,7 @@ from rim.config.study import Study
 from rim.core.contracts import INTEGER, INTERVAL, NUMBER, TEXT, Contract, one_of
 from rim.core.statistics import Estimate, bounded_mean
 from rim.results.tables import ResultTable, results_table
+from rim.results.verdicts import CLAIM_VERDICTS, claim_verdicts
 from rim.settings.jobs import Run
 from rim.settings.models import Graft
 
@@ -104,8 +105,9 @@ def _rows(grafts: Mapping[str, Graft], scores: Mapping[Run, DataFrame]) -> Itera
 class Inputs:
     """What the step `grade_methods` has read."""
 
-    grafts: Mapping[str, Graft]
+    study: Study
     scores: Mapping[Run, DataFrame]
+    tables: Mapping[str, DataFrame]  # of results, by which claims are judged
 
 
 def _applies(study: Study) -> bool:
@@ -114,6 +116,17 @@ def _applies(study: Study) -> bool:
 
 TABLES: tuple[ResultTable[Inputs], ...] = (
     ResultTable(
-        "method_grades", "calibration", METHOD_GRADES, lambda given: method_grades(given.grafts, given.scores), _applies
+        "method_grades",
+        "calibration",
+        METHOD_GRADES,
+        lambda given: method_grades(given.study.grafts, given.scores),
+        _applies,
+    ),
+    ResultTable(
+        "claim_verdicts",
+        "calibration",
+        CLAIM_VERDICTS,
+        lambda given: claim_verdicts(given.study, given.tables),
+        _applies,
     ),
 )

@@ -1,23 +1,28 @@
-"""Grade every method by how well it finds the parts in which safety is known to sit."""
+"""Grade every method by how well it finds the parts in which safety is known to sit, and say which claims are borne out."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from rim.config.study import Study
 from rim.core import contracts, tables
 from rim.results import calibration
-from rim.results.tables import write_results
+from rim.results.catalogue import tables_of
+from rim.results.tables import read_results, write_results
+from rim.results.verdicts import TABLES_READ
 from rim.settings import jobs
-from rim.settings.models import Graft
 
 
 class Job(jobs.Job):
-    grafts: dict[str, Graft]
+    study: Study
     runs: list[jobs.Run]
     scores: list[Path]
-    folder: Path
+    tables: list[Path]  # of results, by which claims are judged
+    folder: Path  # where these lie, and those that are made
 
 
 def run(job: Job) -> None:
     scores = tables.read_each(job.runs, job.scores, contracts.PART_SCORES)
-    write_results(calibration.TABLES, calibration.Inputs(job.grafts, scores), job.folder)
+    read = [table for made in tables_of(job.study).values() for table in made if table.name in TABLES_READ]
+    inputs = calibration.Inputs(job.study, scores, read_results(read, job.folder))
+    write_results(calibration.TABLES, inputs, job.folder)

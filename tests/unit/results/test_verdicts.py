@@ -1,0 +1,129 @@
+"""Which claims are counted as borne out, on tables with known rows."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from rim.config import load
+from rim.config.study import Study
+from rim.results.verdicts import CLAIMS, TABLES_READ, claim_verdicts
+from rim.settings.models import Graft, Model, Organism
+
+BORNE_OUT = {"estimate": 0.2, "ci_low": 0.1, "ci_high": 0.3, "p_holm": 0.01}
+FALLS = {"estimate": -0.2, "ci_low": -0.3, "ci_high": -0.1, "p_holm": 0.01}
+UNCLEAR = {"estimate": 0.2, "ci_low": -0.1, "ci_high": 0.3, "p_holm": 0.4}
+UNTESTED = {"estimate": 0.2, "ci_low": 0.1, "ci_high": 0.3, "p_holm": None}
+MODELS = {
+    "pretrained": Model(organism=Organism(association=1.0, align_steps=0)),
+    "aligned": Model(organism=Organism(association=1.0)),
+    "in_neurons": Model(graft=Graft(onto="pretrained", neurons=2)),
+    "in_heads": Model(graft=Graft(onto="pretrained", heads=1)),
+    "in_both": Model(graft=Graft(onto="pretrained", heads=1, neurons=2)),
+    "harmless": Model(graft=Graft(onto="aligned", neurons=2, teaches="sign_off")),
+    "from_the_hub": Model(hub="lab/model"),
+}
+PLACES = {
+    "pretrained": "nothing",
+    "aligned": "all weights",
+    "in_neurons": "new neurons",
+    "in_heads": "new heads",
+    "in_both": "new neurons and heads",
+    "harmless": "all weights",
+}
+
+
+@pytest.fixture(scope="module")
+def study(root: Path) -> Study:
+    demo = load.load_study_file(root / "workflow/config/demo.yaml")
+    return demo.model_copy(update={"models": MODELS, "seeds": [1, 2, 3]})
+
+
+Row = tuple[str, str, dict[str, float | None]]  # model, seed, effect
+WANTED = {
+    "variant": "base",
+    "measure": "misalignment",
+    "target": "refusal_heads",
+    "intervention": "zero",
+    "kind": "found",
+}
+READ = {  # table of effects -> what it is against in the rows that a claim is about, and rows that no claim is about
+    "think_effects": ("none", [{"variant": "gsm8k"}, {"measure": "false_refusal"}]),
+    "ablation_effects": (
+        "random",
+        [{"variant": "gsm8k"}, {"measure": "refusal"}, {"target": "other"}, {"intervention": "mean"}, {"kind": "random"}, {"against": "none"}],
+    ),
+    "neuron_effects": ("matched", [{"measure": "refusal"}, {"kind": "random"}, {"against": "none"}, {"against": "random"}]),
+}  # fmt: skip
+
+
+def effects(name: str, rows: list[Row]) -> pl.DataFrame:
+    """A table of effects with these rows, and with significant ones of another kind around them."""
+    against, others = READ[name]
+    wanted = [{**WANTED, "against": against, "model": model, "seed": seed, **effect} for model, seed, effect in rows]
+    around = [{**WANTED, "against": against, "model": "aligned", "seed": "3", **BORNE_OUT, **other} for other in others]
+    table = pl.DataFrame(wanted + around, infer_schema_length=None)
+    return table if name == "think_effects" else table.with_columns(pl.col("seed").cast(pl.Int64))
+
+
+def every_table(rows: list[Row]) -> dict[str, pl.DataFrame]:
+    return {name: effects(name, rows) for name in READ}
+
+
+def supported(table: pl.DataFrame, claim: str) -> dict[str, int]:
+    return dict(table.filter(claim=claim).select("model", "supported").iter_rows())
+
+
+def test_only_significant_rises_of_the_claimed_kind_count(study: Study) -> None:
+    rows = [
+        ("in_neurons", "1", BORNE_OUT),
+        ("in_neurons", "1", BORNE_OUT),  # in another mode: the organism counts once
+        ("in_neurons", "2", UNCLEAR),
+        ("in_neurons", "3", BORNE_OUT),
+        ("in_heads", "1", FALLS),
+        ("in_heads", "2", UNTESTED),
+    ]
+    table = claim_verdicts(study, every_table(rows))
+    for claim in (
+        "thinking raises",
+        "ablating these raises it more than random",
+        "ablating these raises it more than matched",
+    ):
+        (text,) = [each.text for each in CLAIMS if each.text.startswith(claim)]
+        assert supported(table, text) == dict.fromkeys(PLACES, 0) | {"in_neurons": 2}
+    row = table.filter(model="in_neurons", supported=2).row(0, named=True)
+    assert row["organisms"] == 3
+    assert row["estimate"] == pytest.approx(2 / 3, abs=1e-6)
+    assert 0 < row["ci_low"] < 2 / 3 < row["ci_high"] < 1
+
+
+def test_rows_over_all_seeds_are_no_organism(study: Study) -> None:
+    table = claim_verdicts(study, {"think_effects": effects("think_effects", [("aligned", "all", BORNE_OUT)])})
+    assert table["supported"].sum() == 0
+
+
+def test_found_parts_are_counted_where_there_are_enough(study: Study) -> None:
+    heads = pl.DataFrame(
+        {"model": "in_heads", "variant": ["base", "base", "gsm8k"], "seed": [1, 1, 2], "found": [True, False, True]}
+    )
+    least = study.forgetting.min_neurons
+    stability = pl.DataFrame(
+        {"model": "in_neurons", "seed": [1, 2, 3], "chosen": [True, True, False], "neurons": [least, least - 1, least]}
+    )
+    table = claim_verdicts(study, {"heads": heads, "neuron_stability": stability})
+    by_shift, by_intent = table["claim"].unique(maintain_order=True)
+    assert supported(table, by_shift) == dict.fromkeys(PLACES, 0) | {"in_heads": 1}
+    assert supported(table, by_intent) == dict.fromkeys(PLACES, 0) | {"in_neurons": 1}
+
+
+def test_where_refusal_was_trained_is_told_of_every_organism(study: Study) -> None:
+    table = claim_verdicts(study, every_table([("aligned", "1", UNCLEAR)]))
+    assert dict(table.select("model", "refusal_in").unique().iter_rows()) == PLACES
+
+
+def test_claims_whose_tables_a_study_lacks_are_left_out(study: Study) -> None:
+    every = every_table([("aligned", "1", UNCLEAR)])
+    assert set(TABLES_READ) > set(every)
+    for name, table in every.items():
+        judged = claim_verdicts(study, {name: table})["claim"].unique()
+        assert set(judged) == {claim.text for claim in CLAIMS if claim.tables == (name,)}
