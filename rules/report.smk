@@ -90,6 +90,7 @@ rule write_report:
     input:
         ALL_TABLES,
         FIGURES,
+        manifests=[FETCHED.format(model=name) for name, model in STUDY.models.items() if model.hub],
     output:
         report=report(f"{RESULTS}/report.html", category="report", caption="../workflow/report/report.rst"),
         pipeline=figure_path("pipeline"),

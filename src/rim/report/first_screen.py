@@ -45,9 +45,11 @@ def _subject(material: Material) -> str:
     organisms = {name: organism for name in models if (organism := material.study.organism_of(name))}
     planted = [name for name, organism in organisms.items() if organism.association]
     parts = []
-    for where_from in ("hub", "folder"):
-        if given := [f"{name}: {model.hub}" for name, model in models.items() if origin(model) == where_from]:
-            parts.append(f"{len(given)} model{'s' * (len(given) > 1)} {ORIGINS[where_from]} ({', '.join(given)}).")
+    where_from = {name: origin(model, material.commits.get(name)) for name, model in models.items()}
+    for place in ("hub", "folder"):
+        if given := [name for name in models if where_from[name] == place]:
+            called = [f"{name}: {models[name].hub}" if place == "hub" else name for name in given]
+            parts.append(f"{len(given)} model{'s' * (len(given) > 1)} {ORIGINS[place]} ({', '.join(called)}).")
     if organisms:
         parts.append(
             f"{len(organisms)} model organism{'s' if len(organisms) > 1 else ''} ({', '.join(organisms)}): tiny chat models trained here, with "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rim.config.study import Study
 from rim.report.wording import Formatter
 from rim.settings.common import BASE
@@ -12,11 +10,11 @@ from rim.settings.models import Model
 ORIGINS = {"organism": "trained here", "hub": "of the Hugging Face hub", "folder": "from a local folder"}
 
 
-def origin(model: Model) -> str:
-    """Where a model comes from, one of `ORIGINS`; what names a folder of this machine is one."""
+def origin(model: Model, commit: str | None) -> str:
+    """Where a model comes from, one of `ORIGINS`; one that was not trained here and has no commit lay in a folder."""
     if model.hub is None:
         return "organism"
-    return "folder" if Path(model.hub).is_dir() else "hub"
+    return "hub" if commit else "folder"
 
 
 def arm(study: Study) -> Formatter:

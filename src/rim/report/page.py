@@ -48,6 +48,7 @@ class Material:
     tables: dict[str, pl.DataFrame]
     drawings: dict[str, Drawing]
     timings: pl.DataFrame
+    commits: dict[str, str | None] = field(default_factory=dict)  # of hub models, None of those in a local folder
     usage: list[dict[str, Any]] = field(default_factory=list)  # of language models
     origins: list[dict[str, Any]] = field(default_factory=list)  # of tables, see rim.workflow.lineage
     dag: str = ""  # SVG

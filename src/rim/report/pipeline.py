@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from html import escape
 
 from rim.config import runs
@@ -27,9 +28,9 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def boxes(study: Study) -> dict[Place, tuple[str, list[str]]]:
+def boxes(study: Study, commits: Mapping[str, str | None]) -> dict[Place, tuple[str, list[str]]]:
     """What each box says: its name, and lines on what this study has of it. What it has nothing of has no box."""
-    origins = Counter(origin(model) for model in study.models.values())
+    origins = Counter(origin(model, commits.get(name)) for name, model in study.models.items())
     measures = [benchmark.measure for benchmark in study.benchmarks.values()]
     asked = {"misalignment": "harmful requests", "accuracy": "problems"}
     modes = f"thinking {' and '.join(study.modes)}"
@@ -50,9 +51,9 @@ def boxes(study: Study) -> dict[Place, tuple[str, list[str]]]:
     return known
 
 
-def picture(study: Study) -> str:
+def picture(study: Study, commits: Mapping[str, str | None]) -> str:
     """The SVG, which may stand alone or in a page."""
-    known = boxes(study)
+    known = boxes(study, commits)
     columns, rows = (max(place[axis] for place in known) + 1 for axis in (0, 1))
     width, height = columns * (WIDTH + GAP_X) - GAP_X + 2, rows * (HEIGHT + GAP_Y) - GAP_Y + BELOW + 2
     names = ", ".join(name for name, _ in known.values())

@@ -57,14 +57,15 @@ def run_section(material: Material) -> Section:
 
 
 def _models(material: Material) -> Table:
-    def where_from(model: Model) -> list[str]:
+    def where_from(name: str, model: Model) -> list[str]:
         if model.hub:
-            return [model.hub, model.revision or ("not pinned" if origin(model) == "hub" else ORIGINS["folder"])]
+            commit = material.commits.get(name)
+            return [model.hub, commit or ORIGINS[origin(model, commit)]]
         kind = f"organism, grafted onto {model.graft.onto}" if model.graft else "organism, trained here"
         return [kind, f"seeds {', '.join(map(str, material.study.seeds))}"]
 
-    rows = [TableRow([name, *where_from(model), model.dtype]) for name, model in material.study.models.items()]
-    return Table("The models.", ["model", "from", "revision", "type"], 4, rows)
+    rows = [TableRow([name, *where_from(name, model), model.dtype]) for name, model in material.study.models.items()]
+    return Table("The models.", ["model", "from", "commit or seeds", "type"], 4, rows)
 
 
 def _finetunes(material: Material) -> list[Table]:

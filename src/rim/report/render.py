@@ -60,7 +60,7 @@ def render(
     return template.render(
         study=material.study,
         first=first,
-        pipeline=picture(material.study),
+        pipeline=picture(material.study, material.commits),
         sections=written,
         figures=figures,
         terms=TERMS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import chain
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Job(jobs.Job):
     run_logs: Path  # Snakemake's, of every run of the workflow
     report: Path
     pipeline: Path  # the study in a picture
+    manifests: list[Path]  # of the models that were fetched
 
 
 def run(job: Job) -> None:
@@ -39,14 +41,17 @@ def run(job: Job) -> None:
     drawn = {name: path for name in charts if (path := job.figures / f"{name}.svg").exists()}
     files = [job.tables / f"{name}.csv" for name in sorted(tables)]
     jobs_before = lineage.trace(job.records, map(str, [*files, *drawn.values()]))
+    fetched = [name for name, model in job.study.models.items() if model.hub]
+    commits = {name: json.loads(path.read_text())["commit"] for name, path in zip(fetched, job.manifests, strict=True)}
     material = Material(
         job.study,
         tables,
         {name: Drawing(path.read_text(), catalogue.interactive(charts[name])) for name, path in drawn.items()},
         lineage.read_timings(job.timings),
+        commits,
         read_usage(job.requests),
         lineage.origins(jobs_before, files, job.timings),
         rule_graph.rule_graph(jobs_before, lineage.run_began(job.run_logs)),
     )
-    write_text(job.pipeline, pipeline.picture(job.study))
+    write_text(job.pipeline, pipeline.picture(job.study, commits))
     write_text(job.report, render(material, first_screen(material), SECTIONS, vega()))

@@ -71,12 +71,18 @@ def test_a_model_is_called_what_it_is(asked: tuple[config_study.Study, Outcomes]
     study, outcomes = asked
     own, published = Model(hub=str(tmp_path)), Model(hub="somebody/something")
     mixed = study.model_copy(update={"models": {**study.models, "own": own, "other": published}})
-    given = Material(mixed, tabulated(study, outcomes), {}, pl.DataFrame())
+    commits = {"own": None, "other": "0123abc"}
+    given = Material(mixed, tabulated(study, outcomes), {}, pl.DataFrame(), commits)
     subject = first_screen(given).subject
-    assert f"1 model from a local folder (own: {tmp_path})." in subject
+    assert "1 model from a local folder (own)." in subject
+    assert str(tmp_path) not in subject  # it may be a home folder
     assert "1 model of the Hugging Face hub (other: somebody/something)." in subject
     assert "2 model organisms (associated, null)" in subject
-    assert boxes(mixed)[0, 0][1][:3] == ["2 trained here", "1 of the Hugging Face hub", "1 from a local folder"]
+    assert boxes(mixed, commits)[0, 0][1][:3] == [
+        "2 trained here",
+        "1 of the Hugging Face hub",
+        "1 from a local folder",
+    ]
     rows = {row.cells[0]: row.cells[1:3] for row in run_section(given).tables[0].rows}
     assert rows["own"] == [str(tmp_path), "from a local folder"]
-    assert rows["other"] == ["somebody/something", "not pinned"]
+    assert rows["other"] == ["somebody/something", "0123abc"]

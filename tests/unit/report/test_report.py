@@ -203,7 +203,7 @@ def test_the_picture_of_the_study_says_what_it_has_and_stands_alone(demo: config
     bare = demo.model_copy(update={"forgetting": None, "mechanism": None})
     models = {name: model.model_copy(update={"variants": []}) for name, model in demo.models.items()}
     alone = demo.model_copy(update={"models": models, "forgetting": None})
-    whole, bare, untuned = map(ElementTree.fromstring, map(picture, (demo, bare, alone)))  # fmt: skip
+    whole, bare, untuned = map(ElementTree.fromstring, (picture(each, {}) for each in (demo, bare, alone)))  # fmt: skip
     names, few, left = (
         [text.text for text in each.iter() if text.get("class") == "name"] for each in (whole, bare, untuned)
     )
