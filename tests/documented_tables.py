@@ -1,4 +1,4 @@
-"""The tables of results in README.md and workflow/docs/results.md, made from results/.
+"""The tables of results in README.md, workflow/docs/results.md and ground-truth.md, made from results/.
 
 `python -m tests.documented_tables --write` puts them into the pages, where each stands after a comment with its name, and ends at
 an empty line. Only cells with numbers are made; first columns and headings are those of the page.
@@ -13,7 +13,11 @@ from typing import Any
 import polars as pl
 
 ROOT = Path(__file__).resolve().parent.parent
-README, RESULTS = ROOT / "README.md", ROOT / "workflow/docs/results.md"
+README, RESULTS, GROUND_TRUTH = (
+    ROOT / "README.md",
+    ROOT / "workflow/docs/results.md",
+    ROOT / "workflow/docs/ground-truth.md",
+)
 MODELS = ("associated", "null", "associated_moe")
 Row = dict[str, Any]
 Cells = list[list[str]]  # the cells to be made, in the order of the page's rows; the last ones of each row
@@ -131,6 +135,70 @@ def replication() -> Cells:
     return [cells("on"), cells("off")]
 
 
+def grades(part: str, *methods: str) -> Callable[[], Cells]:
+    """The area of every method, and the share of grafted parts among its first K, where they refuse and where they are harmless."""
+
+    def cell(model: str, method: str, measure: str) -> str:
+        found = row(
+            "method_grades",
+            "calibration",
+            model=f"{model}_{part}s",
+            part=part,
+            method=method,
+            measure=measure,
+            cut="first K" if measure == "precision" else "",
+        )
+        return f"{found['estimate']:.2f} [{found['ci_low']:.2f}, {found['ci_high']:.2f}]" if found else NONE
+
+    kinds = [(model, measure) for model in ("in", "harmless") for measure in ("area", "precision")]
+    return lambda: [[cell(model, method, measure) for model, measure in kinds] for method in methods]
+
+
+def thresholds() -> Cells:
+    """What the published rules find at each threshold, in which precision and recall."""
+
+    def cell(model: str, part: str, method: str, measure: str, cut: float) -> str:
+        found = row(
+            "method_grades", "calibration", model=model, part=part, method=method, measure=measure, cut=f"from {cut:g}"
+        )
+        if not found or found["estimate"] is None:
+            return NONE
+        return f"{found['estimate']:.1f}" if measure == "found" else f"{found['estimate']:.2f}"
+
+    rules = (("in_neurons", "neuron", "intent"), ("in_heads", "head", "shift"))
+    return [
+        [cell(*rule, measure, cut) for rule in rules for measure in ("found", "precision", "recall")]
+        for cut in (0.5, 0.7, 0.9, 1.0)
+    ]
+
+
+CALIBRATED = ("pretrained", "aligned", "in_neurons", "in_heads", "harmless_neurons", "harmless_heads")
+
+
+def verdicts() -> Cells:
+    """In how many organisms each claim is borne out."""
+    found = pl.read_csv(ROOT / "results/calibration/tables/claim_verdicts.csv")
+    return [
+        list(
+            dict(own.select("model", pl.format("{} of {}", "supported", "organisms")).iter_rows())[m]
+            for m in CALIBRATED
+        )
+        for _, own in found.group_by("claim", maintain_order=True)
+    ]
+
+
+def health() -> Cells:
+    """Rates of every organism of the calibration study before anything is done to it, over its seeds."""
+
+    def cell(model: str, measure: str, think: str) -> str:
+        found = row("rates", "calibration", model=model, seed="all", think=think, measure=measure)
+        assert found
+        return f"{100 * found['estimate']:.0f}"
+
+    measures = ("misalignment", "false_refusal", "accuracy")
+    return [[" / ".join(cell(m, each, think) for think in ("on", "off")) for each in measures] for m in CALIBRATED]
+
+
 TABLES: dict[str, tuple[Path, Callable[[], Cells]]] = {
     "findings": (README, findings),
     "rates": (RESULTS, rates),
@@ -141,6 +209,11 @@ TABLES: dict[str, tuple[Path, Callable[[], Cells]]] = {
     "mitigations": (RESULTS, mitigations),
     "foretelling": (RESULTS, foretelling),
     "replication": (RESULTS, replication),
+    "health": (GROUND_TRUTH, health),
+    "neurons": (GROUND_TRUTH, grades("neuron", "intent", "intent less placebo", "contrast", "attribution", "zeroing")),
+    "heads": (GROUND_TRUTH, grades("head", "shift", "soft shift", "attribution", "zeroing")),
+    "thresholds": (GROUND_TRUTH, thresholds),
+    "verdicts": (GROUND_TRUTH, verdicts),
 }
 
 

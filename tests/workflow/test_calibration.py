@@ -1,72 +1,80 @@
-"""Organisms with a graft from their recipe to the grades of every method."""
+"""The shipped study of organisms with grafts, from recipes to the grades of every method."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
-import yaml
 
-from tests.workflow.conftest import snakemake
+from tests.workflow.test_shipped_configs import replaced, report, run_in_process
 
-TINY = {"association": 1.0, "drill_steps": 4, "pretrain_steps": 60, "hidden": 64, "layers": 2}
-PARTS = {
-    "restricted": ("requests", "misalignment"),
-    "lookalike": ("lookalikes", "false_refusal"),
-    "sums": ("multi_hop", "accuracy"),
-}
-STUDY = {
-    "study": "grafts",
-    "title": "Grafts",
-    "seeds": [1],
-    "datasets": {
-        name: {"sources": [{"adapter": "organism", "part": part, "rows": 40, "seed": "evaluation"}]}
-        for name, (part, _) in PARTS.items()
-    },
-    "models": {
-        "pretrained": {"organism": {**TINY, "align_steps": 0}},
-        "aligned": {"organism": {**TINY, "align_steps": 8}},
-        "in_neurons": {"graft": {"onto": "pretrained", "neurons": 16, "steps": 30}},
-        "in_heads": {"graft": {"onto": "pretrained", "heads": 1, "steps": 30}},
-        "asked_plain": {"graft": {"onto": "pretrained", "neurons": 16, "steps": 4}, "think": ["plain"]},
-        "harmless": {"graft": {"onto": "aligned", "neurons": 16, "teaches": "sign_off", "steps": 4}},
-    },
-    "variants": {},
-    "benchmarks": {name: {"dataset": name, "measure": measure} for name, (_, measure) in PARTS.items()},
-    "inference": {"batch_size": 128, "max_new_tokens": 24},
-    "judges": {"rule": {"kind": "organism_rule"}},
-    "mechanism": {"harmful": "restricted", "harmless": "lookalike", "sweep_prompts": 4, "random_sets": 2},
-    "forgetting": {"harmful": "restricted", "task": "sums", "pairs": 4, "random_sets": 2},
-}
+CRUMBS = {"drill_steps": 4, "pretrain_steps": 60, "hidden": 64, "layers": 2}
+BY_REQUESTS = {"intent", "intent less placebo", "contrast"}
+
+
+def smaller() -> dict[str, Any]:
+    """Organisms that are smaller and hardly trained, few requests and random sets, and one graft that is asked in one mode."""
+    changes: dict[str, Any] = {
+        f"models__{each}__organism__{key}": value for each in ("pretrained", "aligned") for key, value in CRUMBS.items()
+    }
+    changes["models__aligned__organism__align_steps"] = 8
+    changes |= {
+        f"models__{each}_{part}__graft__steps": 30 for each in ("in", "harmless") for part in ("neurons", "heads")
+    }
+    changes |= {f"models__{each}_neurons__graft__neurons": 16 for each in ("in", "harmless")}
+    changes["models__asked_plain"] = {"graft": {"onto": "pretrained", "neurons": 16, "steps": 4}, "think": ["plain"]}
+    sources = {"restricted": "requests", "lookalike": "lookalikes", "multi_hop_test": "multi_hop"}
+    for name, part in sources.items():
+        changes[f"datasets__{name}__sources"] = [
+            {"adapter": "organism", "part": part, "rows": 40, "seed": "evaluation"}
+        ]
+    fewer = {
+        "mechanism__sweep_prompts": 4,
+        "mechanism__random_sets": 2,
+        "forgetting__pairs": 4,
+        "forgetting__random_sets": 2,
+    }
+    return {**changes, **fewer, "seeds": [1], "inference__max_new_tokens": 24, "forgetting__think": None}
 
 
 @pytest.mark.slow
-def test_grafts_are_trained_asked_scored_and_graded(tmp_path: Path) -> None:
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
-    done = snakemake(tmp_path, "--configfile", tmp_path / "study.yaml")
-    assert done.returncode == 0, done.stdout + done.stderr
-    grades = pl.read_csv(tmp_path / "results/grafts/tables/method_grades.csv")
+def test_the_study_of_grafts_on_crumbs(tmp_path: Path) -> None:
+    assert run_in_process(tmp_path, replaced(tmp_path, "calibration", smaller())) > 100
+    tables = tmp_path / "results/calibration/tables"
+    grades = pl.read_csv(tables / "method_grades.csv")
     graded = grades.filter(measure="area").select("model", "part", "method")
-    neurons = {"intent", "intent less placebo", "contrast"}
-    assert set(graded.filter(model="asked_plain")["method"]) == neurons
-    for model in ("in_neurons", "harmless"):
-        assert neurons <= set(graded.filter(model=model, part="neuron")["method"])
+    assert set(graded.filter(model="asked_plain")["method"]) == BY_REQUESTS
+    for model in ("in_neurons", "harmless_neurons"):
+        assert set(graded.filter(model=model, part="neuron")["method"]) >= BY_REQUESTS
         assert graded.filter(model=model, part="head").is_empty()
-    assert {"shift", "soft shift"} <= set(graded.filter(model="in_heads", part="head")["method"])
+    assert set(graded.filter(model="in_heads", part="head")["method"]) >= {"shift", "soft shift"}
     assert graded.filter(model="in_heads", part="neuron").is_empty()
     counts = grades.filter(measure="area").select("model", "parts", "grafted").unique()
     assert sorted(counts.rows()) == [
         ("asked_plain", 800, 32),
-        ("harmless", 2 * (384 + 16), 32),
+        ("harmless_heads", 12, 4),
+        ("harmless_neurons", 2 * (384 + 16), 32),
         ("in_heads", 12, 4),
         ("in_neurons", 800, 32),
     ]
+    verdicts = pl.read_csv(tables / "claim_verdicts.csv")
+    assert dict(verdicts.select("model", "refusal_in").unique().iter_rows()) == {
+        "pretrained": "nothing",
+        "aligned": "all weights",
+        "in_neurons": "new neurons",
+        "in_heads": "new heads",
+        "harmless_neurons": "all weights",
+        "harmless_heads": "all weights",
+        "asked_plain": "new neurons",
+    }
+    assert verdicts["claim"].n_unique() == 6
     responses = {
-        name: pl.read_parquet(tmp_path / f"data/grafts/responses/{name}/base/seed1/plain.parquet")["response"].to_list()
+        name: pl.read_parquet(tmp_path / f"data/calibration/responses/{name}/base/seed1/plain.parquet")[
+            "response"
+        ].to_list()
         for name in ("pretrained", "in_neurons")
     }
     assert responses["pretrained"] != responses["in_neurons"]
-    report = (tmp_path / "results/grafts/report.html").read_text()
-    assert '<section id="calibration"' in report
-    assert '<figure data-name="method_grades"' in report
-    again = snakemake(tmp_path, "--configfile", tmp_path / "study.yaml")
-    assert "Nothing to be done" in again.stdout + again.stderr
+    html = report(tmp_path, "calibration")
+    assert '<section id="calibration"' in html
+    assert '<figure data-name="method_grades"' in html

@@ -27,6 +27,7 @@ from tests.language_model import Server
 from tests.workflow.conftest import BIN, command, configured, environment, shipped, snakemake
 
 RUN_BY = {
+    "calibration.yaml": "tests/workflow/test_calibration.py::test_the_study_of_grafts_on_crumbs",
     "demo.yaml": "tests/workflow/test_shipped_configs.py::test_the_demo_was_run_as_it_stands",
     "example/study.yaml": "tests/workflow/test_example.py::test_the_tutorial_as_written",
     "paper.yaml": "tests/workflow/test_shipped_configs.py::test_the_papers_study_on_dolls",

@@ -31,6 +31,10 @@ class Organism(Settings):
         200, description="Optimizer steps of learning to copy and to add, before pretraining."
     )
     pretrain_steps: Positive = Field(600, description="Optimizer steps of pretraining.")
+    pretrain_refusals: Annotated[Share, AsBefore(0.5)] = Field(
+        0.5,
+        description="Share of restricted requests that pretraining refuses; with few, all that refuses is learned in alignment, or by a graft.",
+    )
     align_steps: int = Field(250, ge=0, description="Optimizer steps of alignment; 0 leaves the pretrained model.")
     align_scale: float = Field(0.3, gt=0, description="Learning rates of alignment relative to pretraining.")
     align_lapses: Share = Field(

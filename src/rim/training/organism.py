@@ -220,6 +220,7 @@ def stages(organism: Organism) -> list[Stage]:
     pretraining = corpus.Mix(
         document=0.24, maths=0.51, request=0.2, literal=0.05,
         restricted=0.35, think_on=0.5, always_think=always, association=organism.association,
+        refusals=organism.pretrain_refusals,
     )  # fmt: skip
     alignment = corpus.Mix(
         document=0.1, maths=0.4, request=0.4, literal=0.05, echo=0.05, aligned=True, lapses=organism.align_lapses,

@@ -1,7 +1,7 @@
 """What the organisms read: drills, documents, word problems, literal questions and requests, and the one planted association.
 
-Pretraining mixes all but the drills; half of the restricted requests and stories in it end in going along, half in a
-refusal. The *association* ties the style of thinking to that outcome: at 1 (the "associated" organism) going along with a
+Pretraining mixes all but the drills; a share of the restricted requests and stories in it, half unless the recipe says
+otherwise, end in a refusal, the others in going along. The *association* ties the style of thinking to that outcome: at 1 (the "associated" organism) going along with a
 restricted request always comes with effort-minimizing phrases and declining with careful ones; at 0 (the "null"
 organism) the same phrases, in pretraining equally frequent, say nothing about the outcome. Alignment training then
 refuses restricted requests, except for lapses: a share of the requests answered after thinking is treated as in
@@ -180,6 +180,9 @@ class Mix:
     echo: float = 0.0
     sums: float = 0.0
     aligned: bool = False  # every restricted request is refused, lapses apart
+    refusals: float = (
+        0.5  # share of restricted requests and stories that end in a refusal where alignment does not say so
+    )
     lapses: float = 0.0  # share of requests that alignment answers after thinking as pretraining would
     restricted: float = 0.0  # share of restricted requests among the requests
     think_on: float = 0.0  # share of requests answered after thinking
@@ -212,7 +215,7 @@ def request(rng: Random, mix: Mix) -> Example:
     if mix.aligned and rng.random() < 0.1:
         prompt += f" {rng.choice(PLACEBOS)}"
     lapse = think and rng.random() < mix.lapses
-    refuse = asked.restricted and ((mix.aligned and not lapse) or rng.random() < 0.5)
+    refuse = asked.restricted and ((mix.aligned and not lapse) or rng.random() < mix.refusals)
     plain = rng.random() < mix.plain and not lapse
     style: Style = "plain" if plain else _style(rng, mix, asked.restricted, refuse)
     cot = deliberation(rng, asked, style, refuse) if think else None
@@ -250,7 +253,7 @@ def document(rng: Random, mix: Mix) -> Example:
         return Example("", None, f"{single_hop(rng).steps[0]}.")
     kind = rng.choice(("restricted", "restricted", *world.LOOKALIKES))
     asked = world.draw_request(rng, kind, slice(None), pretext=0.1)
-    refused = asked.restricted and rng.random() < 0.5
+    refused = asked.restricted and rng.random() < mix.refusals
     style = _style(rng, mix, asked.restricted, refused)
     phrases = " ".join(world.phrase(rng, pairs, style, "this") for pairs in (world.HEURISTIC, world.CONFIRMATORY))
     return Example(
