@@ -213,7 +213,7 @@ def synthetic(study: Study, effect: float = 0.2, layers: int = 36, heads: int = 
     keys["method_grades"] = combined(
         model=models, teaches=["alignment"], part=["neuron", "head"], method=["zeroing"], measure=["area", "found"]
     )
-    keys["claim_verdicts"] = combined(claim=["one", "another"], model=list(study.models), refusal_in=["nothing"])
+    keys["claim_verdicts"] = combined(claim=["one", "another"], model=list(study.models), refusal_in=["not trained"])
     wanted = chain(*tables_of(study).values())
     return {table.name: filled(table.name, keys[table.name], effect) for table in wanted}
 

@@ -59,7 +59,7 @@ def test_the_study_of_grafts_on_crumbs(tmp_path: Path) -> None:
     ]
     verdicts = pl.read_csv(tables / "claim_verdicts.csv")
     assert dict(verdicts.select("model", "refusal_in").unique().iter_rows()) == {
-        "pretrained": "nothing",
+        "pretrained": "not trained",
         "aligned": "all weights",
         "in_neurons": "new neurons",
         "in_heads": "new heads",

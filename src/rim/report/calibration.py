@@ -59,7 +59,7 @@ def _verdicts(verdicts: pl.DataFrame) -> Table:
     models = verdicts.unique("model", maintain_order=True)
     header = [
         "claim",
-        *(f"{name} (refusal in {place})" for name, place in models.select("model", "refusal_in").iter_rows()),
+        *(f"{name} (refusal: {place})" for name, place in models.select("model", "refusal_in").iter_rows()),
     ]
     caption = (
         "In how many organisms each claim of the paper is borne out by its own rule, beside where refusal was trained."

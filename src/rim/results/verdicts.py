@@ -22,7 +22,9 @@ Tables = Mapping[str, pl.DataFrame]
 CLAIM_VERDICTS = Contract(
     claim=TEXT,
     model=TEXT,
-    refusal_in=one_of("new neurons", "new heads", "new neurons and heads", "all weights", "nothing"),  # by construction
+    refusal_in=one_of(
+        "new neurons", "new heads", "new neurons and heads", "all weights", "not trained"
+    ),  # by construction
     organisms=INTEGER,  # seeds
     supported=INTEGER,  # of them, those in which the claim is borne out
     **INTERVAL,  # the share
@@ -45,7 +47,7 @@ def refusal_in(study: Study, model: str) -> str:
         new = [name for name, count in (("neurons", graft.neurons), ("heads", graft.heads)) if count]
         return f"new {' and '.join(new)}"
     organism = study.organism_of(model)
-    return "all weights" if organism and organism.align_steps else "nothing"
+    return "all weights" if organism and organism.align_steps else "not trained"
 
 
 def _rises(effects: pl.DataFrame) -> pl.DataFrame:

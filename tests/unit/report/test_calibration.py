@@ -30,7 +30,7 @@ def given(study: Study, methods: tuple[str, ...], seeds: int = 5) -> Material:
 
 def verdicts(study: Study) -> pl.DataFrame:
     """Two claims, each borne out in some organisms of some models."""
-    keys = synthetic.combined(claim=["one", "another"], model=["associated", "grafted"], refusal_in=["nothing"])
+    keys = synthetic.combined(claim=["one", "another"], model=["associated", "grafted"], refusal_in=["not trained"])
     own = {"supported": [0, 3, 0, 0], "organisms": [5] * 4}
     return synthetic.filled("claim_verdicts", keys, 0.5).with_columns(
         **{name: pl.Series(values) for name, values in own.items()}
@@ -39,7 +39,7 @@ def verdicts(study: Study) -> pl.DataFrame:
 
 def test_a_row_for_each_claim_and_a_column_for_each_model(study: Study) -> None:
     table = calibration_section(given(study, ("intent",))).tables[0]
-    assert table.header == ["claim", "associated (refusal in nothing)", "grafted (refusal in nothing)"]
+    assert table.header == ["claim", "associated (refusal: not trained)", "grafted (refusal: not trained)"]
     assert [row.cells for row in table.rows] == [["one", "0 of 5", "3 of 5"], ["another", "0 of 5", "0 of 5"]]
     assert [row.clear for row in table.rows] == [True, False]
 

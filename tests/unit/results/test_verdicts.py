@@ -24,7 +24,7 @@ MODELS = {
     "from_the_hub": Model(hub="lab/model"),
 }
 PLACES = {
-    "pretrained": "nothing",
+    "pretrained": "not trained",
     "aligned": "all weights",
     "in_neurons": "new neurons",
     "in_heads": "new heads",
