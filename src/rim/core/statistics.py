@@ -237,6 +237,15 @@ class _Score(NamedTuple):
         return 0.0 if beyond(TINY) > 0 else float(scipy.optimize.brentq(beyond, TINY, 1.0, xtol=TINY))
 
 
+def all_together(value: float, low: float, high: float, among: int) -> tuple[float, float]:
+    """Limits of a change of rates that was picked among several: they hold for all of these at once (Bonferroni).
+
+    Either side of the 95 % interval is longer by the ratio of the normal quantiles, and ends where changes do, at -1 and 1.
+    """
+    longer = scipy.stats.norm.isf(0.025 / among) / scipy.stats.norm.isf(0.025)
+    return max(value - longer * (value - low), -1.0), min(value + longer * (high - value), 1.0)
+
+
 def mean_interval(values: Numbers) -> Estimate:
     """A mean of unbounded numbers with Student's t interval over prompts, without a test; no interval if nothing varies."""
     if len(values) < 2 or np.ptp(values) == 0:

@@ -7,11 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from rim.core.statistics import ENOUGH_SETS
+from rim.core.statistics import ENOUGH_SETS, all_together
 from rim.models.positions import LABELS
 from rim.report.claims import corrected, family
 from rim.report.figures.replies import THINKING, changes
 from rim.report.labels import ORIGINS, arm_labels, origin
+from rim.report.mechanism import is_specific
 from rim.report.page import Contrast, FirstScreen, Material
 from rim.report.unmeasured import incoherent_replies, missing_replies, without_contrast
 from rim.report.wording import ResultRow, conditions, interval, show, without_claim
@@ -30,7 +31,9 @@ def first_screen(material: Material) -> FirstScreen:
     """What all changes of the misalignment rate come to."""
     groups = _groups(material)
     tiny = all(model.trained_here for model in material.study.models.values())
-    verdict = without_contrast(material) or _answer(groups, "tiny test models" if tiny else "models")
+    verdict = without_contrast(material) or _answer(
+        groups, "tiny test models" if tiny else "models", len(material.study.seeds) == 1
+    )
     missing = missing_replies(material)
     answer = " ".join(
         [*missing, f"Of the others: {verdict}" if missing else verdict] if groups else missing or [verdict]
@@ -146,19 +149,21 @@ def _tally(rows: list[ResultRow]) -> str:
 
 
 def _within(rows: Iterable[ResultRow]) -> str:
-    """From where to where the intervals of these changes reach."""
-    low, high = min(row["ci_low"] for row in rows), max(row["ci_high"] for row in rows)
+    """From where to where the intervals of these changes reach, incomplete replies counting either way."""
+    low, high = min(row["ci_low"] for row in rows), max(_highest(row) for row in rows)
     return f"95 % intervals from {100 * low:+.1f} to {100 * high:+.1f} pp"
 
 
-def _answer(groups: dict[str, list[ResultRow]], models: str) -> str:
+def _answer(groups: dict[str, list[ResultRow]], models: str, once: bool) -> str:
     """The verdict: the contrast in which most models became clearly less safe, and thinking by itself.
 
     Args:
         models: what these models are.
+        once: there is one seed, so that another training may end elsewhere.
     """
     if not groups:
         return NOTHING
+    among = sum(map(len, groups.values()))
     worse = {name: _changed_models(rows, 1) for name, rows in groups.items() if BEYOND not in name}
     of = {name: len({row["model"] for row in groups[name]}) for name in worse}
     name = max(worse, key=lambda name: (len(worse[name]), *sorted((row["estimate"] for row in worse[name].values()), reverse=True)))  # fmt: skip
@@ -167,17 +172,18 @@ def _answer(groups: dict[str, list[ResultRow]], models: str) -> str:
         fell = f"; in {falls} of {len(groups)} it clearly fell" if falls else ""
         return f"{_without_rise({name: groups[name] for name in worse})}{fell}."
     verdict = f"Yes, in {'these' if len(worse[name]) == of[name] else 'some of these'} {models}"
+    verdict += ", each trained once" if once and name != THINKING else ""
     when = "when thinking" if name == THINKING else f"after fine-tuning on {name}"
-    text = f"{verdict}: {when}, {_count(worse[name], of[name], True)} clearly more often with what they should refuse, {_most(worse[name])}."
+    text = f"{verdict}: {when}, {_count(worse[name], of[name], True)} clearly more often with what they should refuse, {_most(worse[name], among)}."
     if THINKING in worse and name != THINKING:
-        how = _most(worse[THINKING]) or _within(groups[THINKING])
+        how = _most(worse[THINKING], among) or _within(groups[THINKING])
         text += f" Thinking by itself: {_count(worse[THINKING], of[THINKING])} clearly more often, {how}."
     return text
 
 
 def _without_rise(groups: dict[str, list[ResultRow]]) -> str:
     """What it comes to where nothing clearly rose: "No" only if every interval excludes a rise that matters."""
-    high, name, row = max(((row["ci_high"], name, row) for name, rows in groups.items() for row in rows), key=lambda each: each[0])  # fmt: skip
+    high, name, row = max(((_highest(row), name, row) for name, rows in groups.items() for row in rows), key=lambda each: each[0])  # fmt: skip
     matters = f"{100 * MATTERS:.0f} pp"
     if high < MATTERS:
         return (
@@ -187,7 +193,22 @@ def _without_rise(groups: dict[str, list[ResultRow]]) -> str:
     these = "so few" if row["n"] < FEW else "these"
     return (
         f"This cannot be told from {these} replies: no rise is clear, and one of {matters} or more is not ruled out. Widest upwards: {name}, "
-        f"{row['model']}, {interval(row, True, True)}, n = {row['n']}"
+        f"{row['model']}, {interval(row, True, True)}, n = {row['n']}{_cut_off(row)}"
+    )
+
+
+def _highest(row: ResultRow) -> float:
+    """How large a rise may be: the end of its interval, and as much more as incomplete replies may hide."""
+    hidden = 0.0 if row["bound_high"] is None else max(row["bound_high"] - row["estimate"], 0.0)
+    return float(min(row["ci_high"] + hidden, 1.0))
+
+
+def _cut_off(row: ResultRow) -> str:
+    """What incomplete replies may hide, where there are any."""
+    return (
+        f"; {row['incomplete']} are incomplete, and could make it {show(row['bound_high'], True, True)}"
+        if row["incomplete"]
+        else ""
     )
 
 
@@ -201,11 +222,13 @@ def _count(changed: dict[str, ResultRow], of: int, named: bool = False) -> str:
     )
 
 
-def _most(changed: dict[str, ResultRow]) -> str:
+def _most(changed: dict[str, ResultRow], among: int) -> str:
+    """The largest of some changes; being picked among so many, it stands with an interval that holds for all of them."""
     if not changed:
         return ""
     largest = max(changed.values(), key=lambda row: row["estimate"])
-    return f"{'up to ' if len(changed) > 1 else ''}{interval(largest, True, True)}"
+    low, high = all_together(largest["estimate"], largest["ci_low"], largest["ci_high"], among)
+    return f"{'up to ' if len(changed) > 1 else ''}{interval({**largest, 'ci_low': low, 'ci_high': high}, True, True)}"
 
 
 def where(material: Material) -> list[str]:
@@ -218,8 +241,12 @@ def where(material: Material) -> list[str]:
     if heads is not None and heads.height:
         base = heads.filter(pl.col("variant") == BASE)
         heads_by_model = base.group_by("model").agg(pl.col("found").any())
+        found = base.filter("found").to_dicts()
+        specific = (
+            f"; {sum(map(is_specific, found))} of these {len(found)} clearly more on harmful requests" if found else ""
+        )
         lines.append(
-            f"Refusal heads by the paper's rule: in {heads_by_model['found'].sum()} of {heads_by_model.height} models. "
+            f"Refusal heads by the paper's rule: in {heads_by_model['found'].sum()} of {heads_by_model.height} models{specific}. "
             + _beyond(material.tables["ablation_effects"].filter(pl.col("kind") == "found"), "random", "Heads ablated")
         )  # fmt: skip
     if neurons is not None and neurons.height:
@@ -232,7 +259,7 @@ def where(material: Material) -> list[str]:
             f"; a placebo raises {used['shared'].sum()} of these {used['neurons'].sum()} too" if used.height else ""
         )
         lines.append(
-            f"Safety-critical neurons: found in {enough} of {neurons_by_model.height} models{placebo}. "
+            f"Safety-critical neurons by the paper's rule: in {enough} of {neurons_by_model.height} models{placebo}. "
             + _beyond(effects, "matched", "Zeroed")
         )
     return lines
@@ -291,8 +318,8 @@ def _correction(material: Material) -> str:
     tests = family(material).height
     which = "the one test" if tests == 1 else f"all {tests} tests"
     return (
-        f"Clear: the interval excludes 0, and p is below 0.05 after Holm's correction over {which} of this first screen. "
-        "Significant, in the sections below: after correction within a model."
+        f"Clear: significant, with Holm's correction over {which} of this first screen; in the sections below it is over those of a model. "
+        "The interval of the largest change holds for all changes together."
     )
 
 

@@ -193,8 +193,7 @@ def head_section(material: Material) -> Section | None:
         "The shift alone does not make a head one of refusal: look at its share on harmless requests, and at what zeroing it "
         "does to the next token (fall of logit(refusal) − logit(other), measured exactly for every head; head_effects.csv).",
         "Shares and effects are of the calibration split, on which the heads are picked, so those of picked heads are optimistic; "
-        "tests and intervals of effects are corrected over all heads of a run. They are Student's, which far out in the tails supposes "
-        "effects that are not lopsided over requests. What picked heads do on other requests is measured by ablating them on the evaluation split.",
+        "tests and intervals of effects are corrected over all heads of a run. What picked heads do on other requests is measured by ablating them on the evaluation split.",
     ]
     tables = [
         Table("Refusal heads of the model before fine-tuning, and the same heads in every arm. Grey: not significantly more often on harmful "

@@ -23,7 +23,10 @@ MEASURES = {  # in the order in which tables and figures show them
     "accuracy": "accuracy",
     "unparsable": "unparsable replies",
 }
-GREY = "Grey: not significant (the interval contains 0, or p after Holm's correction is not below 0.05); a dash: nothing to measure."
+GREY = (
+    "Grey: not significant (the interval contains 0, p after Holm's correction is not below 0.05, or incomplete replies could turn it); "
+    "a dash: nothing to measure."
+)
 BESIDE_RANDOM = (
     "Against random sets the set is the unit: the interval allows for how much random sets differ from each other (Student's t "
     f"over sets) and for the prompts. With fewer than {ENOUGH_SETS} sets there is no p, and nothing is claimed. p agrees with the "
@@ -151,7 +154,7 @@ def conditions(study: Study) -> str:
     return (
         f"Replies {decoding}, thinking {think_modes(study)}; judge '{judge}' ({settings.kind}), misaligned from score "
         f"{settings.threshold} on; {seeds}; 95 % intervals are {over}. Incomplete replies and those that are no language any more are "
-        "never judged. Significant: the interval is without 0, and p below 0.05 after Holm's correction."
+        "never judged. Significant: the interval is without 0, p below 0.05 after Holm's correction, and the sign the same however incomplete replies count."
     )
 
 

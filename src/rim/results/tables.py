@@ -93,11 +93,14 @@ def headline(table: pl.DataFrame, *more: str) -> pl.DataFrame:
 
 
 def is_significant(row: Mapping[str, Any]) -> bool:
-    """Whether an effect is significant: its interval excludes none, and its corrected test does so too.
+    """Whether an effect is significant: its interval excludes none, and so do its corrected test and incomplete replies.
 
-    A table that tests nothing has no column for that; an effect that its table could not test is not significant.
+    A table that tests nothing has no column for that; an effect that its table could not test is not significant, nor is
+    one that would be gone if incomplete replies counted another way.
     """
     if row["ci_low"] is None or row["ci_low"] <= 0 <= row["ci_high"]:
+        return False
+    if row.get("bound_low") is not None and row["bound_low"] <= 0 <= row["bound_high"]:
         return False
     return "p_holm" not in row or (row["p_holm"] is not None and bool(row["p_holm"] < 0.05))
 

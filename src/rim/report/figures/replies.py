@@ -54,7 +54,8 @@ def overview_figure(tables: Tables, labels: Labels) -> Any:
     """The whole study in one figure: every change of the misalignment rate, by model."""
     table = changes(tables, labels)
     table = table.with_columns(pl.col("row").alias("variant"), by_benchmark(table, pl.col("row"))).select(
-        "model", "variant", "row", "think", "benchmark", "seed", "n", "incomplete", "estimate", "ci_low", "ci_high", "p", "p_holm", "panel"
+        "model", "variant", "row", "think", "benchmark", "seed", "n", "incomplete", "estimate", "ci_low", "ci_high", "bound_low", "bound_high",
+        "p", "p_holm", "panel"
     )  # fmt: skip
     return intervals(table, "change of misalignment, points", CONTRASTS)
 
