@@ -40,7 +40,7 @@ RESULTS = (*SUMMARIES, "draw_figures", "write_report")  # what the whole configu
 JUDGED = ("compare_judges", *RESULTS)
 ABLATED = ("ablate_heads *", "judge_ablated *", "grade_answers * replies=without_heads *")
 ANALYSED = ("fit_probes *", "find_refusal_heads *", "measure_head_effects *", *ABLATED)
-NEURONS = ("find_safety_neurons *", "ablate_neurons *", "* replies=without_neurons *")
+NEURONS = ("find_safety_neurons *", "ablate_neurons *", "measure_gradients *", "* replies=without_neurons *")
 FOLLOWED = ("measure_checkpoints *", "* replies=checkpoints *")
 FINETUNED = ("finetune_model *", "summarize_finetunes")
 FROZEN = ("finetune_model *variant=gsm8k_target_frozen", "summarize_finetunes")  # the former is given the neurons

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from rim.config.study import Study
 from rim.settings.common import BASE
-from rim.settings.jobs import Run
+from rim.settings.jobs import Lesson, Run
 
 
 def judges_alike(study: Study) -> list[list[str]]:
@@ -99,6 +99,22 @@ def followed_runs(study: Study) -> list[Run]:
     return [run for run in all_runs(study) if study.forgetting and run[1] in study.forgetting.variants]
 
 
+def gradient_runs(study: Study) -> list[Run]:
+    """The models whose gradients are measured before fine-tunes of theirs are followed."""
+    asked = study.forgetting and study.forgetting.gradients and study.forgetting.neuron_type == "neurons"
+    return list(dict.fromkeys(base_run(study, run) for run in followed_runs(study))) if asked else []
+
+
+def lesson(study: Study, variant: str) -> Lesson:
+    """What a variant is trained on."""
+    return study.variants[variant].dataset, study.variants[variant].rows
+
+
+def lessons(study: Study, model: str) -> list[Lesson]:
+    """What the fine-tunes of a model that are followed are trained on, each once."""
+    return list(dict.fromkeys(lesson(study, variant) for name, variant, _ in followed_runs(study) if name == model))
+
+
 def scored_runs(study: Study) -> list[Run]:
     """The organisms with a graft, in which every method that looks for safety is graded by what is known."""
     rule = study.forgetting
@@ -119,6 +135,7 @@ def model_jobs(study: Study) -> dict[str, list[Run]]:
         "answer_counterfactuals": counterfactual_runs(study),
         "find_safety_neurons": neuron_runs(study),
         "ablate_neurons": neuron_runs(study),
+        "measure_gradients": gradient_runs(study),
         "measure_checkpoints": followed_runs(study),
         "score_parts": scored_runs(study),
     }

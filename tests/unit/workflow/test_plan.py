@@ -73,6 +73,16 @@ def test_checkpoints_are_read_with_weights_of_twice_the_size_unless_in_their_own
     assert gpus == [4, 2]
 
 
+def test_only_the_job_that_takes_gradients_has_the_gpus_of_a_backward_pass() -> None:
+    study = paper()
+    jobs = {"measure_gradients": "base", "measure_checkpoints": "gsm8k"}
+    gpus = {rule: costs.gpus(study, rule, "phi35_moe", variant) for rule, variant in jobs.items()}
+    assert gpus == {"measure_gradients": 8, "measure_checkpoints": 4}
+    refusal, rows = 100 + 300, 3 * 300  # tokens, the latter of one row of every arm that is followed
+    [read] = {workload.work(study, "measure_gradients", name, "base").read for name in ("phi35_moe", "qwen3_4b")}
+    assert read == 100 * (refusal + rows) * 3 * 8  # forward and twice as long backward, in float32
+
+
 def test_hours_of_training_follow_from_tokens() -> None:
     study = one()
     reached, parameters = 300e12 * 0.4, 4e9  # FLOP/s
