@@ -207,13 +207,13 @@ def cache_settings(w):
 
 def ablation_settings(w):
     analysis = mechanism_settings("batch_size", "head_sets", "replacements", "random_sets")
-    return {**analysis(w), "inference": STUDY.inference_of(w.model), "benchmarks": STUDY.benchmarks}
+    return {**analysis(w), "inference": STUDY.inference_of(w.model), "benchmarks": runs.ablated_benchmarks(STUDY)}
 
 
 def ablation_artifacts(w):
     """What is loaded to ablate heads."""
     read = [receipt(ACTIVATIONS), receipt(responses("plain")), receipt(f"{PROBES}.directions.safetensors")]
-    return artifacts_of(*(path.format(**w) for path in read), *benchmark_datasets(), *checkpoints(w))
+    return artifacts_of(*(path.format(**w) for path in read), *ablated_datasets(), *checkpoints(w))
 
 
 def neuron_settings(w):
@@ -226,7 +226,7 @@ def without_neurons_settings(w):
         "model": model_reference(w),
         "think": STUDY.forgetting_mode(w.model),
         "inference": STUDY.inference_of(w.model),
-        "benchmarks": STUDY.benchmarks,
+        "benchmarks": runs.ablated_benchmarks(STUDY),
         **part(STUDY.forgetting, "neuron_type", "held_out"),
     }
 

@@ -59,6 +59,7 @@ def _combinations(study: Study) -> Problems:
     yield from _full_tuning(study)
     yield from _analyses(study)
     yield from _ablation(study)
+    yield from _ablated_benchmarks(study)
 
 
 def _unknown(path: str, name: str, among: Iterable[str], what: str) -> Problems:
@@ -297,6 +298,18 @@ def _analyses(study: Study) -> Problems:
                 modes = study.inference_of(name).think
                 yield from _unknown("forgetting.think", wanted, modes, f"think mode of model '{name}'")
         yield from _each_unknown("forgetting.variants", study.forgetting.variants, study.variants)
+
+
+def _ablated_benchmarks(study: Study) -> Problems:
+    """Benchmarks by which the effects of ablations are measured must be asked there."""
+    named: dict[str, str] = {}
+    if study.mechanism is not None and study.mechanism.ablate:
+        named |= {f"mechanism.{key}": getattr(study.mechanism, key) for key in ("harmful", "harmless")}
+    if study.forgetting is not None:
+        named["forgetting.harmful"] = study.forgetting.harmful
+    for key, name in named.items():
+        if name in study.benchmarks and not study.benchmarks[name].ablated:
+            yield f"benchmarks.{name}.ablated: is false, and {key} names this benchmark, by which ablations are measured; leave 'ablated' out"
 
 
 def _ablation(study: Study) -> Problems:

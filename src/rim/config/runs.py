@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from rim.config.study import Study
 from rim.settings.common import BASE
+from rim.settings.inference import Benchmark
 from rim.settings.jobs import Lesson, Run
 
 
@@ -82,6 +83,11 @@ def head_runs(study: Study) -> list[Run]:
 def ablated_runs(study: Study) -> list[Run]:
     """The runs on which heads are ablated."""
     return [run for run in head_runs(study) if study.mechanism and run[1] in study.mechanism.ablate]
+
+
+def ablated_benchmarks(study: Study) -> dict[str, Benchmark]:
+    """The benchmarks that are asked where heads or neurons are ablated."""
+    return {name: benchmark for name, benchmark in study.benchmarks.items() if benchmark.ablated}
 
 
 def neuron_runs(study: Study) -> list[Run]:

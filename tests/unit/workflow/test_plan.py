@@ -143,6 +143,16 @@ def test_what_has_no_rows_that_are_known_takes_no_time(backend: str) -> None:
     assert "inject_patterns" in "\n".join(plan.bill(study))
 
 
+def test_only_some_benchmarks_are_asked_where_something_is_ablated() -> None:
+    study = paper()
+    for rule in ("ablate_heads", "ablate_neurons"):
+        asked = workload.work(study, rule, "qwen3_4b", "base").calls
+        every = {**PAPER["benchmarks"], "aime": {**PAPER["benchmarks"]["aime"], "ablated": True}}
+        more = workload.work(paper(benchmarks=every), rule, "qwen3_4b", "base").calls
+        assert {call.bound for call in asked} == {8192}
+        assert set(more) - set(asked) == {call for call in more if call.bound == 16384} != set()
+
+
 def test_a_benchmark_with_a_bound_of_its_own_is_taken_to_use_it() -> None:
     long = {"b": {"dataset": "asked", "measure": "misalignment", "max_new_tokens": 9000}}
     calls = workload.work(one(benchmarks=long), "generate_replies", "m", "base").calls
