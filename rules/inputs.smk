@@ -41,9 +41,9 @@ def benchmark_receipts(benchmarks):
     return dataset_receipts([STUDY.benchmarks[name].dataset for name in benchmarks])
 
 
-def ablated_datasets():
-    """Receipts of the datasets of the benchmarks that are asked where heads or neurons are ablated."""
-    return benchmark_receipts(runs.ablated_benchmarks(STUDY))
+def ablated_datasets(section):
+    """Receipts of the datasets of the benchmarks that are asked where a section ablates heads or neurons."""
+    return benchmark_receipts(runs.ablated_benchmarks(STUDY, section))
 
 
 def is_organism(model):

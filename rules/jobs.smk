@@ -207,13 +207,14 @@ def cache_settings(w):
 
 def ablation_settings(w):
     analysis = mechanism_settings("batch_size", "head_sets", "replacements", "random_sets")
-    return {**analysis(w), "inference": STUDY.inference_of(w.model), "benchmarks": runs.ablated_benchmarks(STUDY)}
+    benchmarks = runs.ablated_benchmarks(STUDY, STUDY.mechanism)
+    return {**analysis(w), "inference": STUDY.inference_of(w.model), "benchmarks": benchmarks}
 
 
 def ablation_artifacts(w):
     """What is loaded to ablate heads."""
     read = [receipt(ACTIVATIONS), receipt(responses("plain")), receipt(f"{PROBES}.directions.safetensors")]
-    return artifacts_of(*(path.format(**w) for path in read), *ablated_datasets(), *checkpoints(w))
+    return artifacts_of(*(path.format(**w) for path in read), *ablated_datasets(STUDY.mechanism), *checkpoints(w))
 
 
 def neuron_settings(w):
@@ -226,7 +227,7 @@ def without_neurons_settings(w):
         "model": model_reference(w),
         "think": STUDY.forgetting_mode(w.model),
         "inference": STUDY.inference_of(w.model),
-        "benchmarks": runs.ablated_benchmarks(STUDY),
+        "benchmarks": runs.ablated_benchmarks(STUDY, STUDY.forgetting),
         **part(STUDY.forgetting, "neuron_type", "held_out"),
     }
 

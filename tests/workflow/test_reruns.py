@@ -279,6 +279,9 @@ EVENTS = {
         configure(judges__second={"kind": "refusal_prefix", "variants": ["base"]}),
         (*(f"judge_responses judge=second model={model} replies=plain seed=0 variant=base" for model in MODELS), *JUDGED),
     ),
+    "what models without heads are asked": Event(
+        configure(mechanism__benchmarks=["restricted", "lookalike"]), (*ABLATED, *RESULTS)
+    ),
     "random sets of heads": Event(configure(mechanism__random_sets=3), (*ABLATED, *RESULTS)),
     "prompts of the sweep over heads": Event(configure(mechanism__sweep_prompts=5), ("measure_head_effects *", *ABLATED, *RESULTS)),
     "the frequency that makes a neuron safety-critical": Event(

@@ -59,7 +59,6 @@ def _combinations(study: Study) -> Problems:
     yield from _full_tuning(study)
     yield from _analyses(study)
     yield from _ablation(study)
-    yield from _ablated_benchmarks(study)
 
 
 def _unknown(path: str, name: str, among: Iterable[str], what: str) -> Problems:
@@ -288,11 +287,14 @@ def _analyses(study: Study) -> Problems:
     if study.mechanism is not None:
         yield from _unknown("mechanism.harmful", study.mechanism.harmful, restricted, "misalignment benchmark")
         yield from _unknown("mechanism.harmless", study.mechanism.harmless, benign, "false_refusal benchmark")
+        measured_by = (study.mechanism.harmful, study.mechanism.harmless)
+        yield from _ablated_benchmarks(study, "mechanism", study.mechanism.benchmarks, measured_by)
         for key in ("variants", "ablate"):
             yield from _each_unknown(f"mechanism.{key}", getattr(study.mechanism, key), [BASE, *study.variants])
     if study.forgetting is not None:
         yield from _unknown("forgetting.harmful", study.forgetting.harmful, restricted, "misalignment benchmark")
         yield from _unknown("forgetting.task", study.forgetting.task, maths, "accuracy benchmark")
+        yield from _ablated_benchmarks(study, "forgetting", study.forgetting.benchmarks, [study.forgetting.harmful])
         if wanted := study.forgetting.think:
             for name in study.models:
                 modes = study.inference_of(name).think
@@ -300,16 +302,13 @@ def _analyses(study: Study) -> Problems:
         yield from _each_unknown("forgetting.variants", study.forgetting.variants, study.variants)
 
 
-def _ablated_benchmarks(study: Study) -> Problems:
-    """Benchmarks by which the effects of ablations are measured must be asked there."""
-    named: dict[str, str] = {}
-    if study.mechanism is not None and study.mechanism.ablate:
-        named |= {f"mechanism.{key}": getattr(study.mechanism, key) for key in ("harmful", "harmless")}
-    if study.forgetting is not None:
-        named["forgetting.harmful"] = study.forgetting.harmful
-    for key, name in named.items():
-        if name in study.benchmarks and not study.benchmarks[name].ablated:
-            yield f"benchmarks.{name}.ablated: is false, and {key} names this benchmark, by which ablations are measured; leave 'ablated' out"
+def _ablated_benchmarks(study: Study, path: str, only: list[str] | None, measured_by: Iterable[str]) -> Problems:
+    """Benchmarks by which the effects of ablations are measured must be among those that are asked there."""
+    for i, name in enumerate(only or []):
+        yield from _unknown(f"{path}.benchmarks.{i}", name, study.benchmarks, "benchmark")
+    for name in measured_by:
+        if only is not None and name not in only:
+            yield f"{path}.benchmarks: lacks '{name}', by which ablations are measured; add it"
 
 
 def _ablation(study: Study) -> Problems:

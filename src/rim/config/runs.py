@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from rim.config.study import Study
 from rim.settings.common import BASE
+from rim.settings.forgetting import Forgetting
 from rim.settings.inference import Benchmark
 from rim.settings.jobs import Lesson, Run
+from rim.settings.mechanism import Mechanism
 
 
 def judges_alike(study: Study) -> list[list[str]]:
@@ -85,9 +87,10 @@ def ablated_runs(study: Study) -> list[Run]:
     return [run for run in head_runs(study) if study.mechanism and run[1] in study.mechanism.ablate]
 
 
-def ablated_benchmarks(study: Study) -> dict[str, Benchmark]:
-    """The benchmarks that are asked where heads or neurons are ablated."""
-    return {name: benchmark for name, benchmark in study.benchmarks.items() if benchmark.ablated}
+def ablated_benchmarks(study: Study, section: Mechanism | Forgetting) -> dict[str, Benchmark]:
+    """The benchmarks that are asked where a section of the study ablates heads or neurons."""
+    only = section.benchmarks
+    return {name: benchmark for name, benchmark in study.benchmarks.items() if only is None or name in only}
 
 
 def neuron_runs(study: Study) -> list[Run]:

@@ -55,10 +55,11 @@ def needs(study: Study) -> Iterator[Need]:
     if forgetting and runs.neuron_runs(study):
         split = "calibration" if forgetting.held_out else None
         yield Need(forgetting.harmful, split, forgetting.pairs, "forgetting.pairs asks for", "lower it")
-    for name in runs.ablated_benchmarks(study):
-        if runs.ablated_runs(study):
+    if mechanism and runs.ablated_runs(study):
+        for name in runs.ablated_benchmarks(study, mechanism):
             yield Need(name, "evaluation", 1, "the ablation of heads, which is tried there, needs")
-        if forgetting and forgetting.held_out and runs.neuron_runs(study):
+    if forgetting and forgetting.held_out and runs.neuron_runs(study):
+        for name in runs.ablated_benchmarks(study, forgetting):
             yield Need(name, "evaluation", 1, "the ablation of neurons, which is tried there, needs")
 
 

@@ -28,9 +28,6 @@ class Benchmark(Settings):
     max_new_tokens: Positive | None = Field(
         None, description="Bound on a reply's tokens, when not that of 'inference'."
     )
-    ablated: Annotated[bool, AsBefore(True)] = Field(
-        True, description="Also ask it where heads or neurons are ablated, once for every set of them."
-    )
     answer_format: Annotated[str | None, AsBefore(None)] = Field(
         None,
         min_length=1,

@@ -160,7 +160,7 @@ def _ablating_heads(study: Study, name: str, variant: str) -> Work:
         return Work()
     sets = len(chosen.head_sets) * len(chosen.replacements) * (1 + chosen.random_sets)
     thinks = study.inference_of(name).think
-    return Work(_calls(study, name, list(runs.ablated_benchmarks(study)), thinks, sets, EVALUATION), loads=2)
+    return Work(_calls(study, name, list(runs.ablated_benchmarks(study, chosen)), thinks, sets, EVALUATION), loads=2)
 
 
 def _answering_counterfactuals(study: Study, name: str, variant: str) -> Work:
@@ -181,7 +181,7 @@ def _ablating_neurons(study: Study, name: str, variant: str) -> Work:
         return Work()
     share = EVALUATION if chosen.held_out else 1
     thinks, sets = [study.forgetting_mode(name)], 1 + 2 * chosen.random_sets
-    return Work(_calls(study, name, list(runs.ablated_benchmarks(study)), thinks, sets, share))
+    return Work(_calls(study, name, list(runs.ablated_benchmarks(study, chosen)), thinks, sets, share))
 
 
 def _gradients(study: Study, name: str, variant: str) -> Work:

@@ -122,7 +122,10 @@ def test_ablated_models_are_asked_what_the_paper_asks_them(study: Study) -> None
     numbers = published().filter(pl.col("table") == "neuron_effects")
     adapters = set(numbers["where"].str.extract(r"benchmark=(\w+)"))
     assert adapters == {"hexphi", "multiarith"}
-    assert set(runs.ablated_benchmarks(study)) == adapters | {"alpaca"}
+    assert study.mechanism is not None
+    assert study.forgetting is not None
+    assert set(runs.ablated_benchmarks(study, study.forgetting)) == adapters
+    assert set(runs.ablated_benchmarks(study, study.mechanism)) == adapters | {study.mechanism.harmless}
 
 
 def test_every_figure_and_table_of_the_paper_has_a_counterpart_or_a_reason(root: Path, study: Study) -> None:

@@ -193,11 +193,14 @@ def test_all_wrong_names_are_told_at_once(mapping: dict, tmp_path: Path) -> None
 @pytest.mark.parametrize("key", ["mechanism.harmful", "mechanism.harmless", "forgetting.harmful"])
 def test_what_ablations_are_measured_by_is_asked_there(mapping: dict, key: str) -> None:
     section, _, role = key.partition(".")
-    other = {"mechanism": "forgetting", "forgetting": "mechanism"}[section]
-    del mapping[other]
     name = mapping[section][role]
-    mapping["benchmarks"][name]["ablated"] = False
-    with pytest.raises(UserError, match=rf"benchmarks\.{name}\.ablated: is false, and {key} names this benchmark"):
+    mapping[section]["benchmarks"] = [each for each in mapping["benchmarks"] if each != name]
+    with pytest.raises(
+        UserError, match=rf"{section}\.benchmarks: lacks '{name}', by which ablations are measured; add it"
+    ):
+        load_study(mapping)
+    mapping[section]["benchmarks"] = [*mapping["benchmarks"], "other"]
+    with pytest.raises(UserError, match=rf"{section}\.benchmarks\.\d: no benchmark is called 'other'; there are: "):
         load_study(mapping)
 
 

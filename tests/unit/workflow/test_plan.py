@@ -145,10 +145,12 @@ def test_what_has_no_rows_that_are_known_takes_no_time(backend: str) -> None:
 
 def test_only_some_benchmarks_are_asked_where_something_is_ablated() -> None:
     study = paper()
-    for rule in ("ablate_heads", "ablate_neurons"):
+    for rule, section in (("ablate_heads", "mechanism"), ("ablate_neurons", "forgetting")):
         asked = workload.work(study, rule, "qwen3_4b", "base").calls
-        every = {**PAPER["benchmarks"], "aime": {**PAPER["benchmarks"]["aime"], "ablated": True}}
-        more = workload.work(paper(benchmarks=every), rule, "qwen3_4b", "base").calls
+        named = [*PAPER[section]["benchmarks"], "aime"]
+        more = workload.work(
+            paper(**{section: {**PAPER[section], "benchmarks": named}}), rule, "qwen3_4b", "base"
+        ).calls
         assert {call.bound for call in asked} == {8192}
         assert set(more) - set(asked) == {call for call in more if call.bound == 16384} != set()
 
