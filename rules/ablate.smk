@@ -41,7 +41,7 @@ rule ablate_heads:
         heads=HEADS,
         effects=EFFECTS,
         directions=receipt(f"{PROBES}.directions.safetensors"),
-        datasets=benchmark_datasets(),
+        datasets=ablated_datasets(STUDY.mechanism),
     output:
         replies=responses("without_heads"),
         receipt=receipt(responses("without_heads")),

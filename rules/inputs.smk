@@ -41,6 +41,11 @@ def benchmark_receipts(benchmarks):
     return dataset_receipts([STUDY.benchmarks[name].dataset for name in benchmarks])
 
 
+def ablated_datasets(section):
+    """Receipts of the datasets of the benchmarks that are asked where a section ablates heads or neurons."""
+    return benchmark_receipts(runs.ablated_benchmarks(STUDY, section))
+
+
 def is_organism(model):
     return STUDY.models[model].trained_here
 

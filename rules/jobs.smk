@@ -207,13 +207,14 @@ def cache_settings(w):
 
 def ablation_settings(w):
     analysis = mechanism_settings("batch_size", "head_sets", "replacements", "random_sets")
-    return {**analysis(w), "inference": STUDY.inference_of(w.model), "benchmarks": STUDY.benchmarks}
+    benchmarks = runs.ablated_benchmarks(STUDY, STUDY.mechanism)
+    return {**analysis(w), "inference": STUDY.inference_of(w.model), "benchmarks": benchmarks}
 
 
 def ablation_artifacts(w):
     """What is loaded to ablate heads."""
     read = [receipt(ACTIVATIONS), receipt(responses("plain")), receipt(f"{PROBES}.directions.safetensors")]
-    return artifacts_of(*(path.format(**w) for path in read), *benchmark_datasets(), *checkpoints(w))
+    return artifacts_of(*(path.format(**w) for path in read), *ablated_datasets(STUDY.mechanism), *checkpoints(w))
 
 
 def neuron_settings(w):
@@ -226,7 +227,7 @@ def without_neurons_settings(w):
         "model": model_reference(w),
         "think": STUDY.forgetting_mode(w.model),
         "inference": STUDY.inference_of(w.model),
-        "benchmarks": STUDY.benchmarks,
+        "benchmarks": runs.ablated_benchmarks(STUDY, STUDY.forgetting),
         **part(STUDY.forgetting, "neuron_type", "held_out"),
     }
 
@@ -251,15 +252,28 @@ def counterfactual_settings(w):
     }
 
 
+def lesson_datasets(wildcards):
+    """Receipts of what the fine-tunes of a model that are followed are trained on."""
+    return dataset_receipts(dataset for dataset, _ in runs.lessons(STUDY, wildcards.model))
+
+
+def gradient_settings(w):
+    return {
+        "model": model_reference(w),
+        "think": STUDY.forgetting_mode(w.model),
+        "lessons": runs.lessons(STUDY, w.model),
+        **part(STUDY.forgetting, "harmful", "dtype", "held_out", "texts"),
+    }
+
+
 def checkpoint_settings(w):
-    keys = "harmful task neuron_type pool_over held_out dtype texts gradients batch_size".split()
+    keys = "harmful task neuron_type pool_over held_out dtype texts batch_size".split()
     benchmark = STUDY.benchmarks[STUDY.forgetting.harmful]
     return {
         "model": model_reference(w, BASE),
         "think": STUDY.forgetting_mode(w.model),
         "inference": STUDY.inference_of(w.model),
         "max_new_tokens": benchmark.max_new_tokens or STUDY.inference.max_new_tokens,
-        "trained_rows": STUDY.variants[w.variant].rows,
         **part(STUDY.forgetting, *keys),
     }
 
@@ -267,4 +281,4 @@ def checkpoint_settings(w):
 def measured_artifacts(w):
     """What is loaded to measure the checkpoints of a fine-tune, without what the base is loaded from."""
     steps = receipt(f"{CHECKPOINT}.steps").format(**w)
-    return artifacts_of(base_file(receipt(responses("plain")))(w), *FORGETTING_DATASETS, training_rows(w), steps)
+    return artifacts_of(base_file(receipt(responses("plain")))(w), *FORGETTING_DATASETS, steps)

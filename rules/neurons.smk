@@ -68,10 +68,10 @@ rule find_safety_neurons:
 
 rule ablate_neurons:
     input:
-        lambda w: artifacts_of(*benchmark_datasets(), *checkpoints(w)),
+        lambda w: artifacts_of(*ablated_datasets(STUDY.forgetting), *checkpoints(w)),
         checkpoints,
         neurons=NEURONS,
-        datasets=benchmark_datasets(),
+        datasets=ablated_datasets(STUDY.forgetting),
     output:
         replies=responses("without_neurons"),
         receipt=receipt(responses("without_neurons")),

@@ -37,6 +37,7 @@ EFFECT_SKEWNESS = f"{DATA}/effects/{RUN}.skewness.parquet"
 NEURONS = f"{DATA}/neurons/{RUN}.parquet"
 CURVES = f"{DATA}/neurons/{RUN}.curve.parquet"
 PART_SCORES = f"{DATA}/part_scores/{RUN}.parquet"
+GRADIENTS = f"{DATA}/gradients/{RUN}.parquet"
 METRICS = f"{DATA}/metrics/{RUN}.parquet"
 
 

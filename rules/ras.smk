@@ -1,10 +1,38 @@
-"""Forgetting: every checkpoint of a fine-tune against its base, and how the metrics go with misalignment.
+"""Forgetting: what gradients foretell before training, every checkpoint against its base, and how both go with misalignment.
 
-In: the sets of neurons, replies of the base, and seed{seed}.steps of a fine-tune. Out: data/{study}/metrics/…, the
-checkpoints' replies data/{study}/responses/…/checkpoints.parquet with their judgements, and tables of results.
+In: the sets of neurons, replies of the base, and seed{seed}.steps of a fine-tune. Out: data/{study}/gradients/… of bases,
+data/{study}/metrics/…, the checkpoints' replies data/{study}/responses/…/checkpoints.parquet with their judgements, and tables of results.
 """
 
 FORGETTING_DATASETS = benchmark_receipts([STUDY.forgetting.harmful, STUDY.forgetting.task])
+
+
+rule measure_gradients:
+    input:
+        lambda w: artifacts_of(receipt(responses("plain")), HARMFUL_DATASET, *lesson_datasets(w), *checkpoints(w)),
+        checkpoints,
+        neurons=NEURONS,
+        replies=receipt(responses("plain")),
+        dataset=HARMFUL_DATASET,
+        trained=lesson_datasets,
+    output:
+        gradients=GRADIENTS,
+    log:
+        logs("measure_gradients", RUN),
+    benchmark:
+        timings("measure_gradients", RUN)
+    wildcard_constraints:
+        variant=BASE,
+    conda:
+        TRAIN_ENV
+    threads: STUDY.threads
+    resources:
+        **model_resources("measure_gradients"),
+    params:
+        code=code("measure_gradients", TRAIN_ENV),
+        job=job("measure_gradients", gradient_settings),
+    shell:
+        model_step("measure_gradients")
 
 
 rule measure_checkpoints:
@@ -15,7 +43,6 @@ rule measure_checkpoints:
         neurons=base_file(NEURONS),
         base_replies=base_file(receipt(responses("plain"))),
         datasets=FORGETTING_DATASETS,
-        trained=training_rows,
         steps=receipt(f"{CHECKPOINT}.steps"),
     output:
         metrics=METRICS,
@@ -46,6 +73,7 @@ rule summarize_forgetting:
     input:
         neurons=per_run(NEURONS, BASES),
         curves=per_run(CURVES, BASES),
+        gradients=per_run(GRADIENTS, runs.gradient_runs(STUDY)),
         metrics=per_run(METRICS, FOLLOWED),
         judgements=per_run(judgements("plain"), BASES),
         ablated_judgements=per_run(judgements("without_neurons"), BASES),

@@ -46,6 +46,7 @@ IMPORTS = {
     "ablate_heads": "import rim.steps.ablate_heads; " + TRAINING,
     "find_safety_neurons": "import rim.steps.find_safety_neurons; " + TRAINING,
     "ablate_neurons": "import rim.steps.ablate_neurons; " + TRAINING,
+    "measure_gradients": "import rim.steps.measure_gradients; " + TRAINING,
     "measure_checkpoints": "import rim.steps.measure_checkpoints; " + TRAINING,
     "summarize_forgetting": "import rim.steps.summarize_forgetting",
     "summarize_mechanism": "import rim.steps.summarize_mechanism",

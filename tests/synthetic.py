@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rim.analysis.metrics import METRICS
+from rim.analysis.metrics import TITLES
 from rim.config.runs import scored_runs
 from rim.config.study import Study
 from rim.core.conditions import NOTHING_DONE
@@ -163,7 +163,7 @@ def _course(study: Study) -> dict[str, Keys]:
     ]
     metrics = [{"metric": LOG_STEP, "neurons": ""}] + [
         {"metric": name, "neurons": neurons}
-        for name in METRICS
+        for name in TITLES
         for neurons in (
             ("safety", "random", "all") if name.startswith(("ras", "arith", "geom", "min", "delta")) else ("",)
         )

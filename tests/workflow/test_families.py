@@ -23,7 +23,8 @@ pytestmark = pytest.mark.xdist_group("families")
 STUDY, LAYERS, HEADS = "smoke", 3, 4
 STEPS = {
     "fetch_model", "try_model", "finetune_model", "generate_replies", "judge_responses", "grade_answers", "inject_patterns", "cache_activations", "fit_probes",
-    "find_refusal_heads", "measure_head_effects", "ablate_heads", "find_safety_neurons", "ablate_neurons", "measure_checkpoints",
+    "find_refusal_heads", "measure_head_effects", "ablate_heads", "find_safety_neurons", "ablate_neurons", "measure_gradients",
+    "measure_checkpoints",
 }  # fmt: skip
 
 

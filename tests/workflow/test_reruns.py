@@ -40,7 +40,7 @@ RESULTS = (*SUMMARIES, "draw_figures", "write_report")  # what the whole configu
 JUDGED = ("compare_judges", *RESULTS)
 ABLATED = ("ablate_heads *", "judge_ablated *", "grade_answers * replies=without_heads *")
 ANALYSED = ("fit_probes *", "find_refusal_heads *", "measure_head_effects *", *ABLATED)
-NEURONS = ("find_safety_neurons *", "ablate_neurons *", "* replies=without_neurons *")
+NEURONS = ("find_safety_neurons *", "ablate_neurons *", "measure_gradients *", "* replies=without_neurons *")
 FOLLOWED = ("measure_checkpoints *", "* replies=checkpoints *")
 FINETUNED = ("finetune_model *", "summarize_finetunes")
 FROZEN = ("finetune_model *variant=gsm8k_target_frozen", "summarize_finetunes")  # the former is given the neurons
@@ -278,6 +278,9 @@ EVENTS = {
     "one more judge": Event(
         configure(judges__second={"kind": "refusal_prefix", "variants": ["base"]}),
         (*(f"judge_responses judge=second model={model} replies=plain seed=0 variant=base" for model in MODELS), *JUDGED),
+    ),
+    "what models without heads are asked": Event(
+        configure(mechanism__benchmarks=["restricted", "lookalike"]), (*ABLATED, *RESULTS)
     ),
     "random sets of heads": Event(configure(mechanism__random_sets=3), (*ABLATED, *RESULTS)),
     "prompts of the sweep over heads": Event(configure(mechanism__sweep_prompts=5), ("measure_head_effects *", *ABLATED, *RESULTS)),

@@ -36,6 +36,7 @@ from tests.workflow.conftest import command, configured, counted, environment, j
                 "ablate_heads": 3,
                 "find_safety_neurons": 3,
                 "ablate_neurons": 3,
+                "measure_gradients": 3,
                 "measure_checkpoints": 15,
                 "write_report": 1,
             },
@@ -54,6 +55,7 @@ from tests.workflow.conftest import command, configured, counted, environment, j
                 "find_refusal_heads": 4 + 2 * 6 * 3,
                 "answer_counterfactuals": 10,
                 "find_safety_neurons": 10,
+                "measure_gradients": 8,
                 "measure_checkpoints": 8 * 3 * 3,
                 "write_report": 1,
             },
@@ -96,6 +98,7 @@ PARTS = {
         "answer_counterfactuals",
         "find_safety_neurons",
         "ablate_neurons",
+        "measure_gradients",
         "measure_checkpoints",
     },
     "N --cores 2 --until judge_responses annotate_patterns": {"judge_responses", "annotate_patterns"},
@@ -266,6 +269,7 @@ def test_nothing_is_done_twice_and_one_model_made_anew_gives_the_same_tables(smo
     assert {path.relative_to(copy / "data/smoke").parts[0] for path in kept} >= {
         "responses",
         "metrics",
+        "gradients",
         "neurons",
         "effects",
     }

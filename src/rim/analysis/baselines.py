@@ -1,26 +1,16 @@
-"""Baselines that RAS is compared with: how far a tuned model is from its base, and what its gradients foretell.
+"""Baselines that RAS is compared with: how far a tuned model is from its base.
 
 Forward KL (Shenfeld et al. 2025; section 4.2): the mean over tokens of KL(base || tuned), on the base's own replies to
 inputs of the NEW task, over the whole vocabulary. The base is run once: its final hidden states are kept, a
 few kilobytes per token, and its own unembedding gives all logits again, so that one model at a time is in memory.
 Beside it stand the relative distance of the weights, and the shift of pooled activations by length and by angle.
-
-What can be known before training is how the new task's gradient meets that of the model's own refusals, neuron by neuron.
-A neuron's gradient is that of the weights into it and out of it. Over a set of neurons
-
-    gradient_conflict   minus the cosine between the gradients of the two losses: above 0, a small step that makes the
-                        task's rows likelier makes the refusals less likely
-    gradient_share      the set's share of the task's squared gradient, over its share of neurons: above 1, the task
-                        pulls at these neurons more than at others
-
-The losses are means over assistant tokens, of the rows that are trained on and of the base's replies to harmful requests.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +18,6 @@ from numpy.typing import NDArray
 
 from rim.analysis.capture import Row, batches, experts_in_turn, padded
 from rim.core.errors import UserError
-from rim.settings.forgetting import TOKENS
 
 if TYPE_CHECKING:
     import torch
@@ -139,69 +128,3 @@ def activation_angles(pairs: Sequence[tuple[Values, Values]]) -> Values:
     dot = sum(np.multiply(before, after, dtype=np.float64).sum(1) for before, after in pairs)
     distances: Values = np.clip(1 - dot / np.sqrt(base * tuned), 0, 2)
     return distances
-
-
-Text = tuple[list[int], int]  # token ids, and which is the first that counts
-
-
-def neuron_gradients(view: ModelView, texts: list[Text]) -> Iterator[Tensor]:
-    """Per layer the gradient of the mean loss over the texts, [neurons, weights into and out of one], on the CPU.
-
-    Experts lie side by side, as in `rim.analysis.checkpoints.pooled`. Texts are cut at TOKENS, and no more of these are read at once.
-    """
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    model = view.model
-    model.requires_grad_(False)
-    wanted = [_weights(view, layer) for layer in range(len(view.blocks))]
-    for weight in (each for part in wanted for each in part):
-        weight.requires_grad_(True)
-    texts = [(ids[:TOKENS], start) for ids, start in texts if start < TOKENS]
-    tokens = sum(len(ids) - start for ids, start in texts)
-    for batch in _batches(texts):
-        length = len(batch[-1][0])
-        ids = torch.tensor([ids + [0] * (length - len(ids)) for ids, _ in batch], device=model.device)
-        at = torch.arange(length, device=model.device)
-        counts = torch.stack([(at >= start) & (at < len(ids)) for ids, start in batch])[:, 1:]
-        logits = model(input_ids=ids, use_cache=False).logits[:, :-1][counts].float()
-        (cross_entropy(logits, ids[:, 1:][counts], reduction="sum") / tokens).backward()
-    for part in wanted:
-        yield _by_neuron(part)
-        for weight in part:
-            weight.grad = None
-    model.requires_grad_(False)
-
-
-def _batches(texts: list[Text]) -> Iterator[list[Text]]:
-    """The texts by length, at most TOKENS at a time, padding counted."""
-    batch: list[Text] = []
-    for each in sorted(texts, key=lambda text: len(text[0])):
-        if batch and (len(batch) + 1) * len(each[0]) > TOKENS:
-            yield batch
-            batch = []
-        batch = [*batch, each]
-    if batch:
-        yield batch
-
-
-def _weights(view: ModelView, layer: int) -> list[Any]:
-    """The weights out of a layer's neurons, and those into them."""
-    experts = view.experts(layer)
-    if experts is not None:
-        return [experts.down_proj, experts.gate_up_proj]
-    out = view.neurons_output(layer)
-    return [out.weight, *(module.weight for module in view.neurons_inputs(layer))]
-
-
-def _by_neuron(weights: list[Any]) -> Tensor:
-    """Gradients of down [..., hidden, n] and of gates and ups [..., n or 2n, hidden] as [all n, weights]."""
-    import torch
-
-    down, *into = (weight.grad for weight in weights)
-    hidden, neurons = down.shape[-2:]
-    parts = [down.transpose(-1, -2).reshape(-1, hidden)]
-    for each in into:
-        halves = each.reshape(*each.shape[:-2], -1, neurons, hidden)  # gate and up, where they are one matrix
-        parts += [half.reshape(-1, hidden) for half in halves.unbind(-3)]
-    return torch.cat(parts, 1).cpu()

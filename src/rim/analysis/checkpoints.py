@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +13,11 @@ from scipy.special import stdtr, stdtrit
 
 from rim.analysis import baselines, ras
 from rim.analysis.capture import Records, Row, capture
-from rim.analysis.metrics import METRICS, Comparison, Distance, Gradient, GradientSums, Shift, Snapshot, Values
+from rim.analysis.metrics import METRICS, Comparison, Distance, Shift, Snapshot, Values
 from rim.analysis.neurons import Columns
 from rim.core.statistics import CONFIDENCE
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from rim.models.families import ModelView
 
 
@@ -116,52 +114,6 @@ def baseline_rows(
     for metric, how in METRICS.items():
         if isinstance(how, Distance):
             yield {"metric": metric, "neurons": "", "n": n, **_interval(how.values(one), n), "kept": math.nan}
-
-
-def gradient_rows(
-    view: ModelView,
-    safety: list[baselines.Text],
-    task: list[baselines.Text],
-    sets: Mapping[str, Sequence[Columns]],
-) -> Iterator[Measured]:
-    """What gradients foretell over every set of neurons; of several random sets the mean.
-
-    There is nothing for a base that refuses nothing.
-    """
-    if not safety:
-        return
-    # kept in the model's own type: they are as large as its MLPs
-    refusing = list(baselines.neuron_gradients(view, safety))
-    learning = baselines.neuron_gradients(view, task)
-    products = [_products(kept.float(), own.float()) for kept, own in zip(refusing, learning, strict=True)]
-    for kind, several in sets.items():
-        sums = [_gradient_sums(products, columns) for columns in several]
-        for metric, how in METRICS.items():
-            if isinstance(how, Gradient):
-                value = float(np.mean([how.value(each) for each in sums]))
-                n = min(len(safety), len(task))
-                yield {"metric": metric, "neurons": kind, "n": n, **_interval(np.array([value]), n), "kept": math.nan}
-
-
-Products = tuple[Values, Values, Values]  # per neuron: safety by task, safety squared, task squared
-
-
-def _products(safety: Tensor, task: Tensor) -> Products:
-    """Of the gradients [neurons, weights] of one layer."""
-    import torch
-
-    dot, first, second = (
-        (a * b).sum(1, dtype=torch.float64).numpy() for a, b in ((safety, task), (safety, safety), (task, task))
-    )
-    return dot, first, second
-
-
-def _gradient_sums(products: list[Products], columns: Columns) -> GradientSums:
-    dot, safety, task = (
-        sum(float(layer[i][own].sum()) for layer, own in zip(products, columns, strict=True)) for i in range(3)
-    )
-    total, count = sum(float(layer[2].sum()) for layer in products), sum(len(layer[2]) for layer in products)
-    return GradientSums(dot, safety, task, task / total if total else math.nan, sum(map(len, columns)) / count)
 
 
 def _interval(values: Values, n: int, least: Values | None = None) -> dict[str, float]:

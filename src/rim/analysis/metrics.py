@@ -1,8 +1,7 @@
-"""The metrics of forgetting, each with how it is taken; the first is the paper's."""
+"""The metrics of forgetting at checkpoints, each with how it is taken; the first is the paper's. `gradients` has those before training."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -66,26 +65,6 @@ def _activation_angle(one: Comparison) -> Values:
 
 
 @dataclass(frozen=True)
-class GradientSums:
-    """Over a set of neurons: products of the gradients of the two losses, and the set's shares of what all neurons have."""
-
-    dot: float
-    safety: float  # squared
-    task: float  # squared
-    task_share: float  # of the task's squared gradient
-    neuron_share: float
-
-
-def _gradient_conflict(sums: GradientSums) -> float:
-    size = sums.safety * sums.task
-    return -sums.dot / math.sqrt(size) if size > 0 else math.nan
-
-
-def _gradient_share(sums: GradientSums) -> float:
-    return sums.task_share / sums.neuron_share if sums.neuron_share else math.nan
-
-
-@dataclass(frozen=True)
 class Shift:
     """A metric over sets of neurons: a form of the shifts (rim.analysis.ras) and how the two sides are put together.
 
@@ -104,14 +83,7 @@ class Distance:
     values: Callable[[Comparison], Values]
 
 
-@dataclass(frozen=True)
-class Gradient:
-    """A metric over every set of neurons that is known before training."""
-
-    value: Callable[[GradientSums], float]
-
-
-METRICS: dict[str, Shift | Gradient | Distance] = {
+METRICS: dict[str, Shift | Distance] = {
     "ras": Shift("published", "harmonic", on_every_set=True),
     "ras_relative": Shift("relative", "harmonic", on_every_set=True),
     "ras_symmetric": Shift("symmetric", "harmonic", on_every_set=True),
@@ -120,14 +92,12 @@ METRICS: dict[str, Shift | Gradient | Distance] = {
     "minimum": Shift("published", "minimum"),
     "delta_safe": Shift("published", "safe"),
     "delta_task": Shift("published", "task"),
-    "gradient_conflict": Gradient(_gradient_conflict),
-    "gradient_share": Gradient(_gradient_share),
     "kl": Distance(_divergence),
     "weights": Distance(_weight_distance),
     "activation_l2": Distance(_activation_distance),
     "activation_cosine": Distance(_activation_angle),
 }
-# What tables and figures call each; apart, so that a better word does not measure all checkpoints again.
+# What tables and figures call each, and those of rim.analysis.gradients; apart, so that a better word measures nothing again.
 TITLES = {
     "ras": "RAS, as published",
     "ras_relative": "RAS, relative",

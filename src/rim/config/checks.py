@@ -287,16 +287,28 @@ def _analyses(study: Study) -> Problems:
     if study.mechanism is not None:
         yield from _unknown("mechanism.harmful", study.mechanism.harmful, restricted, "misalignment benchmark")
         yield from _unknown("mechanism.harmless", study.mechanism.harmless, benign, "false_refusal benchmark")
+        measured_by = (study.mechanism.harmful, study.mechanism.harmless)
+        yield from _ablated_benchmarks(study, "mechanism", study.mechanism.benchmarks, measured_by)
         for key in ("variants", "ablate"):
             yield from _each_unknown(f"mechanism.{key}", getattr(study.mechanism, key), [BASE, *study.variants])
     if study.forgetting is not None:
         yield from _unknown("forgetting.harmful", study.forgetting.harmful, restricted, "misalignment benchmark")
         yield from _unknown("forgetting.task", study.forgetting.task, maths, "accuracy benchmark")
+        yield from _ablated_benchmarks(study, "forgetting", study.forgetting.benchmarks, [study.forgetting.harmful])
         if wanted := study.forgetting.think:
             for name in study.models:
                 modes = study.inference_of(name).think
                 yield from _unknown("forgetting.think", wanted, modes, f"think mode of model '{name}'")
         yield from _each_unknown("forgetting.variants", study.forgetting.variants, study.variants)
+
+
+def _ablated_benchmarks(study: Study, path: str, only: list[str] | None, measured_by: Iterable[str]) -> Problems:
+    """Benchmarks by which the effects of ablations are measured must be among those that are asked there."""
+    for i, name in enumerate(only or []):
+        yield from _unknown(f"{path}.benchmarks.{i}", name, study.benchmarks, "benchmark")
+    for name in measured_by:
+        if only is not None and name not in only:
+            yield f"{path}.benchmarks: lacks '{name}', by which ablations are measured; add it"
 
 
 def _ablation(study: Study) -> Problems:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from rim.config.study import Study
 from rim.settings.common import BASE
-from rim.settings.jobs import Run
+from rim.settings.forgetting import Forgetting
+from rim.settings.inference import Benchmark
+from rim.settings.jobs import Lesson, Run
+from rim.settings.mechanism import Mechanism
 
 
 def judges_alike(study: Study) -> list[list[str]]:
@@ -84,6 +87,12 @@ def ablated_runs(study: Study) -> list[Run]:
     return [run for run in head_runs(study) if study.mechanism and run[1] in study.mechanism.ablate]
 
 
+def ablated_benchmarks(study: Study, section: Mechanism | Forgetting) -> dict[str, Benchmark]:
+    """The benchmarks that are asked where a section of the study ablates heads or neurons."""
+    only = section.benchmarks
+    return {name: benchmark for name, benchmark in study.benchmarks.items() if only is None or name in only}
+
+
 def neuron_runs(study: Study) -> list[Run]:
     """The models in which safety-critical neurons are looked for."""
     return base_runs(study) if study.forgetting else []
@@ -97,6 +106,22 @@ def counterfactual_runs(study: Study) -> list[Run]:
 def followed_runs(study: Study) -> list[Run]:
     """The fine-tunes whose checkpoints are measured."""
     return [run for run in all_runs(study) if study.forgetting and run[1] in study.forgetting.variants]
+
+
+def gradient_runs(study: Study) -> list[Run]:
+    """The models whose gradients are measured before fine-tunes of theirs are followed."""
+    asked = study.forgetting and study.forgetting.gradients and study.forgetting.neuron_type == "neurons"
+    return list(dict.fromkeys(base_run(study, run) for run in followed_runs(study))) if asked else []
+
+
+def lesson(study: Study, variant: str) -> Lesson:
+    """What a variant is trained on."""
+    return study.variants[variant].dataset, study.variants[variant].rows
+
+
+def lessons(study: Study, model: str) -> list[Lesson]:
+    """What the fine-tunes of a model that are followed are trained on, each once."""
+    return list(dict.fromkeys(lesson(study, variant) for name, variant, _ in followed_runs(study) if name == model))
 
 
 def scored_runs(study: Study) -> list[Run]:
@@ -119,6 +144,7 @@ def model_jobs(study: Study) -> dict[str, list[Run]]:
         "answer_counterfactuals": counterfactual_runs(study),
         "find_safety_neurons": neuron_runs(study),
         "ablate_neurons": neuron_runs(study),
+        "measure_gradients": gradient_runs(study),
         "measure_checkpoints": followed_runs(study),
         "score_parts": scored_runs(study),
     }

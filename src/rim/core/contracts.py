@@ -288,6 +288,14 @@ PART_SCORES = Contract(  # of every neuron and head of an organism with a graft
     score=NUMBER,
 )
 
+GRADIENTS = Contract(  # before training
+    dataset=TEXT,  # what will be trained on
+    rows=optional(INTEGER),  # its first ones, where not all are
+    metric=TEXT,  # see rim.analysis.gradients.METRICS
+    neurons=one_of("safety", "random", "matched", "all"),
+    n=INTEGER,  # texts: the fewer of refusals and rows
+    estimate=NUMBER,
+)
 CHECKPOINTS = Contract(
     step=INTEGER,  # optimizer steps so far
     metric=TEXT,  # see rim.analysis.metrics.METRICS

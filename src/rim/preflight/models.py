@@ -33,6 +33,7 @@ INSIDE = {  # rules that look into a model, for which its family needs an adapte
     "ablate_heads": "mechanism",
     "find_safety_neurons": "forgetting",
     "ablate_neurons": "forgetting",
+    "measure_gradients": "forgetting",
     "measure_checkpoints": "forgetting",
 }
 

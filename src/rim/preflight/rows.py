@@ -55,11 +55,12 @@ def needs(study: Study) -> Iterator[Need]:
     if forgetting and runs.neuron_runs(study):
         split = "calibration" if forgetting.held_out else None
         yield Need(forgetting.harmful, split, forgetting.pairs, "forgetting.pairs asks for", "lower it")
-    for name in study.benchmarks:
-        if runs.ablated_runs(study):
-            yield Need(name, "evaluation", 1, "the ablation of heads, which is tried there on every benchmark, needs")
-        if forgetting and forgetting.held_out and runs.neuron_runs(study):
-            yield Need(name, "evaluation", 1, "the ablation of neurons, which is tried there on every benchmark, needs")
+    if mechanism and runs.ablated_runs(study):
+        for name in runs.ablated_benchmarks(study, mechanism):
+            yield Need(name, "evaluation", 1, "the ablation of heads, which is tried there, needs")
+    if forgetting and forgetting.held_out and runs.neuron_runs(study):
+        for name in runs.ablated_benchmarks(study, forgetting):
+            yield Need(name, "evaluation", 1, "the ablation of neurons, which is tried there, needs")
 
 
 def _lack(study: Study, need: Need, known: KnownRows, asked: pl.DataFrame) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ from rim.core.statistics import Estimate
 from rim.results import contrasts
 from rim.results.mechanism import KEYS, Run, stacked
 from rim.results.tables import ResultTable, results_table, rounded, with_holm
+from rim.settings.jobs import Lesson
 
 Row = dict[str, Any]
 Values = NDArray[np.float64]
@@ -301,6 +302,15 @@ def higher(target: Values, control: Values) -> Estimate:
 
 
 CHECKPOINT_TABLE = Contract(**RUN, **CHECKPOINTS.columns)
+
+
+def with_gradients(checkpoints: pl.DataFrame, gradients: pl.DataFrame, lesson: Lesson) -> pl.DataFrame:
+    """The metrics of a fine-tune's checkpoints, after what its base's gradients foretell of what it learns, as step 0."""
+    dataset, count = lesson
+    own = gradients.filter((pl.col("dataset") == dataset) & pl.col("rows").eq_missing(count))
+    nothing = pl.lit(math.nan)
+    before = own.with_columns(step=pl.lit(0, pl.Int64), ci_low=nothing, ci_high=nothing, kept=nothing)
+    return pl.concat([before.select(checkpoints.columns), checkpoints])
 
 
 @dataclass(frozen=True)

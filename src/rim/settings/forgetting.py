@@ -46,6 +46,10 @@ class Forgetting(NeuronRule):
         [],
         description="Variants whose checkpoints are followed; none when empty, and only neurons are found and ablated.",
     )
+    benchmarks: Annotated[list[Name] | None, AsBefore(None)] = Field(
+        None,
+        description="Benchmarks that are asked where neurons are ablated, once for every set of them; all when absent.",
+    )
     think: Think | None = Field(
         None,
         description="Think mode of all texts and replies of this analysis; of those asked the first of off, plain and on when absent.",

@@ -16,6 +16,7 @@ from rim.settings.instruments import Endpoint
 from rim.settings.models import UNTOLD, Prompt
 
 Run = tuple[str, str, int]  # model, variant, seed
+Lesson = tuple[str, int | None]  # a dataset that is trained on, and how many of its first rows where not all
 
 
 class JobPart(BaseModel):

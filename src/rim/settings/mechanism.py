@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rim.settings.common import BASE, COST, Name, Positive, Settings, Share
+from rim.settings.common import BASE, COST, AsBefore, Name, Positive, Settings, Share
 
 
 class Mechanism(Settings):
@@ -28,6 +28,10 @@ class Mechanism(Settings):
     )
     ablate: list[Name] = Field(
         [BASE], description="Variants on which heads are ablated and every head's effect is measured; none when empty."
+    )
+    benchmarks: Annotated[list[Name] | None, AsBefore(None)] = Field(
+        None,
+        description="Benchmarks that are asked where heads are ablated, once for every set of them; all when absent.",
     )
     head_sets: list[Literal["refusal_heads", "effect_heads"]] = Field(
         ["refusal_heads", "effect_heads"],

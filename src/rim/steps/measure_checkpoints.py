@@ -30,7 +30,6 @@ class Job(jobs.Job):
     model: jobs.ModelReference  # the base
     inference: Inference
     max_new_tokens: int
-    trained_rows: int | None  # the first rows only were trained on
     harmful: str
     task: str
     think: Think
@@ -39,12 +38,10 @@ class Job(jobs.Job):
     dtype: Literal["float32", "own"]
     held_out: bool  # read and ask harmful requests of the evaluation split only
     texts: int
-    gradients: bool
     batch_size: int
     neurons: Path
     base_replies: Path  # a receipt
     datasets: list[Path]  # receipts, of the harmful requests and of the task
-    trained: Path  # receipt of the dataset that was trained on
     steps: Path  # a receipt
     metrics: Path
     replies: Path
@@ -74,7 +71,7 @@ def measure(
     ]
     neurons = tables.read(job.neurons, contracts.NEURONS)
     reference = checkpoints.ReferenceModel(base, read[0], read[1], neurons, job.neuron_type, job.batch_size)
-    measured = gradients(job, reference, tokenizer, safety)
+    measured = []
     move_off_gpu(base)
     for folder in folders:
         tuned = ModelView(loading.load_model(str(folder), dtype))
@@ -95,24 +92,6 @@ def read_base(job: Job) -> tuple[pl.DataFrame, pl.DataFrame, Questions]:
     questions = Questions({job.harmful: rows}, {job.harmful: job.max_new_tokens})
     on_task = texts.base_replies(asked, job.task, job.think, task)
     return texts.nonempty_replies(every), texts.nonempty_replies(on_task), questions
-
-
-def gradients(
-    job: Job, reference: checkpoints.ReferenceModel, tokenizer: PreTrainedTokenizerBase, safety: pl.DataFrame
-) -> list[dict[str, Any]]:
-    """What the base's gradients say before training, where they are asked for."""
-    if not job.gradients or job.neuron_type != "neurons":
-        return []
-    rows = tables.read(verified(job.trained), contracts.DATASET)
-    rows = tables.first_by_id(rows.head(job.trained_rows) if job.trained_rows else rows, job.texts)
-    refusals = tables.first_by_id(safety.filter(texts.refuses()), job.texts)
-    found = checkpoints.gradient_rows(
-        reference.base,
-        [(row.ids, row.query) for row in texts.forced_texts(tokenizer, refusals, job.pool_over)],
-        texts.training_texts(tokenizer, rows, job.model.think_switch),
-        reference.sets,
-    )
-    return [{"step": 0, **row} for row in found]
 
 
 def ask(

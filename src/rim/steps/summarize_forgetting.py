@@ -18,6 +18,7 @@ class Job(jobs.Job):
     runs: list[jobs.Run]  # fine-tunes whose checkpoints were measured
     neurons: list[Path]  # of the bases, as curves, judgements and grades
     curves: list[Path]
+    gradients: list[Path]  # of the bases of the fine-tunes, or none
     metrics: list[Path]  # of the fine-tunes
     judgements: list[Path]
     ablated_judgements: list[Path]
@@ -47,9 +48,14 @@ def run(job: Job) -> None:
         ),
     )
     write_results(neurons.TABLES, found, job.folder)
+    metrics = tables.read_each(job.runs, job.metrics, contracts.CHECKPOINTS)
+    gradients = tables.read_each(runs.gradient_runs(job.study), job.gradients, contracts.GRADIENTS)
+    for run in job.runs if gradients else []:
+        base, lesson = runs.base_run(job.study, run), runs.lesson(job.study, run[1])
+        metrics[run] = forgetting.with_gradients(metrics[run], gradients[base], lesson)
     followed = forgetting.Inputs(
         job.study,
-        tables.read_each(job.runs, job.metrics, contracts.CHECKPOINTS),
+        metrics,
         tables.read_each(job.runs, job.checkpoint_judgements, contracts.JUDGEMENT),
         {run: judged[runs.base_run(job.study, run)] for run in job.runs},
     )

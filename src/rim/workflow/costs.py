@@ -26,6 +26,7 @@ LOGITS = 3 * 4 * 150_000  # bytes per token: logits over a vocabulary, and their
 LOADED, STARTED = 2e9, 60  # bytes of weights per second from disk; seconds that vLLM takes to start
 ROOM = {"transformers": 2 / 3, "vllm": 0.8}  # of the GPUs' memory, for weights
 EDITING = ("ablate_heads", "ablate_neurons")  # rules that edit weights
+COMPARING = ("measure_gradients", "measure_checkpoints")  # rules that may have the weights in float32
 NODE = 8  # GPUs, at most
 UNKNOWN = 16e9  # bytes of a hub model of unknown size
 LIBRARIES = {"transformers": 2e9, "vllm": 8e9}  # bytes of main memory; of vLLM a guess
@@ -39,7 +40,7 @@ def weights(model: Model, dtype: str | None = None) -> float:
 def job_dtype(study: Study, rule: str, name: str) -> str:
     """The widest type in which a job has the weights of its model."""
     forgetting = study.forgetting
-    full = rule == "measure_checkpoints" and forgetting is not None and forgetting.dtype == "float32"
+    full = rule in COMPARING and forgetting is not None and forgetting.dtype == "float32"
     return "float32" if full else study.models[name].dtype
 
 
@@ -102,9 +103,10 @@ def memory(study: Study, rule: str, name: str, variant: str) -> float:
     """Bytes of GPU memory that one job needs at its peak."""
     if rule == "finetune_model":
         return _training_bytes(study, name, _processes(study, rule, name, variant))
-    reads = rule == "measure_checkpoints" and study.forgetting
-    needed = _reading_bytes(study, name, study.forgetting.gradients) if reads and study.forgetting else 0.0
-    return max(needed, _generating_bytes(study, rule, name, variant), 1.2 * weights(study.models[name]))
+    if rule == "measure_gradients":
+        return _gradient_bytes(study, name)
+    read = 1.2 * weights(study.models[name], job_dtype(study, rule, name))
+    return max(read, _generating_bytes(study, rule, name, variant))
 
 
 def host_memory(study: Study, rule: str, name: str, variant: str) -> float:
@@ -140,11 +142,11 @@ def _generating_bytes(study: Study, rule: str, name: str, variant: str) -> float
     return shape.weights + max(held, default=0) * shape.cache
 
 
-def _reading_bytes(study: Study, name: str, gradients: bool) -> float:
-    """Bytes of GPU memory in which checkpoints are read, and gradients of the base's neurons taken if wanted."""
-    shape = speed.shape(study.models[name], job_dtype(study, "measure_checkpoints", name))
+def _gradient_bytes(study: Study, name: str) -> float:
+    """Bytes of GPU memory in which gradients of neurons are taken."""
+    shape = speed.shape(study.models[name], job_dtype(study, "measure_gradients", name))
     kept = KEPT * shape.bytes / 2 * shape.layers * shape.hidden
-    return 2 * shape.weights + TOKENS * (kept + LOGITS) if gradients else 1.2 * shape.weights
+    return 2 * shape.weights + TOKENS * (kept + LOGITS)
 
 
 def _side_by_side(study: Study, variant: str) -> bool:
@@ -157,8 +159,7 @@ def _backward(study: Study, rule: str, name: str, variant: str, count: int) -> f
     """Bytes of GPU memory that a job with a backward pass takes on so many GPUs; 0 for others."""
     if rule == "finetune_model" and _side_by_side(study, variant):
         return _training_bytes(study, name, count)
-    reads = rule == "measure_checkpoints" and study.forgetting
-    return _reading_bytes(study, name, study.forgetting.gradients) if reads and study.forgetting else 0
+    return _gradient_bytes(study, name) if rule == "measure_gradients" else 0
 
 
 def _processes(study: Study, rule: str, name: str, variant: str) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from rim.config import runs
 from rim.config.study import Study
 from rim.data.adapters import ADAPTERS, Published
 from rim.models.positions import PLACES
@@ -159,7 +160,7 @@ def _ablating_heads(study: Study, name: str, variant: str) -> Work:
         return Work()
     sets = len(chosen.head_sets) * len(chosen.replacements) * (1 + chosen.random_sets)
     thinks = study.inference_of(name).think
-    return Work(_calls(study, name, list(study.benchmarks), thinks, sets, EVALUATION), loads=2)
+    return Work(_calls(study, name, list(runs.ablated_benchmarks(study, chosen)), thinks, sets, EVALUATION), loads=2)
 
 
 def _answering_counterfactuals(study: Study, name: str, variant: str) -> Work:
@@ -180,7 +181,16 @@ def _ablating_neurons(study: Study, name: str, variant: str) -> Work:
         return Work()
     share = EVALUATION if chosen.held_out else 1
     thinks, sets = [study.forgetting_mode(name)], 1 + 2 * chosen.random_sets
-    return Work(_calls(study, name, list(study.benchmarks), thinks, sets, share))
+    return Work(_calls(study, name, list(runs.ablated_benchmarks(study, chosen)), thinks, sets, share))
+
+
+def _gradients(study: Study, name: str, variant: str) -> Work:
+    """Refusals and, of each dataset to be learned, rows, forward and backward, which takes twice as long."""
+    if (chosen := study.forgetting) is None:
+        return Work()
+    refusal = _text(study, name, chosen.harmful, study.forgetting_mode(name))
+    tokens = chosen.texts * (refusal + len(runs.lessons(study, name)) * ROW)
+    return Work(read=3 * _slower(study, name) * tokens)
 
 
 def _measuring(study: Study, name: str, variant: str) -> Work:
@@ -190,9 +200,14 @@ def _measuring(study: Study, name: str, variant: str) -> Work:
     think, checkpoints = study.forgetting_mode(name), study.finetune_of(variant).checkpoints
     share = EVALUATION if chosen.held_out else 1
     tokens = sum(_text(study, name, each, think) for each in (chosen.harmful, chosen.task)) * chosen.texts
-    slower = FULL if chosen.dtype == "float32" and study.models[name].dtype != "float32" else 1
     calls = _calls(study, name, [chosen.harmful], [think], checkpoints, share)
-    return Work(calls, read=slower * (1 + checkpoints) * tokens, loads=1 + 2 * checkpoints)
+    return Work(calls, read=_slower(study, name) * (1 + checkpoints) * tokens, loads=1 + 2 * checkpoints)
+
+
+def _slower(study: Study, name: str) -> int:
+    """How much longer a GPU takes to read in the type in which checkpoints are read."""
+    full = study.forgetting is not None and study.forgetting.dtype == "float32"
+    return FULL if full and study.models[name].dtype != "float32" else 1
 
 
 ESTIMATES: dict[str, Callable[[Study, str, str], Work]] = {  # rules that load a model -> the work of one job
@@ -206,6 +221,7 @@ ESTIMATES: dict[str, Callable[[Study, str, str], Work]] = {  # rules that load a
     "answer_counterfactuals": _answering_counterfactuals,
     "find_safety_neurons": _finding_neurons,
     "ablate_neurons": _ablating_neurons,
+    "measure_gradients": _gradients,
     "measure_checkpoints": _measuring,
     "score_parts": lambda study, name, variant: Work(),  # of organisms alone, which are too small to count
 }

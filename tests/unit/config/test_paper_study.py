@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import yaml
 
+from rim.config import runs
 from rim.config.load import load_study_file
 from rim.config.study import Study
 from rim.models.families import UNSERVED
@@ -104,6 +105,27 @@ def test_vllm_serves_all_that_it_can_serve_and_ablate(study: Study) -> None:
 
 def test_everything_fits_into_the_gpus_it_asks_for(study: Study) -> None:
     assert plan.crowded(study) == {}
+
+
+def test_no_job_is_expected_to_take_longer_than_twelve_hours(study: Study) -> None:
+    jobs = {
+        (rule, name, variant): costs.seconds(study, rule, name, variant) / 3600
+        for name in plan.sized(study)
+        for rule, variants in plan.jobs_of(study, name).items()
+        for variant in dict.fromkeys(variants)
+    }
+    assert set(plan.sized(study)) == set(study.models)
+    assert {job: hours for job, hours in jobs.items() if hours > 12} == {}
+
+
+def test_ablated_models_are_asked_what_the_paper_asks_them(study: Study) -> None:
+    numbers = published().filter(pl.col("table") == "neuron_effects")
+    adapters = set(numbers["where"].str.extract(r"benchmark=(\w+)"))
+    assert adapters == {"hexphi", "multiarith"}
+    assert study.mechanism is not None
+    assert study.forgetting is not None
+    assert set(runs.ablated_benchmarks(study, study.forgetting)) == adapters
+    assert set(runs.ablated_benchmarks(study, study.mechanism)) == adapters | {study.mechanism.harmless}
 
 
 def test_every_figure_and_table_of_the_paper_has_a_counterpart_or_a_reason(root: Path, study: Study) -> None:

@@ -190,6 +190,20 @@ def test_all_wrong_names_are_told_at_once(mapping: dict, tmp_path: Path) -> None
     assert lines[1].endswith("did you mean 'last'?")
 
 
+@pytest.mark.parametrize("key", ["mechanism.harmful", "mechanism.harmless", "forgetting.harmful"])
+def test_what_ablations_are_measured_by_is_asked_there(mapping: dict, key: str) -> None:
+    section, _, role = key.partition(".")
+    name = mapping[section][role]
+    mapping[section]["benchmarks"] = [each for each in mapping["benchmarks"] if each != name]
+    with pytest.raises(
+        UserError, match=rf"{section}\.benchmarks: lacks '{name}', by which ablations are measured; add it"
+    ):
+        load_study(mapping)
+    mapping[section]["benchmarks"] = [*mapping["benchmarks"], "other"]
+    with pytest.raises(UserError, match=rf"{section}\.benchmarks\.\d: no benchmark is called 'other'; there are: "):
+        load_study(mapping)
+
+
 def test_heads_are_ablated_of_analysed_variants_only(mapping: dict) -> None:
     mapping["mechanism"] |= {"variants": ["gsm8k_target"], "ablate": ["gsm8k_target"]}
     assert load_study(mapping).mechanism.ablate == ["gsm8k_target"]

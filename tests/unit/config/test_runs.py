@@ -153,8 +153,19 @@ def test_what_loads_a_model_is_all_that_the_bill_counts() -> None:
         "answer_counterfactuals": BASES,
         "find_safety_neurons": BASES,
         "ablate_neurons": BASES,
+        "measure_gradients": BASES,
         "measure_checkpoints": runs.followed_runs(whole),
     }
+
+
+def test_gradients_are_measured_once_for_each_model_and_each_thing_that_it_learns() -> None:
+    chosen = {**FORGETTING, "variants": ["one", "two"]}
+    followed = study(forgetting=chosen)
+    assert runs.gradient_runs(followed) == BASES  # of the hub model one for all seeds
+    assert runs.lessons(followed, "o") == [("learned", None)]  # which both arms are trained on
+    assert runs.gradient_runs(study(forgetting={**chosen, "gradients": False})) == []
+    assert runs.gradient_runs(study(forgetting={**chosen, "neuron_type": "mlp_out"})) == []
+    assert runs.gradient_runs(study(forgetting=FORGETTING)) == []
 
 
 GRAFT = {"onto": "o", "neurons": 4}

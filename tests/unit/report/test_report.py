@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
-from rim.analysis.metrics import METRICS
+from rim.analysis.metrics import TITLES
 from rim.config import load
 from rim.config import study as config_study
 from rim.report import claims, published
@@ -358,7 +358,7 @@ def test_every_published_number_has_a_counterpart_in_our_tables(root: Path) -> N
         columns = set(synthetic.CONTRACTS[row["table"]]) | {"checkpoint"}
         assert set(values) <= columns, row
         assert row["hub"] in hubs
-        assert values.get("metric", "ras") in METRICS
+        assert values.get("metric", "ras") in TITLES
         assert values.get("variant", "base") in {"base", *study.variants}
     covered = list(published.compared(study, synthetic.synthetic(study, layers=2, heads=2)))
     assert {row["source"] for row in covered} == set(traced["source"])

@@ -89,6 +89,14 @@ def metrics(sign: float, with_sets: bool = True) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(core_contracts.CHECKPOINTS))
 
 
+def gradients() -> pl.DataFrame:
+    """Of what the fine-tunes learn, of some rows of it, and of something else."""
+    keys = {"metric": "gradient_conflict", "neurons": "all", "n": 7}
+    lessons = (("multi_hop_target", None, 0.25), ("multi_hop_target", 5, 0.5), ("half", None, 0.75))
+    rows = [{"dataset": dataset, "rows": count, **keys, "estimate": value} for dataset, count, value in lessons]
+    return pl.DataFrame(rows, schema=dict(core_contracts.GRADIENTS))
+
+
 @pytest.fixture(scope="module")
 def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.DataFrame]:
     """The tables that the step writes; the first model refuses all and forgets step by step, the last has no neurons."""
@@ -120,6 +128,7 @@ def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         runs=RUNS,
         neurons=files("neurons", [sets(), sets(), sets(found=False)]),
         curves=files("curve", [curve(), curve(), curve(found=False)]),
+        gradients=files("gradients", [gradients(), gradients().clear()]),
         metrics=files("metrics", [metrics(1), metrics(-1)]),
         judgements=files("judged", [judged(NOTHING_DONE, 0)] * 3),
         ablated_judgements=files("without", [without, without, without.clear()]),
@@ -165,6 +174,17 @@ def test_means_and_medians_are_over_models(results: dict[str, pl.DataFrame]) -> 
         by_predicate=(pl.col("measure") == "misalignment") & (pl.col("kind") == "found"), named=True
     )
     assert (row["models"], row["mean"], row["median"]) == (2, 0.75, 0.75)
+
+
+def test_the_gradients_of_what_a_fine_tune_learns_stand_before_its_checkpoints(
+    results: dict[str, pl.DataFrame],
+) -> None:
+    before = results["checkpoints"].filter(pl.col("step") == 0)
+    keys = ("model", "variant", "metric", "neurons", "n", "estimate")
+    assert before.select(keys).rows() == [("associated", "gsm8k_target", "gradient_conflict", "all", 7, 0.25)]
+    assert results["checkpoints"]["step"][0] == 0
+    [warning] = results["early_warnings"].filter(pl.col("metric") == "gradient_conflict").to_dicts()
+    assert warning["runs"] == 1
 
 
 def test_rates_begin_with_the_base_on_the_same_requests(results: dict[str, pl.DataFrame]) -> None:

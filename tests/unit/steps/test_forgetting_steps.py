@@ -17,8 +17,14 @@ from rim.models.chat import render_prompt
 from rim.settings.datasets import Dataset
 from rim.settings.forgetting import Forgetting
 from rim.settings.inference import Benchmark, Inference
-from rim.settings.jobs import ModelReference
-from rim.steps import ablate_neurons, answer_counterfactuals, find_safety_neurons, measure_checkpoints
+from rim.settings.jobs import Lesson, ModelReference
+from rim.steps import (
+    ablate_neurons,
+    answer_counterfactuals,
+    find_safety_neurons,
+    measure_checkpoints,
+    measure_gradients,
+)
 from tests.conftest import model_reference
 from tests.unit.training.test_finetune import train
 
@@ -85,29 +91,16 @@ class Run:
 
     def measure(self, steps: Path, folder: Path, wanted: Forgetting = WANTED, **changes: Any) -> pl.DataFrame:
         """Measure the checkpoints of a receipt; the tables go into a folder."""
-        keys = (
-            "harmful",
-            "task",
-            "think",
-            "neuron_type",
-            "pool_over",
-            "held_out",
-            "dtype",
-            "texts",
-            "gradients",
-            "batch_size",
-        )
+        keys = ("harmful", "task", "think", "neuron_type", "pool_over", "held_out", "dtype", "texts", "batch_size")
         fields = {
             "inputs": [],
             "outputs": [],
             "model": self.model,
             "inference": Inference(batch_size=16),
             "max_new_tokens": 3,
-            "trained_rows": None,
             "neurons": self.neurons,
             "base_replies": self.receipt("responses.parquet"),
             "datasets": [self.receipt("restricted.parquet"), self.receipt("multi_hop.parquet")],
-            "trained": self.receipt("multi_hop.parquet"),
             "steps": steps,
             "metrics": folder / "metrics.parquet",
             "replies": folder / "replies.parquet",
@@ -115,6 +108,23 @@ class Run:
         }
         measure_checkpoints.run(measure_checkpoints.Job(**{**fields, **changes}))
         return tables.read(folder / "metrics.parquet", contracts.CHECKPOINTS)
+
+    def gradients(self, path: Path, lessons: list[Lesson], wanted: Forgetting = WANTED) -> pl.DataFrame:
+        """What gradients foretell of these lessons, each of a dataset here."""
+        job = measure_gradients.Job(
+            inputs=[],
+            outputs=[],
+            model=self.model,
+            lessons=lessons,
+            neurons=self.neurons,
+            replies=self.receipt("responses.parquet"),
+            dataset=self.receipt("restricted.parquet"),
+            trained=[self.receipt(f"{dataset}.parquet") for dataset, _ in lessons],
+            gradients=path,
+            **{key: getattr(wanted, key) for key in ("harmful", "think", "dtype", "held_out", "texts")},
+        )
+        measure_gradients.run(job)
+        return tables.read(path, contracts.GRADIENTS)
 
 
 @pytest.fixture(scope="module", params=["dense", "moe"])
@@ -215,23 +225,48 @@ def test_every_checkpoint_is_measured_and_answers(made: Run, tmp_path: Path) -> 
     write_receipt(tmp_path / "tuned.steps")
     steps = tmp_path / "tuned.steps.receipt.json"
     metrics = made.measure(steps, tmp_path)
-    assert metrics["step"].unique().sort().to_list() == [0, 2, 4, 6]
-    before = metrics.filter(pl.col("step") == 0)
-    assert before["metric"].unique(maintain_order=True).to_list() == ["gradient_conflict", "gradient_share"]
-    assert before.filter((pl.col("metric") == "gradient_share") & (pl.col("neurons") == "all"))[
-        "estimate"
-    ].item() == pytest.approx(1)
+    assert metrics["step"].unique().sort().to_list() == [2, 4, 6]
     assert set(metrics["neurons"]) == {"safety", "random", "matched", "all", ""}
     weights = metrics.filter(pl.col("metric") == "weights").sort("step")["estimate"].to_list()
     assert 0 < weights[0] < weights[1]  # it goes away from the base
     assert metrics.filter(pl.col("metric") == "kl")["estimate"].min() > 0
     assert metrics["estimate"].is_finite().all()
-    shifts = metrics.filter((pl.col("neurons") != "") & (pl.col("step") > 0))
+    shifts = metrics.filter(pl.col("neurons") != "")
     assert shifts["kept"].is_between(0, 1).all()
     replies = tables.read(tmp_path / "replies.parquet", contracts.RESPONSE)
     counts = replies.group_by("intervention", "step").len().sort("step").rows()
     assert counts == [("finetune", step, 8) for step in (2, 4, 6)]
     assert made.measure(steps, tmp_path / "again").equals(metrics)
+
+
+def test_gradients_are_measured_for_each_lesson_and_one_does_not_touch_another(made: Run, tmp_path: Path) -> None:
+    made.find()
+    lessons = [("multi_hop", 3), ("multi_hop", None)]
+    found = made.gradients(tmp_path / "all.parquet", lessons)
+    assert found.select("dataset", "rows", "n").unique(maintain_order=True).rows() == [
+        ("multi_hop", 3, 3),
+        ("multi_hop", None, 8),  # refusals of the evaluation split
+    ]
+    assert found["metric"].unique(maintain_order=True).to_list() == ["gradient_conflict", "gradient_share"]
+    assert set(found["neurons"]) == {"safety", "random", "matched", "all"}
+    whole = found.filter((pl.col("metric") == "gradient_share") & (pl.col("neurons") == "all"))
+    assert whole["estimate"].to_list() == pytest.approx([1, 1])
+    assert found["estimate"].is_finite().all()
+    alone = [made.gradients(tmp_path / "one.parquet", [lesson]) for lesson in lessons]
+    assert pl.concat(alone).equals(found)
+    assert made.gradients(tmp_path / "half.parquet", lessons, WANTED.model_copy(update={"dtype": "own"})).equals(found)
+    few = made.gradients(tmp_path / "few.parquet", lessons, WANTED.model_copy(update={"texts": 2}))
+    assert set(few["n"]) == {2}
+
+
+def test_a_model_that_refuses_nothing_has_no_gradients_of_refusals(made: Run, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", made.base)
+    run.find()
+    path = run.folder / "responses.parquet"
+    complying = tables.read(path, contracts.RESPONSE).with_columns(response=pl.lit("sure ."))
+    tables.write(complying, contracts.RESPONSE, path)
+    write_receipt(path)
+    assert run.gradients(tmp_path / "none.parquet", [("multi_hop", None)]).is_empty()
 
 
 def test_outputs_of_mlps_go_the_same_way_and_all_rows_are_asked_where_none_are_held_out(
@@ -244,7 +279,6 @@ def test_outputs_of_mlps_go_the_same_way_and_all_rows_are_asked_where_none_are_h
     train(made.base, tmp_path / "tuned")
     write_receipt(tmp_path / "tuned.steps")
     metrics = made.measure(tmp_path / "tuned.steps.receipt.json", tmp_path, outputs)
-    assert metrics["step"].min() > 0  # no gradients of neurons before training
     replies = tables.read(tmp_path / "replies.parquet", contracts.RESPONSE)
     assert set(replies.group_by("step").len()["len"]) == {20}
     assert metrics.filter((pl.col("metric") == "ras_symmetric") & (pl.col("neurons") == "all"))["estimate"].min() > 0

@@ -1,11 +1,10 @@
-"""Mitigations hold what they say they hold; and gradients before training, by hand."""
+"""Mitigations hold what they say they hold."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rim.analysis import baselines, checkpoints
 from rim.config import load
 from rim.core.errors import UserError
 from rim.data.organism.tokenizer import build_tokenizer
@@ -147,57 +146,6 @@ def test_divergence_in_the_loss_keeps_the_model_near_its_base(
         return float((p.exp() * (p - q)).sum(-1).mean())
 
     assert apart(near) < apart(free) / 2
-
-
-@pytest.mark.parametrize("family", ["qwen3", "phi3", "qwen3_moe"])
-def test_gradients_of_neurons_are_those_of_the_loss(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nudging a neuron's weights along its gradient changes the loss by the gradient's squared length."""
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    texts = [([5, 6, 7, 8, 9], 2), ([9, 8, 7, 11], 1), ([4, 4, 6, 30, 31, 32], 3)]
-    model = build(family)
-    view = ModelView(model)
-    whole = list(baselines.neuron_gradients(view, texts))
-    monkeypatch.setattr(baselines, "TOKENS", 10)  # two texts at a time
-    made = list(baselines.neuron_gradients(view, texts))
-    assert all(a.allclose(b, rtol=1e-4, atol=1e-7) for a, b in zip(made, whole, strict=True))
-
-    def loss() -> float:
-        total = sum(
-            float(cross_entropy(model(torch.tensor([ids])).logits[0, start - 1 : -1], torch.tensor(ids[start:]), reduction="sum"))
-            for ids, start in texts
-        )  # fmt: skip
-        return total / sum(len(ids) - start for ids, start in texts)
-
-    layer, neuron, step = 2, 7, 0.5  # norms are taken in float32, so a smaller step drowns in rounding
-    experts = view.experts(layer)
-    down = experts.down_proj[0] if experts is not None else view.neurons_output(layer).weight
-    own = made[layer][neuron, : down.shape[0]]  # the part out of the neuron comes first
-    with torch.no_grad():
-        down[:, neuron] += step * own
-        above = loss()
-        down[:, neuron] -= 2 * step * own
-        below = loss()
-    assert (above - below) / (2 * step) == pytest.approx(float(own @ own), rel=2e-2)
-
-
-def test_gradients_of_opposite_tasks_conflict() -> None:
-    import numpy as np
-
-    view = ModelView(build("qwen3"))
-    sets = {
-        "all": [[np.arange(24)] * 3],
-        "safety": [[np.arange(2), np.array([], int), np.arange(1)]],
-        "random": [[np.array([], int)] * 3],
-    }
-    texts = [([5, 6, 7, 8, 9], 2)]
-    rows = list(checkpoints.gradient_rows(view, texts, texts, sets))
-    found = {(row["metric"], row["neurons"]): row["estimate"] for row in rows}
-    assert found["gradient_conflict", "all"] == pytest.approx(-1, abs=1e-5)  # the same texts: no conflict at all
-    assert found["gradient_conflict", "safety"] == pytest.approx(-1, abs=1e-5)
-    assert found["gradient_share", "all"] == pytest.approx(1, abs=1e-6)
-    assert np.isnan(found["gradient_conflict", "random"])  # an empty set says nothing
 
 
 STUDY = {

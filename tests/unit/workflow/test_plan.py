@@ -73,6 +73,16 @@ def test_checkpoints_are_read_with_weights_of_twice_the_size_unless_in_their_own
     assert gpus == [4, 2]
 
 
+def test_only_the_job_that_takes_gradients_has_the_gpus_of_a_backward_pass() -> None:
+    study = paper()
+    jobs = {"measure_gradients": "base", "measure_checkpoints": "gsm8k"}
+    gpus = {rule: costs.gpus(study, rule, "phi35_moe", variant) for rule, variant in jobs.items()}
+    assert gpus == {"measure_gradients": 8, "measure_checkpoints": 4}
+    refusal, rows = 100 + 300, 3 * 300  # tokens, the latter of one row of every arm that is followed
+    [read] = {workload.work(study, "measure_gradients", name, "base").read for name in ("phi35_moe", "qwen3_4b")}
+    assert read == 100 * (refusal + rows) * 3 * 8  # forward and twice as long backward, in float32
+
+
 def test_hours_of_training_follow_from_tokens() -> None:
     study = one()
     reached, parameters = 300e12 * 0.4, 4e9  # FLOP/s
@@ -131,6 +141,18 @@ def test_what_has_no_rows_that_are_known_takes_no_time(backend: str) -> None:
         assert workload.work(study, rule, "m", "base").calls == ()
         assert costs.seconds(study, rule, "m", "base") == pytest.approx(8e9 / 2e9)
     assert "inject_patterns" in "\n".join(plan.bill(study))
+
+
+def test_only_some_benchmarks_are_asked_where_something_is_ablated() -> None:
+    study = paper()
+    for rule, section in (("ablate_heads", "mechanism"), ("ablate_neurons", "forgetting")):
+        asked = workload.work(study, rule, "qwen3_4b", "base").calls
+        named = [*PAPER[section]["benchmarks"], "aime"]
+        more = workload.work(
+            paper(**{section: {**PAPER[section], "benchmarks": named}}), rule, "qwen3_4b", "base"
+        ).calls
+        assert {call.bound for call in asked} == {8192}
+        assert set(more) - set(asked) == {call for call in more if call.bound == 16384} != set()
 
 
 def test_a_benchmark_with_a_bound_of_its_own_is_taken_to_use_it() -> None:
