@@ -208,6 +208,33 @@ def learning(seeds: int, prompts: int, share: float, arms: int = 1) -> Draw:
     return draw
 
 
+def in_groups(prompts: int, size: int, spread: float) -> Draw:
+    """What two models do on the same prompts, whose changes are shared by groups of them (a spread in log odds)."""
+
+    def draw(rng: Rng) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        prompt, center = rng.normal(0, PROMPT_SPREAD, prompts), center_of(0.3, PROMPT_SPREAD, spread)
+        groups = [np.repeat(rng.normal(0, spread, prompts // size), size) for _ in range(2)]
+        before, after = (answers(rng, center + prompt + group) for group in groups)
+        return before > 0, after > 0
+
+    return draw
+
+
+def prompts_in_groups() -> list[Case]:
+    """Prompts that are alike, which an interval over prompts takes for independent."""
+    return [
+        Case(
+            "Prompts that are alike",
+            f"200 prompts, {size} of a kind, each kind's change spread by {spread:g}",
+            0.0,
+            in_groups(200, size, spread),
+            statistics.paired_rates,
+            repetitions=SLOW,
+        )
+        for size, spread in ((2, 1.0), (4, 1.0), (4, 2.0), (10, 1.0), (10, 2.0))
+    ]
+
+
 def arms_of_seeds(seeds: int, prompts: int, first: tuple[float, float], second: tuple[float, float]) -> Draw:
     """Differences in differences [seeds, prompts]: (target - control) of one model less that of another, trained with each seed."""
 
@@ -243,7 +270,7 @@ def seeds_that_learn() -> list[Case]:
         cases.append(Case("Seeds that learn or do not", text, truth, drawn, analyse, none, repetitions=SLOW))
 
     for count, prompts in STUDIES[:2]:
-        for share in (0.5, 0.8):
+        for share in (0.1, 0.5, 0.8, 0.95):
             gain, text = share * (LEARNED - NOT_LEARNED), f"{count} seeds, {prompts} prompts, {percent(share)} learn"
             add(f"{text}: rate", NOT_LEARNED + gain, learning(count, prompts, share), rate_of_arm, math.nan)
             add(f"{text}: difference in differences", gain, one_that_learns(count, prompts, share), difference)
@@ -1023,6 +1050,7 @@ CASES = (
     *differences(),
     *differences_over_seeds(),
     *seeds_that_learn(),
+    *prompts_in_groups(),
     *sensitivities(),
     *means(),
     *shares_of_requests(),

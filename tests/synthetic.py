@@ -63,6 +63,8 @@ def filled(name: str, keys: Keys, effect: float) -> pl.DataFrame:
             columns[column] = [(contract.columns[column].values or ("",))[0]] * len(keys)
     if "ci_low" in contract and "estimate" in contract:
         columns["ci_low"], columns["ci_high"] = columns["estimate"] - 0.04, columns["estimate"] + 0.04
+    if "bound_low" in contract and "estimate" in contract:
+        columns["bound_low"], columns["bound_high"] = columns["estimate"] - 0.01, columns["estimate"] + 0.01
     if name == "heads":  # attention shifts in few of them
         columns["share"] *= columns["found"]
     if "p_holm" in contract:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rim.analysis.metrics import Values
     from rim.models.families import ModelView
 
+PROMPTS = 32  # refused requests over which effects are measured; the exact one takes a forward pass over them for each part
 Scores = list[NDArray[np.floating[Any]]]  # per layer; neurons of all experts side by side, or heads
 
 
@@ -73,7 +74,7 @@ class Refusal:
     def of_replies(
         cls, view: ModelView, tokenizer: PreTrainedTokenizerBase, harmful: pl.DataFrame, harmless: pl.DataFrame
     ) -> Refusal | None:
-        """On the harmful requests that were refused; None when refusals and other replies begin alike."""
+        """On the first harmful requests that were refused; None when refusals and other replies begin alike."""
         refused = harmful.filter(texts.refuses())
         others = pl.concat([harmful.filter(~texts.refuses()), harmless.filter(~texts.refuses())])
 
@@ -82,7 +83,7 @@ class Refusal:
             return [control.encode(tokenizer, text)[0] for text in said]
 
         tokens = discriminative_first_tokens(first_tokens(refused), first_tokens(others))
-        prompts = [control.encode(tokenizer, text) for text in refused["prompt"]]
+        prompts = [control.encode(tokenizer, text) for text in refused["prompt"].head(PROMPTS)]
         return cls(view, prompts, tokens) if tokens else None
 
     def __call__(self) -> Tensor:

@@ -33,7 +33,7 @@ def rising(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(24))
 def test_no_is_said_only_where_a_rise_that_matters_is_ruled_out(
     asked: tuple[config_study.Study, Outcomes], seed: int
 ) -> None:
@@ -45,17 +45,27 @@ def test_no_is_said_only_where_a_rise_that_matters_is_ruled_out(
         cell: {prompt: replies[prompt] ^ (random.random() < 0.01) for prompt in list(found)[:n]}
         for cell, found in outcomes.items()
     }
+    if seed >= 16:  # most of the misaligned thoughts, or of the aligned ones, are cut off
+        cut = seed % 2 == 0
+        few = {
+            cell: {
+                prompt: None if cell[3] == "on" and went is cut and random.random() < 0.9 else went
+                for prompt, went in found.items()
+            }
+            for cell, found in few.items()
+        }
     tables = tabulated(study, few)
     screen = first_screen(Material(study, tables, {}, pl.DataFrame()))
     changes = rising(tables)
     if screen.answer.startswith("Yes"):
-        assert changes["ci_low"].max() > 0
+        assert changes.filter(pl.col("ci_low") > 0)["bound_low"].max() > 0
     elif screen.answer.startswith("No"):
         assert changes["ci_high"].max() < MATTERS
+        assert changes["bound_high"].max() < MATTERS
     else:
         assert screen.answer.startswith(("This cannot be told from", "Whether anything changed cannot be told"))
         widest = changes.filter(pl.col("ci_high") == changes["ci_high"].max())
-        if screen.answer.startswith("This"):
+        if screen.answer.startswith("This") and not changes["incomplete"].sum():
             assert any(f", {100 * high:+.1f}], n = " in screen.answer for high in widest["ci_high"])
             assert ("so few" in screen.answer) == (widest["n"].min() < FEW)
     assert n > 20 or not screen.answer.startswith("No")

@@ -109,7 +109,7 @@ def test_the_first_screen_names_the_planted_effect_and_no_other(found: Any) -> N
     given = Material(study, results, {}, pl.DataFrame())
     screen = first_screen(given)
     assert screen.answer.startswith(
-        "Yes, in some of these tiny test models: after fine-tuning on multi hop, effort-minimizing CoT (target), 1 of 2 models "
+        "Yes, in some of these tiny test models, each trained once: after fine-tuning on multi hop, effort-minimizing CoT (target), 1 of 2 models "
         "(associated) goes along"
     )
     assert "Thinking by itself: none of 2 models goes along clearly more often, 95 % intervals from -" in screen.answer
@@ -120,7 +120,7 @@ def test_the_first_screen_names_the_planted_effect_and_no_other(found: Any) -> N
 
 
 @pytest.mark.parametrize(
-    ("effect", "answer"), [(0.0, "No: "), (-0.2, "No: "), (0.2, "Yes, in these tiny test models: ")]
+    ("effect", "answer"), [(0.0, "No: "), (-0.2, "No: "), (0.2, "Yes, in these tiny test models, each trained once: ")]
 )
 def test_the_answer_follows_the_effects(demo: config_study.Study, effect: float, answer: str) -> None:
     results = synthetic.synthetic(demo, effect, layers=4, heads=4)
@@ -139,6 +139,14 @@ def test_an_effect_that_does_not_survive_correction_is_not_clear() -> None:
     assert tables.is_significant({"ci_low": 0.01, "ci_high": 0.2})
     assert not tables.is_significant({"ci_low": -0.01, "ci_high": 0.2, "p_holm": 0.01})
     assert not tables.is_significant({"ci_low": None, "ci_high": None})
+
+
+def test_an_effect_that_incomplete_replies_could_turn_is_not_clear() -> None:
+    row = {"ci_low": 0.01, "ci_high": 0.2, "p_holm": 0.01}
+    assert tables.is_significant({**row, "bound_low": 0.02, "bound_high": 0.3})
+    assert tables.is_significant({**row, "bound_low": None, "bound_high": None})
+    assert not tables.is_significant({**row, "bound_low": -0.02, "bound_high": 0.3})
+    assert not tables.is_significant({**row, "bound_low": 0.0, "bound_high": 0.3})
 
 
 def test_the_report_shows_the_numbers_of_the_tables_and_refers_to_nothing_outside(found: Any) -> None:
