@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rim.cli import TOOLS, main
 from rim.config import reference
@@ -101,19 +102,16 @@ def test_a_check_tells_wrong_keys_wrong_names_and_missing_files_at_once(
     assert last == f"{file}: cannot run (4 errors, 0 warnings)"
 
 
-def test_the_study_of_grafts_that_is_shown_can_run_and_grades_every_graft(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    text = (ROOT / "workflow/docs/ground-truth.md").read_text().split("```yaml\n")[1].split("```")[0]
-    file = tmp_path / "grafts.yaml"
-    file.write_text(text)
+def test_the_study_of_grafts_grades_every_graft_and_is_shown_as_it_is(capsys: pytest.CaptureFixture) -> None:
+    file = ROOT / "workflow/config/calibration.yaml"
     assert main(["check", str(file)]) == 0
     assert capsys.readouterr().out == f"{file}: can run (0 errors, 0 warnings)\n"
     study = load_study_file(file)
-    grafts = {name for name, model in study.models.items() if model.graft}
-    assert {model for model, *_ in scored_runs(study)} == grafts
-    assert grafts <= {model for model, *_ in head_runs(study)}
+    assert {model for model, *_ in scored_runs(study)} == set(study.grafts)
+    assert set(study.grafts) <= {model for model, *_ in head_runs(study)}
+    shown = (ROOT / "workflow/docs/ground-truth.md").read_text().split("```yaml\n")[1].split("```")[0]
+    for name, model in yaml.safe_load(shown)["models"].items():
+        assert yaml.safe_load(file.read_text())["models"][name] == model
 
 
 @pytest.mark.parametrize("options", [[], ["--train", "{folder}/weights"], ["--study", PAPER]])
