@@ -104,6 +104,20 @@ def test_every_mistake_has_its_file_its_line_and_plain_words(tmp_path: Path) -> 
     )
 
 
+def test_a_misspelt_key_is_told_once_and_a_missing_one_with_an_example(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    asked = "{sources: [{adapter: table, path: a.csv, kind: safety, columns: {promt: p}}]}"
+    file.write_text(f"study: a\ntitel: t\ndatasets: {{asked: {asked}}}\nmodels: {{m: {{hub: a/b}}}}\n")
+    with pytest.raises(UserError) as error:
+        load.load_study_file(file)
+    assert sorted(str(error.value).splitlines()) == [
+        f"{file}: benchmarks: this key is required",
+        f"{file}: judges: this key is required, for example `judges: {{classifier: {{kind: refusal_classifier}}}}`",
+        f"{file}:2: titel: unknown key; did you mean 'title'?",
+        f"{file}:3: datasets.asked.sources.0.columns.promt: unknown key; did you mean 'prompt'?",
+    ]
+
+
 def test_what_a_file_spells_never_steers_the_terminal(tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text('study: a\ntitle: t\n"in\\e[2Jfer\\nence": {}\n')
