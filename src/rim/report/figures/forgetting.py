@@ -319,7 +319,7 @@ def correlation_figure(tables: Tables, labels: Labels) -> Any:
     base = alt.Chart().encode(
         y=alt.Y("row:N", sort=list(dict.fromkeys(rows)), title=None), tooltip=tooltip(data, "+.2f")
     )
-    axis: dict[str, Any] = {"title": "correlation", "scale": alt.Scale(domain=[-1, 1])}
+    axis: dict[str, Any] = {"title": "correlation", "scale": alt.Scale(domain=[-1, 1]), "axis": alt.Axis(tickCount=5)}
     r = alt.X("estimate:Q", **axis)
     fill = alt.condition("datum.clear", alt.value(ORANGE), alt.value("white"))
     layers = [
