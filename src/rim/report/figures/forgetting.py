@@ -297,8 +297,8 @@ RAS = Figure(
 
 
 QUESTIONS = {
-    "correlations_over_runs": "correlation with misalignment, step partialled out",
-    "early_warnings": "prediction of final misalignment, arm partialled out",
+    "correlations_over_runs": "correlation with misalignment: step partialled out",
+    "early_warnings": "prediction of final misalignment: arm partialled out",
 }
 
 
