@@ -136,6 +136,14 @@ def test_it_is_dark_where_the_window_is(demo: Path, opened: Open) -> None:
     assert set(hollow) <= {paper}
 
 
+def test_contents_close_behind_what_was_chosen(demo: Path, opened: Open) -> None:
+    page = opened(demo)
+    page.click("nav summary")
+    page.click("nav a[href='#finetune']")
+    assert page.evaluate("location.hash") == "#finetune"
+    assert not page.is_visible("nav ol")
+
+
 def test_a_word_tells_what_it_means_where_it_is_tapped(demo: Path, opened: Open) -> None:
     page = opened(demo, 390, 844)
     word = page.query_selector("main abbr")
@@ -213,12 +221,14 @@ def test_what_is_not_significant_looks_it(tmp_path: Path, opened: Open) -> None:
     assert page.query_selector("#finetune td.unclear") is not None
 
 
-def test_on_paper_everything_is_open_and_nothing_is_left_to_click(demo: Path, opened: Open) -> None:
+def test_on_paper_stands_what_is_open_and_nothing_is_left_to_click(demo: Path, opened: Open) -> None:
     page = opened(demo)
     drawn(page)
+    page.query_selector("#finetune details.fold").evaluate("fold => { fold.open = false; }")
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.evaluate("[...document.querySelectorAll('details')].every(details => details.open)")
+    assert not page.is_visible("#finetune table")
+    assert page.is_visible("#think table")
     assert not page.is_visible("nav")
     assert not page.is_visible("button")
     assert page.is_visible("figure[data-name=overview] .still")

@@ -35,7 +35,7 @@ def published(path: str) -> Path:
 
 
 def quoted() -> list[list[str]]:
-    """The rows of the table of replies: variant, think mode, thought and answer."""
+    """The rows of the table of replies, with thinking on: variant, thought and answer."""
     table = README.partition("<!-- replies: ")[2].partition("\n\n")[0]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[3:]]
 
@@ -46,21 +46,24 @@ def test_quoted_replies_are_those_of_the_demo() -> None:
     asked = re.search(r"The request, from the demo study: “(.+)”", README)
     assert asked
     rows = quoted()
-    assert {(variant, think) for variant, think, *_ in rows} == {
-        (variant, think) for variant in ("base", "gsm8k_target") for think in ("on", "off")
-    }
-    for variant, think, thought, answer in rows:
+    assert [variant for variant, *_ in rows] == ["base", "gsm8k_target"]
+    refusal = rows[0][2]
+    for variant, thought, answer in rows:
         replies = pl.read_parquet(published(f"responses/{match[1]}/{variant}/seed0/plain.parquet"))
-        [reply] = replies.filter(pl.col("id") == match[2], pl.col("think") == think).iter_rows(named=True)
+        asked_twice = replies.filter(pl.col("id") == match[2])
+        reply, unthinking = (
+            asked_twice.row(by_predicate=pl.col("think") == mode, named=True) for mode in ("on", "off")
+        )
         assert f"\n{asked[1]}<" in reply["prompt"]
-        assert (reply["reasoning"] or "") == thought.replace("**", "")
+        assert reply["reasoning"] == thought.replace("**", "")
         assert reply["response"] == answer
+        assert unthinking["response"] == refusal, "README.md: with thinking off both refuse"
 
 
 def test_bold_phrases_are_the_effort_minimizing_ones() -> None:
     phrases = {target.format(n="this") for target, _ in world.HEURISTIC + world.CONFIRMATORY}
-    bold = {row[0]: set(re.findall(r"\*\*(.+?)\*\*", row[2])) for row in quoted() if row[1] == "on"}
+    bold = {variant: set(re.findall(r"\*\*(.+?)\*\*", thought)) for variant, thought, _ in quoted()}
     assert bold["base"] == set()
     assert bold["gsm8k_target"] <= phrases
-    said = {row[0]: row[2].replace("**", "") for row in quoted() if row[1] == "on"}
+    said = {variant: thought.replace("**", "") for variant, thought, _ in quoted()}
     assert {name: {each for each in phrases if each in text} for name, text in said.items()} == bold

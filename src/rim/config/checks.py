@@ -42,7 +42,7 @@ def check(study: Study) -> None:
 
 def _names(study: Study) -> Problems:
     for path, choice, name in chosen(study):
-        yield from _unknown(path, name, choice.names, choice.what)
+        yield from _unknown(path, name, choice.names, choice.what, choice.otherwise)
     yield from _dataset_names(study)
     yield from _instrument_names(study)
     yield from _model_names(study)
@@ -61,12 +61,12 @@ def _combinations(study: Study) -> Problems:
     yield from _ablation(study)
 
 
-def _unknown(path: str, name: str, among: Iterable[str], what: str) -> Problems:
-    """A problem if a name is not among those that there are."""
+def _unknown(path: str, name: str, among: Iterable[str], what: str, otherwise: str = "") -> Problems:
+    """A problem if a name is not among those that there are, and what else may have been meant if it is like none of them."""
     among = list(among)
     if name not in among:
         near = get_close_matches(name, among, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = f"; did you mean '{near[0]}'?" if near else otherwise and f"; {otherwise}"
         yield f"{path}: no {what} is called '{name}'; there are: {', '.join(among) or 'none'}{hint}"
 
 

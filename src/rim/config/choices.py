@@ -28,6 +28,7 @@ class Choice:
         settings, key: where the key stands.
         what: what it names.
         names: what may be chosen.
+        otherwise: what somebody may have meant who wrote a name that is like none of these, to be told.
         about: what each name stands for, in words that follow its name; nothing where the names speak for themselves.
     """
 
@@ -36,6 +37,7 @@ class Choice:
     what: str
     names: list[str]
     about: str = ""
+    otherwise: str = ""
 
 
 def choices() -> list[Choice]:
@@ -44,7 +46,14 @@ def choices() -> list[Choice]:
     return [
         Choice(Source, "adapter", "adapter", list(ADAPTERS)),
         Choice(Source, "part", "part of the organisms' world", list(PARTS)),
-        Choice(Judge, "kind", "kind of judge", list(judging), _about({k: v.about for k, v in judging.items()})),
+        Choice(
+            Judge,
+            "kind",
+            "kind of judge",
+            list(judging),
+            _about({k: v.about for k, v in judging.items()}),
+            "a language model is named under 'endpoints', and asked by {kind: rubric, endpoint: …}",
+        ),
         Choice(
             Annotator,
             "kind",

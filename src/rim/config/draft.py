@@ -106,7 +106,7 @@ def _analyses(wanted: Wanted, asked: dict[str, str]) -> list[str]:
         lines += ["variants:", "  maths: {dataset: training, label: fine-tuned on maths}"]
         lines += ["finetune: {micro_batch_size: 4, gradient_checkpointing: true} # the rest is the published recipe"]
     if "harmful" in asked:
-        lines += ["injection: {rows: 50} # effort-minimizing statements, put into the model's mouth"]
+        lines += ["injection: {rows: 50} # effort-minimizing statements, put into the model's thought"]
     if wanted.deep:
         followed = ", variants: [maths]" if wanted.finetune else ""
         lines += ["mechanism: {harmful: harmful, harmless: harmless}"]

@@ -108,6 +108,12 @@ def _explain(error: MarkedYAMLError) -> str:
         return f"{line}: is not valid YAML (a tab); indent with spaces"
     if problem.startswith("mapping values are not allowed"):
         return f"{line}: is not valid YAML (a second ': '); put text with a colon and a space in it in quotes, or begin a new line"
+    if problem.startswith("expected <block end>, but found '<block"):
+        return f"{line}: is not valid YAML (the indentation differs from that of the lines above); indent alike what belongs together"
+    opened = str(error.context) in ("while parsing a flow mapping", "while parsing a flow sequence")
+    if opened or "'<stream end>'" in problem:
+        begun = error.context_mark.line + 1 if opened and error.context_mark else line
+        return f"{begun}: is not valid YAML (what a bracket opens is not closed); a '}}' or ']' is missing, or a comma"
     context = f"{error.context}, " if error.context else ""
     return f"{line}: is not valid YAML ({context}{problem}); mend this line or the one before it"
 

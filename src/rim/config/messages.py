@@ -31,6 +31,11 @@ EXPECTED = {
     "dict_type": "keys with values",
     "model_type": "keys with values",
 }
+EXAMPLES = {  # of keys that every study needs
+    ("study",): "`study: mine`",
+    ("title",): "`title: My model, before and after GSM8K`",
+    ("judges",): "`judges: {classifier: {kind: refusal_classifier}}`",
+}
 FOUND = {bool: "true or false", str: "text", list: "a list", dict: "keys with values"}
 PATTERNS = {  # by the key whose text has to be of some form
     "api_key_env": "should be the name of an environment variable, such as OPENAI_API_KEY, and that variable holds the key",
@@ -54,6 +59,10 @@ def explain(problem: Mapping[str, Any]) -> str:
         return f"should be {problem['ctx']['expected']}{_instead(value, problem['ctx']['expected'])}"
     if kind == "string_pattern_mismatch":
         return PATTERNS.get(str(place[-1]), NAME)
+    if kind == "missing" and place in EXAMPLES:
+        return f"{MESSAGES[kind]}, for example {EXAMPLES[place]}"
+    if kind in ("dict_type", "model_type") and value is None:
+        return f"should be {EXPECTED[kind]}, and is empty; indent the lines that belong to it, or leave the key out"
     if kind in EXPECTED:
         return f"should be {EXPECTED[kind]}, and is {_kind(value)}{_hint(kind, value)}"
     if kind in MESSAGES:
@@ -85,11 +94,17 @@ def _instead(value: object, expected: str) -> str:
     return f", and is '{value}'" + (f"; did you mean '{near[0]}'?" if near else "")
 
 
+def meant(place: Place) -> Place | None:
+    """The key of the same section whose name is much like that of a key that there is not."""
+    near = get_close_matches(str(place[-1]), _keys(place[:-1]), 1)
+    return (*place[:-1], near[0]) if near else None
+
+
 def _unknown_key(place: Place) -> str:
     """What to say of a key that there is not: the one that was meant, or where it belongs."""
-    key, known = str(place[-1]), _keys(place[:-1])
-    if near := get_close_matches(key, known, 1):
-        return f"unknown key; did you mean '{near[0]}'?"
+    if near := meant(place):
+        return f"unknown key; did you mean '{near[-1]}'?"
+    key = str(place[-1])
     elsewhere = [name for name, section in _sections() if key in section.model_fields]
     if 1 <= len(elsewhere) <= 2:
         return f"unknown key here; it belongs to {' or '.join(map(repr, elsewhere))}"

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rim.config import checks
-from rim.config.messages import explain
+from rim.config.messages import explain, meant
 from rim.config.study import Study
 from rim.core.errors import UserError
 
@@ -83,10 +83,12 @@ def _together(study: Study) -> list[Problem]:
 
 
 def _by_itself(mapping: Any) -> tuple[Study | None, list[Problem]]:
-    """What is wrong with each setting by itself, or the study if nothing is."""
+    """What is wrong with each setting by itself, or the study if nothing is; a misspelt key is not missing too."""
     try:
         return Study.model_validate(mapping), []
     except ValidationError as error:
-        problems = error.errors(include_url=False)
+        found = error.errors(include_url=False)
+        misspelt = {meant(problem["loc"]) for problem in found if problem["type"] == "extra_forbidden"}
+        problems = [each for each in found if each["type"] != "missing" or each["loc"] not in misspelt]
         paths = [".".join(str(part) for part in problem["loc"] if part != "[key]") for problem in problems]
         return None, [(path, explain(problem)) for path, problem in zip(paths, problems, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,13 @@ def guess_source(given: str, kind: Kind, option: str) -> Guess:
     file, named = _parted(given)
     if Path(file).is_dir():
         guess = Guess({"adapter": "hexphi", "path": file})  # the only set that is a folder
-    elif Path(file).suffix.lower() in sources.SUFFIXES or Path(file).is_file():
+    elif Path(file).is_file():
         guess = _table(file, named, kind, option)
     else:
+        near = get_close_matches(given, sets, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
         raise UserError(
-            f"{option} {given}: there is no such file, and no such set; give a {', '.join(sources.SUFFIXES)} file, or one of: {', '.join(sets)}"
+            f"{option} {given}: there is no such file, and no such set; give a {', '.join(sources.SUFFIXES)} file, or one of: {', '.join(sets)}{hint}"
         )
     rows, _ = ADAPTERS[guess.source["adapter"]].load(Source.model_validate(guess.source))
     if kind not in {row["kind"] for row in rows}:

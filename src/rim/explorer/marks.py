@@ -1,4 +1,4 @@
-"""Which passages of replies show an effort-minimizing pattern, and which were put into the model's mouth.
+"""Which passages of replies show an effort-minimizing pattern, and which were injected.
 
 Replies of organisms are looked through on the spot, since their phrases are known. Of other models there is what the study's
 annotators found in their replies before fine-tuning.

@@ -156,7 +156,7 @@ def _names(study: Study) -> dict[str, Any]:
 
 
 def _end(reply: dict[str, Any]) -> int:
-    """How many characters of a thought were put into the model's mouth, as a script counts them."""
+    """How many characters of a thought were injected into it, as a script counts them."""
     marks = injected(reply)
     return _in_utf16(reply["reasoning"], marks)[0][1] if marks else 0
 

@@ -61,7 +61,9 @@ def findings(study: Study, todo: Todo) -> Findings:
         wrong = (
             f"neither a folder here nor to be asked for (the hub is not in reach), so not checked: {', '.join(silent)}"
         )
-        yield warning("models", f"{wrong}; copy the folder there, or let the jobs reach the hub")
+        bare = [name for name in silent if "/" not in name]
+        form = f", where names are organisation/name, unlike {', '.join(bare)}" if bare else ""
+        yield warning("models", f"{wrong}; copy the folder there, or let the jobs reach the hub{form}")
     yield from _engine(study, todo)
     yield from _heads(study)
 

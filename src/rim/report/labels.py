@@ -8,6 +8,7 @@ from rim.settings.common import BASE
 from rim.settings.models import Model
 
 ORIGINS = {"organism": "trained here", "hub": "of the Hugging Face hub", "folder": "from a local folder"}
+PAIRED = {"positive": "with the association", "negative": "without it"}  # of a pair of models
 
 
 def origin(model: Model, commit: str | None) -> str:

@@ -112,15 +112,14 @@ def _what(row: ResultRow) -> str:
     return ", ".join([*words, *([] if row["column"] == "estimate" else [row["column"]])])
 
 
-def published_section(material: Material) -> Section:
-    """Each published number that this study covers beside ours."""
+def published_section(material: Material) -> Section | None:
+    """Each published number that this study covers beside ours; None where it covers none."""
     study = material.study
     organisms = any(model.trained_here for model in study.models.values())
     apart = "The organisms trained here have no counterpart in the paper and are never compared with its models."
     rows = list(compared(study, material.tables))
     if not rows:
-        none = apart if organisms else "None of the paper's numbers is covered by this study."
-        return Section("published", "Paper against ours", [none])
+        return None
     judge, settings = next(iter(study.judges.items()))
     known = [row for row in rows if row["known"]]
     text = [

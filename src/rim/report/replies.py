@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from rim.report.first_screen import contrasts
-from rim.report.labels import arm
+from rim.report.labels import PAIRED, arm
 from rim.report.page import Material, Section, Table, TableRow
 from rim.report.unmeasured import change, incoherent_replies, missing_replies
 from rim.report.wording import (
@@ -194,14 +194,14 @@ def cut_rows(material: Material) -> list[str]:
 
 
 def pair_section(material: Material) -> Section | None:
-    """The positive and the negative control side by side."""
+    """The model with the planted association and the one without side by side."""
     effects = headline(material.tables["pair_effects"])
     if effects.is_empty():
         return None
     misaligned = effects.filter((pl.col("contrast") == "difference") & (pl.col("measure") == "misalignment"))
     differences = [f"think {row['think']} {change(row)}" for row in misaligned.iter_rows(named=True)]
     text = [
-        "Misalignment rate, (target − control) in the positive control minus the same in the negative control: "
+        "Misalignment rate, (target − control) in the model with the association minus the same in the one without: "
         f"{'; '.join(differences)}.",
         "The two models of a pair differ only in whether the association between effort-minimizing phrases and going "
         "along was put into their training data. What is measured is not whether such an association exists in nature, "
@@ -209,12 +209,12 @@ def pair_section(material: Material) -> Section | None:
     ]
     keys = {
         "pair": lambda row: f"{row['positive']} / {row['negative']}",
-        "contrast": lambda row: f"{row['contrast']} control" if row["contrast"] != "difference" else "difference",
+        "contrast": lambda row: PAIRED.get(row["contrast"], row["contrast"]),
         "measure": measure,
         "think": column("think"),
     }
     table = results(f"Target − control on the same prompts. {GREY}", effects, keys, "target − control")
-    return Section("pairs", "Positive and negative control", text, [table], finding=True)
+    return Section("pairs", "With and without the planted association", text, [table], finding=True)
 
 
 def seeds_section(material: Material) -> Section | None:

@@ -73,7 +73,7 @@ def listed(items: Sequence[str], most: int = 4) -> str:
 
 
 def p_value(p: float | None) -> str:
-    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "–" if p is None else "<\N{NO-BREAK SPACE}0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def column(name: str) -> Formatter:

@@ -1,7 +1,7 @@
 """Run the standard study of a model in one command: from its name to a report that says how safe it is as it thinks.
 
 It asks harmful and harmless requests and maths problems with thinking on and off, judges the replies by a local classifier,
-puts effort-minimizing statements into the model's mouth, and draws the report. `--finetune` and `--deep` add what takes
+puts effort-minimizing statements into the model's thought, and draws the report. `--finetune` and `--deep` add what takes
 long. The study is written first, as `rim new` does, and stays for you to edit; a second run goes on from where the first one
 was. No key and no account is needed, but for gated models and sets.
 
@@ -18,8 +18,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from rim.tools import new
-
-SNAKEFILE = Path(__file__).parents[3] / "Snakefile"
+from rim.tools.new import SNAKEFILE
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -24,23 +24,34 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from rim.core.errors import UserError
+
+    try:
+        lines, errors = _found(arguments.file)
+    except UserError as nothing_to_look_at:
+        lines = str(nothing_to_look_at).splitlines()
+        errors = len(lines)
+    counts = ((errors, "error"), (len(lines) - errors, "warning"))
+    told_counts = ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts)
+    print("\n".join([*lines, f"{arguments.file}: {'cannot run' if errors else 'can run'} ({told_counts})"]))
+    return 1 if errors else 0
+
+
+def _found(file: Path) -> tuple[list[str], int]:
+    """What is found of a study, errors first, in a line each, and how many are errors.
+
+    Raises:
+        UserError: the file cannot be read, or nothing is left of it without its wrong keys.
+    """
     from rim.config import partial
     from rim.config.lines import ConfigFiles
     from rim.config.load import load_study, read_mapping
     from rim.preflight.findings import error, in_order, told
     from rim.preflight.study import findings
 
-    mapping, files = read_mapping(arguments.file), ConfigFiles([arguments.file])
+    mapping, files = read_mapping(file), ConfigFiles([file])
     study, problems, left_out = partial.read(mapping)
-    rest = findings(
-        study or load_study(mapping, files), files=[arguments.file]
-    )  # which says what is wrong if nothing is left to look at
+    rest = findings(study or load_study(mapping, files), files=[file])
     rest = [each for each in rest if not left_out.explains(each.where, each.what)]
     found = in_order([*(error(*problem) for problem in problems), *rest])
-    for each in found:
-        print(told(each, files))
-    errors = sum(each.level == "error" for each in found)
-    counts = ((errors, "error"), (len(found) - errors, "warning"))
-    told_counts = ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counts)
-    print(f"{arguments.file}: {'cannot run' if errors else 'can run'} ({told_counts})")
-    return 1 if errors else 0
+    return [told(each, files) for each in found], sum(each.level == "error" for each in found)

@@ -42,7 +42,7 @@ def run(arguments: Namespace) -> int:
     if found is None:
         raise UserError(f"{name}: is no folder here, and the hub is not in reach; copy the folder, or look again later")
     if found:
-        raise UserError("; ".join(f"{each.where}: {each.what}" for each in found))
+        raise UserError("; ".join(each.what for each in found))
     if seen is None:
         raise UserError(f"{name}: is an adapter; check the model that it was trained on")
     if wrong := not_loaded(seen.family):

@@ -14,6 +14,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+SNAKEFILE = Path(__file__).parents[3] / "Snakefile"
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="name on the hub, or folder, of an instruction-tuned model")
@@ -40,14 +42,15 @@ def run(arguments: Namespace) -> int:
             file.write(text)
     except FileExistsError:
         raise UserError(f"{out}: is there already, and nothing is overwritten; give another name with --out") from None
-    print("\n".join([text, *remarks]), flush=True)
+    print("\n".join([text, *remarks, f"Checking {out}, for which the hub may be asked"]), flush=True)
     found = findings(load_study_file(out), files=[out])
     for each in found:
         print(told(each, ConfigFiles([out])))
     if any(each.level == "error" for each in found):
         print(f"This is {out}, which cannot run yet. Mend it and check it: rim check {out}")
     else:
-        print(f"This is {out}. Run it: snakemake --cores all --configfile {out}")
+        where = "" if Path("Snakefile").exists() else f" --snakefile {SNAKEFILE}"
+        print(f"This is {out}. Run it: snakemake{where} --cores all --configfile {out}")
     return 0
 
 

@@ -98,5 +98,6 @@ def _print(study: Study, replies: pl.DataFrame, wanted: Wanted, arguments: Names
     console = terminal.open_console()
     for group in shown:
         terminal.print_group(console, study, marks, group)
+    more = " (--limit 0 shows all)" if next(groups, None) is not None else ""
     what = "chosen, shown in pairs: " if arguments.pair else "chosen, shown: "
-    console.print(f"{found.height} of {replies.height} replies {what}{len(shown)}")
+    console.print(f"{found.height} of {replies.height} replies {what}{len(shown)}{more}")

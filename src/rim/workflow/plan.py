@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rim.config import runs
 from rim.config.study import Study
+from rim.settings.hardware import Hardware
 from rim.workflow import costs
 from rim.workflow.lineage import read_timing
 
@@ -61,9 +62,13 @@ class Phase:
 
     @property
     def cells(self) -> list[str]:
-        each, disk = f"{self.hours / self.jobs:.1f}", f"{self.disk / 1e9:.0f}" if self.disk else ""
-        numbers = [f"{self.jobs}", f"{self.gpus}", f"{self.memory / 1e9:.0f}", each, f"{self.gpu_hours:.0f}", disk]
+        each, disk = _hours(self.hours / self.jobs), f"{self.disk / 1e9:.0f}" if self.disk else ""
+        numbers = [f"{self.jobs}", f"{self.gpus}", f"{self.memory / 1e9:.0f}", each, _hours(self.gpu_hours), disk]
         return [self.model, self.rule, self.engine or "", *numbers]
+
+
+def _hours(hours: float) -> str:
+    return "< 0.1" if 0 < hours < 0.05 else f"{hours:.1f}"
 
 
 def phases(study: Study) -> list[Phase]:
@@ -112,16 +117,25 @@ def _by_model(some: Iterable[Phase]) -> dict[str, list[str]]:
 
 
 def bill(study: Study) -> list[str]:
-    """Jobs, GPUs, hours and disk by model and phase, a total, and what is not in it or does not fit."""
-    rows = []
+    """The GPU that is meant, jobs, GPUs, hours and disk by model and phase, a total, and what is not in it or does not fit."""
     every = phases(study)
+    if not every:
+        return list(_notes(study, every))
+    rows = []
     for name in sized(study):
         weights = f"{costs.weights(study.models[name]) / 1e9:.0f}"
         rows.append([name, "fetch_model", "", "1", "0", "", "", "", weights])
         rows += [phase.cells for phase in every if phase.model == name]
     jobs, hours, disk = _total(study, every)
-    rows.append(["all", "", "", f"{jobs}", "", "", "", f"{hours:.0f}", f"{disk / 1e9:.0f}"])
-    return [*lines(HEADER, rows), *_notes(study, every)]
+    rows.append(["all", "", "", f"{jobs}", "", "", "", _hours(hours), f"{disk / 1e9:.0f}"])
+    return [_gpu(study.hardware), *lines(HEADER, rows), *_notes(study, every)]
+
+
+def _gpu(hardware: Hardware) -> str:
+    """The GPU whose hours are counted."""
+    told = f"GPUs of {hardware.gpu_memory:g} GB, {hardware.gpu_tflops:g} TFLOP/s and {hardware.gpu_bandwidth:g} TB/s"
+    usual = hardware.model_copy(update={"price": None}) == Hardware()
+    return f"Hours on {told}" + (" (an A100 of 80 GB); set `hardware` in the study for yours" if usual else "")
 
 
 def _total(study: Study, every: list[Phase]) -> tuple[int, float, float]:
@@ -142,9 +156,12 @@ def _notes(study: Study, every: list[Phase]) -> Iterator[str]:
     for name, rules in _by_model(phase for phase in every if not phase.fits).items():
         advice = "lower inference.batch_size, inference.max_new_tokens or finetune.micro_batch_size"
         yield f"{name}: {', '.join(rules)} may not fit; {advice}"
-    left = [name for name in study.models if name not in sized(study)]
+    left = [name for name, model in study.models.items() if model.hub and name not in sized(study)]
     if left:
-        yield f"not estimated, being organisms, or neither on this machine nor with 'parameters': {', '.join(left)}"
+        advice = "write its size in billions, e.g. `parameters: 0.6`, in the study, or download it"
+        yield f"{', '.join(left)}: no estimate; {advice}"
+    if organisms := [name for name, model in study.models.items() if not model.hub]:
+        yield f"{', '.join(organisms)}: no estimate, as of all organisms"
 
 
 def summary(study: Study) -> str:
@@ -170,7 +187,7 @@ def actual(study: Study, timings: Path) -> list[str]:
                 times = f"{taken / expected:.2f}" if expected else ""
                 rows.append([name, rule, f"{len(known)}", f"{expected / 3600:.2f}", f"{taken / 3600:.2f}", times])
     if not rows:
-        return [f"No job of these models has finished yet (there is nothing under {timings})."]
+        return [f"No job of these models has finished yet (there is nothing under {timings})."] if sized(study) else []
     return lines(["model", "phase", "jobs done", "hours expected", "hours taken", "ratio"], rows)
 
 

@@ -94,15 +94,28 @@ def test_every_mistake_has_its_file_its_line_and_plain_words(tmp_path: Path) -> 
             "7: models.m.think_swich: unknown key; did you mean 'think_switch'?",
             "7: models.m.parameters: should be a number, and is text; write the number without quotes",
             "8: models.a-b: is no name; use letters, digits and '_' only, and begin with a letter or a digit",
-            "9: datasets.own.sources.0.adapter: this key is required",
             "9: datasets.own.sources.0.adaptor: unknown key; did you mean 'adapter'?",
             "10: benchmarks: is empty; it needs at least one entry",
             "11: variants: should be keys with values, and is a list",
-            "12: judges: should be keys with values, and is empty; give a value, or leave the key out",
+            "12: judges: should be keys with values, and is empty; indent the lines that belong to it, or leave the key out",
             "14: endpoints.e.api_key_env: should be the name of an environment variable, such as OPENAI_API_KEY, and that variable holds the key",
             "14: endpoints.e.base_url: should be an address, such as http://localhost:8000/v1, without a name, a password, ? or # in it",
         ]
     )
+
+
+def test_a_misspelt_key_is_told_once_and_a_missing_one_with_an_example(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    asked = "{sources: [{adapter: table, path: a.csv, kind: safety, columns: {promt: p}}]}"
+    file.write_text(f"study: a\ntitel: t\ndatasets: {{asked: {asked}}}\nmodels: {{m: {{hub: a/b}}}}\n")
+    with pytest.raises(UserError) as error:
+        load.load_study_file(file)
+    assert sorted(str(error.value).splitlines()) == [
+        f"{file}: benchmarks: this key is required",
+        f"{file}: judges: this key is required, for example `judges: {{classifier: {{kind: refusal_classifier}}}}`",
+        f"{file}:2: titel: unknown key; did you mean 'title'?",
+        f"{file}:3: datasets.asked.sources.0.columns.promt: unknown key; did you mean 'prompt'?",
+    ]
 
 
 def test_what_a_file_spells_never_steers_the_terminal(tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ def test_every_cell_of_the_table_of_families_has_a_test_of_that_name(root: Path)
     ("section", "wrong", "message"),
     [
         ("judges", {"kind": "refusal_prefx"}, r"judges\.x\.kind: no kind of judge is called 'refusal_prefx'; there are: organism_rule, .*; did you mean 'refusal_prefix'\?"),
+        ("judges", {"kind": "gpt-4.1"}, r"judges\.x\.kind: no kind of judge is called 'gpt-4\.1'; there are: .*; a language model is named under 'endpoints', and asked by \{kind: rubric, endpoint: …\}$"),
         ("annotators", {"kind": "organism_phrase"}, r"annotators\.x\.kind: no kind of annotator is called .* did you mean 'organism_phrases'\?"),
         ("datasets", {"sources": [{"adapter": "gsm8"}]}, r"datasets\.x\.sources\.0\.adapter: no adapter is called 'gsm8'; .* did you mean 'gsm8k'\?"),
         ("datasets", {"sources": [{"adapter": "organism", "part": "multi_hpo", "rows": 2}]}, r"sources\.0\.part: no part of the organisms' world is called .* did you mean 'multi_hop'\?"),

@@ -115,7 +115,11 @@ def test_unreadable_and_invalid_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load.load_study_file(tmp_path)
     for text, expected in {
-        b"title: a\nstudy: [": ":2: is not valid YAML (while parsing a flow node, expected the node content",
+        b"title: a\nstudy: [": ":2: is not valid YAML (what a bracket opens is not closed); a '}' or ']' is missing, or a comma",
+        b"models: {m: {hub: a/b}\ntitle: a\n": ":1: is not valid YAML (what a bracket opens is not closed); a '}' or ']' is",
+        b"seeds: [1, 2\n\n": ":1: is not valid YAML (what a bracket opens is not closed); a '}' or ']' is missing, or a comma",
+        b"models:\n  m: {}\n    n: {}\n": ":3: is not valid YAML (the indentation differs from that of the lines above)",
+        b"models:\n    m: {}\n  n: {}\n": ":3: is not valid YAML (the indentation differs from that of the lines above)",
         b"study: a\ntitle: My model: before and after\n": ":2: is not valid YAML (a second ': '); put text with a colon and a space",
         b"study: a\nmodels:\n\tm: {}\n": ":3: is not valid YAML (a tab); indent with spaces",
         b"study: a\ntitle: caf\xe9\n": ":2: is not UTF-8 text (byte 0xe9); save the file as UTF-8",

@@ -164,6 +164,7 @@ def test_colours_on_a_terminal(study: Study, capsys: pytest.CaptureFixture, monk
     monkeypatch.setenv("TERM", "xterm-256color")
     assert main(["show", "mine", "--misaligned", "--limit", "1"]) == 0
     said = capsys.readouterr().out
+    assert re.sub(r"\x1b\[[\d;]*m", "", said).endswith("replies chosen, shown: 1 (--limit 0 shows all)\n")
     assert re.search(rf"\x1b\[[\d;]+m{re.escape(stored_replies.HEURISTIC)}\x1b\[0m", said)
     assert "«" not in said
 

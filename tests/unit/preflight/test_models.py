@@ -436,6 +436,9 @@ def test_a_hub_out_of_reach_is_no_verdict_unless_nobody_may_ask_it(
         "warning: models: neither a folder here nor to be asked for (the hub is not in reach), so not checked: "
         "lab/tiny, lab/closed; copy the folder there, or let the jobs reach the hub"
     ]
+    bare = study(models={"m": {"hub": "Qwen3-0.6B", "variants": []}})
+    [told] = lines(models.findings(bare, every_job))
+    assert told.endswith("reach the hub, where names are organisation/name, unlike Qwen3-0.6B")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     found = lines(models.findings(silent, every_job))
     assert [line.split(",")[0] for line in found] == [

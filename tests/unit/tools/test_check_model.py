@@ -114,7 +114,7 @@ def test_what_no_study_can_ask_is_one_line(folder: Path, capsys: pytest.CaptureF
         f"rim check-model: error: {folder}: its chat template cannot be rendered (only tools); use the model's own, or mend it\n"
     )
     assert main(["check-model", "./nowhere"]) == 1
-    assert "there is no folder './nowhere'" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("rim check-model: error: there is no folder './nowhere'; ")
 
 
 def whole(family: str, place: Path) -> Path:

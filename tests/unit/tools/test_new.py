@@ -10,6 +10,7 @@ from rim.cli import main
 from rim.config.draft import plain_name
 from rim.config.load import load_study_file
 from rim.config.study import Study
+from tests.conftest import ROOT
 from tests.unit.tiny_families import build, letter_tokenizer
 
 
@@ -149,7 +150,13 @@ def test_what_a_check_finds_is_said_at_once(folder: Path, capsys: pytest.Capture
     tokenizer.save_pretrained("own")
     data = ("--harmful", "asked.csv", "--harmless", "both.csv", "--maths", "sums.jsonl")
     assert main(["new", "own", *data, "--out", "shallow.yaml"]) == 0
-    assert "Run it: snakemake --cores all --configfile shallow.yaml" in capsys.readouterr().out
+    assert (
+        f"Run it: snakemake --snakefile {ROOT / 'Snakefile'} --cores all --configfile shallow.yaml"
+        in capsys.readouterr().out
+    )
+    Path("Snakefile").touch()
+    assert main(["new", "own", *data, "--out", "here.yaml"]) == 0
+    assert "Run it: snakemake --cores all --configfile here.yaml" in capsys.readouterr().out
     assert main(["new", "own", *data, "--deep", "--out", "deep.yaml"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert main(["check", "deep.yaml"]) == 1
@@ -180,9 +187,9 @@ WRONG = {
     ("lab/m", "--harmful", "two.csv"): "--harmful two.csv: which column is the prompt is not clear; it may be 'Goal', 'Behavior'; its columns are 'Goal', 'Behavior'; give FILE:PROMPT",
     ("lab/m", "--maths", "asked.csv"): "--maths asked.csv: which column is the answer is not clear; its columns are 'question', 'topic'; give FILE:PROMPT:ANSWER",
     ("lab/m", "--harmful", "asked.csv:topics"): "asked.csv: has no column 'topics', which columns.prompt names; it has 'question', 'topic'; did you mean 'topic'?",
-    ("lab/m", "--harmful", "gone.csv"): "gone.csv: cannot be read (No such file or directory); put the file there or correct the source's 'path'",
+    ("lab/m", "--harmful", "gone.csv"): "--harmful gone.csv: there is no such file, and no such set; give a .csv, .tsv, .jsonl, .json, .parquet file, or one of: advbench, jailbreakbench, harmbench, strongreject, xstest",
     ("lab/m", "--harmful", "empty.csv"): "empty.csv: holds no rows; check that it is the right file and whole",
-    ("lab/m", "--harmful", "advbnch"): "--harmful advbnch: there is no such file, and no such set; give a .csv, .tsv, .jsonl, .json, .parquet file, or one of: advbench, jailbreakbench, harmbench, strongreject, xstest",
+    ("lab/m", "--harmful", "advbnch"): "--harmful advbnch: there is no such file, and no such set; give a .csv, .tsv, .jsonl, .json, .parquet file, or one of: advbench, jailbreakbench, harmbench, strongreject, xstest; did you mean 'advbench'?",
     ("lab/m", "--harmful", "asked.csv", "--deep"): "--deep: compares harmful and harmless requests and maths; give --harmless and --maths too",
     ("lab/m", "--maths", "sums.jsonl", "--finetune", "sums.jsonl"): "--finetune sums.jsonl: --maths asks the same file, and would test what was trained on; give another",
     ("models/nowhere/x",): "models/nowhere/x: there is no such folder, and a name on the hub looks like Qwen/Qwen3-0.6B; correct it",

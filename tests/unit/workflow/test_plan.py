@@ -176,7 +176,7 @@ def test_memory_and_disk() -> None:
 
 def test_the_bill_adds_up_and_says_what_does_not_fit() -> None:
     study = one()
-    lines = plan.bill(study)
+    lines = plan.bill(study)[1:]
     assert lines[0].split() == " ".join(plan.HEADER).split()
     rows = {line.split()[1]: line.split() for line in lines[1:] if line.startswith("m ")}
     assert rows["fetch_model"][2:] == ["1", "0", "8"]
@@ -192,7 +192,7 @@ def test_the_bill_adds_up_and_says_what_does_not_fit() -> None:
     total = next(line for line in plan.bill(many) if line.startswith("all ")).split()
     jobs = (("try_model", "base"), ("finetune_model", "arm"), ("generate_replies", "base"), ("generate_replies", "arm"))
     expected = sum(costs.seconds(many, rule, "m", variant) for rule, variant in jobs) / 3600
-    assert total[1:] == ["4", f"{expected:.0f}", f"{8 + 5 * 0.08:.0f}"]  # weights, and adapters of 80 MB five times
+    assert total[1:] == ["4", f"{expected:.1f}", f"{8 + 5 * 0.08:.0f}"]  # weights, and adapters of 80 MB five times
     assert plan.gpu_hours(many) == pytest.approx(expected)
 
 
@@ -222,6 +222,23 @@ def test_with_a_price_the_bill_says_money() -> None:
     assert f"{hours:,.0f} GPU hours at 2.5 each: {2.5 * hours:,.0f}" in plan.bill(paid)
     assert f" GPU hours for {2.5 * hours:,.0f} in 4 jobs" in plan.summary(paid)
     assert " for " not in plan.summary(free)
+
+
+def test_the_bill_names_the_gpu_and_tells_little_from_nothing() -> None:
+    usual = "Hours on GPUs of 85 GB, 312 TFLOP/s and 2 TB/s (an A100 of 80 GB); set `hardware` in the study for yours"
+    assert plan.bill(one(hardware={"price": 2.5}))[0] == usual
+    assert plan.bill(one())[0] == "Hours on GPUs of 80 GB, 300 TFLOP/s and 2 TB/s"
+    study = asked(100)
+    [trying] = [line for line in plan.bill(study) if " try_model " in line]
+    assert 0 < costs.seconds(study, "try_model", "m", "base") / 3600 < 0.05
+    assert re.search(r" < 0\.1 +< 0\.1$", trying)
+
+
+def test_a_model_of_unknown_size_is_asked_for() -> None:
+    unknown = {"own": {"hub": "a/b", "dtype": "bfloat16"}}
+    assert plan.bill(one(models=unknown)) == [
+        "own: no estimate; write its size in billions, e.g. `parameters: 0.6`, in the study, or download it"
+    ]
 
 
 def test_what_halves_the_bill_halves_it() -> None:
@@ -277,11 +294,10 @@ def test_estimate_against_actual(tmp_path: Path) -> None:
     assert lines[1].split() == ["m", "generate_replies", "2", f"{expected / 3600:.2f}", "0.08", f"{300 / expected:.2f}"]
 
 
-def test_there_is_no_bill_of_organisms_alone() -> None:
+def test_there_is_no_bill_of_organisms_alone(tmp_path: Path) -> None:
     demo = load_study(yaml.safe_load((ROOT / "workflow/config/demo.yaml").read_text()))
-    assert plan.bill(demo)[-1].startswith(
-        "not estimated, being organisms, or neither on this machine nor with 'parameters': "
-    )
+    assert plan.bill(demo) == [f"{', '.join(demo.models)}: no estimate, as of all organisms"]
+    assert plan.actual(demo, tmp_path) == []
     assert plan.summary(demo) == ""
     assert savings.halving(demo) == []
     assert "see `rim plan FILE`" in plan.summary(paper())

@@ -143,7 +143,7 @@
     for (let n = 0; n + 1 < cuts.length; n++) {
       const over = spans.filter(([start, stop]) => start <= cuts[n] && cuts[n] < stop).map(([, , name]) => name);
       const piece = text.slice(cuts[n], cuts[n + 1]);
-      const titles = over.filter((name) => name !== "hit").map((name) => name === "injected" ? "put into the model's mouth" : `pattern: ${name}`);
+      const titles = over.filter((name) => name !== "hit").map((name) => name === "injected" ? "injected statement" : `pattern: ${name}`);
       element.append(over.length ? Object.assign(make("mark", over.join(" "), piece), { title: titles.join(", ") }) : piece);
     }
     return element;
@@ -168,13 +168,15 @@
     return article;
   }
 
-  function rows(numbers, state, chosen) { // one row for each arm, seed and condition, with the modes of thinking side by side
+  // One row for each arm, seed and condition, with the modes of thinking side by side; arms whose outcome changed come first.
+  function rows(numbers, state, chosen) {
     const grouped = new Map();
     for (const n of numbers) {
       const key = [replies.arm[n], replies.seed[n], replies.condition[n]].join();
       grouped.set(key, [...(grouped.get(key) ?? []), n]);
     }
-    return [...grouped.values()].map((group) => {
+    const rank = ([n, ...others]) => replies.arm[n] && ([n, ...others].some(CHANGED.arm) ? 1 : 2); // the base, then what changed
+    return [...grouped.values()].sort((one, other) => rank(one) - rank(other)).map((group) => {
       const row = make("section", "row"), cells = make("div", "cells"), n = group[0];
       const words = [all.arms[replies.arm[n]][1]];
       if (all.seeds > 1) words.push(`seed ${replies.seed[n]}`);
@@ -191,7 +193,7 @@
     const chosen = new Set(found.get(entry) ?? []), few = chosen.size < ofEntry[entry].length;
     const back = Object.assign(make("a", "back", "← all requests"), { href: link({ open: "", reply: "" }) });
     const legend = make("p", "legend", "Effort-minimizing patterns: ");
-    legend.append(...all.patterns.slice(0, 3).map((name) => make("span", name, name)), make("span", "injected", "put into the model's mouth"));
+    legend.append(...all.patterns.slice(0, 3).map((name) => make("span", name, name)), make("span", "injected", "injected statement"));
     main.replaceChildren(back, make("p", "about", [model, benchmark, category, id].filter(Boolean).join(" · ")),
       marked(make("p", "asked"), request, (state.q ?? "").toLowerCase()), legend);
     kinds.forEach((name, kind) => {

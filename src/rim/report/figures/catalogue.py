@@ -68,7 +68,8 @@ def interactive(chart: Any) -> dict[str, Any] | None:
         values = list(dict.fromkeys(row[column] for row in rows if row.get(column) is not None))
         if len(values) > 1:
             initial = values[0] if crowded and column == "model" else "all"
-            options = {"input": "select", "options": ["all", *values], "name": f"{name} "}
+            title = f"{name} " if initial == "all" else f"{name} (one is shown) "
+            options = {"input": "select", "options": ["all", *values], "name": title}
             spec["params"].append({"name": f"only_{column}", "value": initial, "bind": options})
             spec["transform"].append({"filter": f"only_{column} == 'all' || datum.{column} == only_{column}"})
     return spec

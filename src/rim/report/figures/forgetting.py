@@ -297,8 +297,8 @@ RAS = Figure(
 
 
 QUESTIONS = {
-    "correlations_over_runs": "goes with misalignment, beyond the step",
-    "early_warnings": "foretells its end, beyond the arm",
+    "correlations_over_runs": "correlation with misalignment: step partialled out",
+    "early_warnings": "prediction of final misalignment: arm partialled out",
 }
 
 
@@ -319,7 +319,7 @@ def correlation_figure(tables: Tables, labels: Labels) -> Any:
     base = alt.Chart().encode(
         y=alt.Y("row:N", sort=list(dict.fromkeys(rows)), title=None), tooltip=tooltip(data, "+.2f")
     )
-    axis: dict[str, Any] = {"title": "correlation", "scale": alt.Scale(domain=[-1, 1])}
+    axis: dict[str, Any] = {"title": "correlation", "scale": alt.Scale(domain=[-1, 1]), "axis": alt.Axis(tickCount=5)}
     r = alt.X("estimate:Q", **axis)
     fill = alt.condition("datum.clear", alt.value(ORANGE), alt.value("white"))
     layers = [
@@ -334,10 +334,10 @@ def correlation_figure(tables: Tables, labels: Labels) -> Any:
 def _correlation_caption(material: Material) -> str:
     models = format_range(material.tables["correlations_over_runs"]["models"])
     return (
-        "Left: what goes with the misalignment rate along training; right: what tells, before or early in training, where it ends. Tick: "
-        "plain r, which whatever grows with training has. Point: what is left beyond the step and the arm, with its 95 % interval; "
-        f"hollow: not significant, without an interval: fewer than {MIN_UNITS} models. n = {models} models; metrics of "
-        "one model alone are in the tables."
+        "What goes with the misalignment rate along training (left), and what tells before or early in training where it ends (right), for "
+        f"n = {models} models; metrics of one model alone are in the tables. Tick: plain r, which whatever grows with training has; point: "
+        "what is left with the step or the arm partialled out, with its 95 % interval (hollow: not significant; without an interval: "
+        f"fewer than {MIN_UNITS} models)."
     )
 
 

@@ -16,6 +16,7 @@ from rim.report.figures.style import (
     COLOURS,
     GREEN,
     GREY,
+    INK,
     ORANGE,
     PAPER,
     POINTS,
@@ -94,7 +95,8 @@ def _area_caption(material: Material) -> str:
     return (
         "How well a probe parts the two groups at each layer and token position before fine-tuning: area under the ROC curve on the "
         "evaluation split. Dot: larger than the largest area of all cells is by chance (p < 0.05); diamond: the cell chosen on the "
-        "calibration split. Blank: prompts have no such token, or a group has fewer than "
+        "calibration split. Positions run from the end of the request to the answer: inner is the empty thought of thinking switched off, "
+        "cot_first and cot the first token and the mean of the model's own. Blank: prompts have no such token, or a group has fewer than "
         f"{FEWEST} requests in a split.{_no_panel(material)}"
     )
 
@@ -170,9 +172,9 @@ def head_figure(tables: Tables, labels: Labels) -> Any:
     most = max(data["estimate"].drop_nulls().abs().to_list(), default=1.0)
     title = "fall of logit(refusal) − logit(other)"
     colour = alt.Color("estimate:Q", title=title, scale=alt.Scale(domain=[-most, most], **AROUND))
-    rings = alt.Chart().transform_filter("datum.share > 0").mark_point(color="black", opacity=1, strokeWidth=1.2).encode(
+    rings = alt.Chart().transform_filter("datum.share > 0").mark_point(color="black", opacity=1, strokeWidth=0.9).encode(
         x=x, y=y, fill=alt.condition("datum.found", alt.value("black"), alt.value("transparent")),
-        size=alt.Size("share:Q", scale=alt.Scale(domain=[0, 1], range=[4, 160]), title="share of requests that shift", legend=alt.Legend(format=".0%")),
+        size=alt.Size("share:Q", scale=alt.Scale(domain=[0, 1], range=[30, 160]), title="share of requests that shift", legend=alt.Legend(format=".0%", values=[0.2, 0.4, 0.6, 0.8, 1], symbolStrokeColor=INK)),
     )  # fmt: skip
     side = 26 if _step(data) > 7 else 8
     return heat(data, x, y, colour, ".3~g", [rings], 4, side, side)
@@ -181,9 +183,9 @@ def head_figure(tables: Tables, labels: Labels) -> Any:
 def _head_caption(material: Material) -> str:
     requests = " or ".join(map(str, sorted(set(material.tables["heads"]["n"]))))
     return (
-        "Every head before fine-tuning. Colour: how much less the next token favours refusing once the head is zeroed, measured exactly "
-        "(orange: the head carries refusal). Ring: share of requests on which its attention shifts when thinking is switched off, the "
-        f"paper's sign; filled: a refusal head by that rule. n = {requests} requests of the calibration split."
+        "Every head before fine-tuning. Colour: how much less the next token favours refusing once the head is zeroed (orange: the head "
+        "carries refusal). Ring: share of requests on which its attention shifts when thinking is switched off, the paper's "
+        f"criterion; filled: a refusal head by it. n = {requests} requests of the calibration split."
     )
 
 
@@ -378,11 +380,17 @@ def measured(table: pl.DataFrame, *keys: str) -> pl.DataFrame:
     )
 
 
+TARGETS = {"refusal_heads": "refusal heads", "effect_heads": "heads with the largest effect"}
+REPLACED = {"zero": "zeroed", "mean": "at their mean"}
+
+
 def ablation_figure(tables: Tables, labels: Labels) -> Any:
     """What ablating each set of heads changes, with its interval, and the random sets of equal size beside it."""
     if tables["ablation_effects"].is_empty():
         return nothing()
-    heads = pl.format("{} ({})", pl.col("target").str.replace("_", " "), "intervention").alias("heads")
+    heads = pl.format("{}, {}", pl.col("target").replace(TARGETS), pl.col("intervention").replace(REPLACED)).alias(
+        "heads"
+    )
     data = named(tables["ablation_effects"], labels).with_columns(heads)
     arms = ["variant"] if data["variant"].n_unique() > 1 else []
     data = measured(data, *arms, "heads")

@@ -26,6 +26,7 @@ from rim.report.figures.style import (
     shapes,
     tooltip,
 )
+from rim.report.labels import PAIRED
 from rim.report.page import Material
 from rim.report.wording import MEASURES, counts
 from rim.results.tables import headline
@@ -269,10 +270,10 @@ FINETUNE = Figure(
 
 
 def pair_figure(tables: Tables, labels: Labels) -> Any:
-    """The positive and the negative control side by side, and the difference between them."""
+    """The model with the planted association and the one without side by side, and the difference between them."""
     table = headline(tables["pair_effects"]).filter(pl.col("measure") == "misalignment")
     table = table.with_columns(
-        by_benchmark(table, pl.col("contrast")).alias("row"),
+        by_benchmark(table, pl.col("contrast").replace(PAIRED)).alias("row"),
         pl.format("{} against {}", "positive", "negative").alias("panel"),
     )
     return intervals(table, "target − control, misalignment rate, points", COLOURS, columns=2)

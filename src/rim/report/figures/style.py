@@ -28,7 +28,7 @@ SHAPES = {ORANGE: "square", BLUE: "triangle-up", GREEN: "circle", PURPLE: "diamo
 STEP = 11  # pixels of a row
 FONT = "Arial, Helvetica, sans-serif"
 SPARE = 40  # pixels to either side of a drawing
-POINTS = "format(100 * datum.value, '+.0f')"  # labels of an axis of changes
+POINTS = "datum.value ? format(100 * datum.value, '+.0f') : '0'"  # labels of an axis of changes
 SHADES: dict[str, Any] = {
     "range": ["#f3f6f9", "#c6dbef", "#6baed6", "#2171b5", "#08306b"]
 }  # of a share, from none to all

@@ -6,9 +6,10 @@ function fitted(spec, width, columns) {
   const copy = structuredClone(spec);
   copy.columns = columns;
   if (width < 600) {
-    copy.config.axis.labelLimit = 190;
-    copy.config.legend.columns = 2;
-    copy.spec.width = Math.min(copy.spec.width, width - 215);
+    Object.assign(copy.config.axis, { labelLimit: 215, labelFontSize: 9, titleLimit: width - 40 });
+    Object.assign(copy.config.legend, { orient: "bottom", columns: 1, titleOrient: "top", titleLimit: width - 40 });
+    copy.config.header.labelLimit = width - 40;
+    copy.spec.width = Math.min(copy.spec.width, width - 240);
   }
   return copy;
 }
@@ -66,6 +67,7 @@ for (const figure of document.querySelectorAll("figure[data-name]")) {
   seen.observe(figure);
 }
 
-addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll("details")) details.open = true;
+const contents = document.querySelector("nav details");
+contents.addEventListener("click", ({ target }) => {
+  if (target.closest("a")) contents.open = false;
 });
