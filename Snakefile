@@ -9,6 +9,10 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
+if workflow.local_exec and workflow.scheduling_settings:
+    # For a limit of jobs per second Snakemake looks at everything again a second after each look, and so ever more often.
+    workflow.scheduling_settings.max_jobs_per_timespan = None
+
 if not workflow.config_settings.configfiles:
 
     configfile: f"{workflow.basedir}/workflow/config/demo.yaml"
