@@ -31,6 +31,7 @@ from rim.core.statistics import Estimate
 from rim.report import claims
 from rim.report.page import Material
 from rim.results import explanations, forgetting, replies, selection
+from rim.results.calibration import over_organisms
 from rim.results.tables import is_significant
 from rim.settings.common import BASE
 from tests import courses
@@ -232,6 +233,27 @@ def prompts_in_groups() -> list[Case]:
             repetitions=SLOW,
         )
         for size, spread in ((2, 1.0), (4, 1.0), (4, 2.0), (10, 1.0), (10, 2.0))
+    ]
+
+
+def grades_of_organisms() -> list[Case]:
+    """Areas and precisions of a method, one of each organism, normal in log odds."""
+
+    def drawn(seeds: int, center: float, spread: float) -> Draw:
+        return lambda rng: (stats.logistic.cdf(center + rng.normal(0, spread, seeds)),)
+
+    return [
+        Case(
+            "Grades of methods",
+            f"{seeds} organisms, mean {mean_rate(center, spread):.2f}, spread {spread:g}",
+            mean_rate(center, spread),
+            drawn(seeds, center, spread),
+            over_organisms,
+            0.5,
+            repetitions=SLOW,
+        )
+        for seeds in (5, 10)
+        for center, spread in ((0.0, 0.3), (0.0, 1.0), (2.0, 0.5), (-1.7, 0.5), (2.0, 1.0))
     ]
 
 
@@ -1051,6 +1073,7 @@ CASES = (
     *differences_over_seeds(),
     *seeds_that_learn(),
     *prompts_in_groups(),
+    *grades_of_organisms(),
     *sensitivities(),
     *means(),
     *shares_of_requests(),

@@ -20,7 +20,7 @@ from polars import DataFrame
 from rim.config.runs import scored_runs
 from rim.config.study import Study
 from rim.core.contracts import INTEGER, INTERVAL, NUMBER, TEXT, Contract, one_of
-from rim.core.statistics import Estimate, bounded_mean
+from rim.core.statistics import Estimate, mean_interval
 from rim.results.tables import ResultTable, results_table
 from rim.results.verdicts import CLAIM_VERDICTS, claim_verdicts
 from rim.settings.jobs import Run
@@ -76,6 +76,12 @@ def grades(scores: DataFrame) -> dict[tuple[str, str, str, str], float]:
     return found
 
 
+def over_organisms(shares: np.ndarray[Any, Any]) -> Estimate:
+    """The mean of one share of each organism, with Student's t interval within 0 and 1."""
+    estimate = mean_interval(shares)
+    return estimate._replace(low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
+
+
 def method_grades(grafts: Mapping[str, Graft], scores: Mapping[Run, DataFrame]) -> DataFrame:
     """The grades of every method, over the seeds of each organism with a graft."""
     return results_table(METHOD_GRADES, list(_rows(grafts, scores)))
@@ -93,7 +99,7 @@ def _rows(grafts: Mapping[str, Graft], scores: Mapping[Run, DataFrame]) -> Itera
             share = float(whole["grafted"].mean())  # type: ignore[arg-type]
             chance = {"area": 0.5, "precision": share}.get(measure, math.nan)
             alone = measure == "found" or len(known) < 2  # one organism says nothing of others
-            estimate = Estimate(float(known.mean()), math.nan, math.nan) if alone else bounded_mean(known, 0, 1)
+            estimate = Estimate(float(known.mean()), math.nan, math.nan) if alone else over_organisms(known)
             yield {
                 "model": model, "teaches": grafts[model].teaches, "part": part, "method": method, "measure": measure, "cut": cut,
                 "seeds": len(known), "parts": whole.height, "grafted": int(whole["grafted"].sum()), "chance": chance,
