@@ -56,7 +56,7 @@ def test_every_figure_is_drawn_and_none_is_an_empty_box(demo: Path, opened: Open
 def test_the_first_screen_holds_the_answer(demo: Path, opened: Open, width: int, height: int) -> None:
     page = opened(demo, width, height)
     assert reach(page)[0] <= height
-    assert page.inner_text(".answer").startswith("Yes, in these tiny test models: ")
+    assert page.inner_text(".answer").startswith("Yes, in these tiny test models, each trained once: ")
     drawn(page)
     assert reach(page)[1] <= width  # wide figures and tables scroll by themselves
 
