@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rim.config.study import Study
 from rim.core import contracts, tables
-from rim.results import calibration
-from rim.results.catalogue import tables_of
-from rim.results.tables import read_results, write_results
+from rim.results import calibration, mechanism, neurons, replies
+from rim.results.tables import ResultTable, read_results, write_results
 from rim.results.verdicts import TABLES_READ
 from rim.settings import jobs
 
@@ -23,6 +23,7 @@ class Job(jobs.Job):
 
 def run(job: Job) -> None:
     scores = tables.read_each(job.runs, job.scores, contracts.PART_SCORES)
-    read = [table for made in tables_of(job.study).values() for table in made if table.name in TABLES_READ]
+    made: tuple[ResultTable[Any], ...] = (*replies.TABLES, *mechanism.TABLES, *neurons.TABLES)
+    read = [table for table in made if table.name in TABLES_READ and table.applies(job.study)]
     inputs = calibration.Inputs(job.study, scores, read_results(read, job.folder))
     write_results(calibration.TABLES, inputs, job.folder)
