@@ -130,7 +130,7 @@ def test_the_replication_on_crumbs(tmp_path: Path) -> None:
     }
     config = replaced(tmp_path, "replication", {**changes, "inference__max_new_tokens": 24})
     assert run_in_process(tmp_path, config) > 100
-    assert '<section id="published">' in report(tmp_path, "replication")
+    assert '<section id="pairs">' in report(tmp_path, "replication")
 
 
 def test_the_demo_was_run_as_it_stands(tmp_path: Path) -> None:
