@@ -86,11 +86,15 @@ rule draw_figures:
         step("draw_figures")
 
 
+MANIFESTS = [receipt(FETCHED.format(model=name)) for name, model in STUDY.models.items() if model.hub]
+
+
 rule write_report:
     input:
         ALL_TABLES,
         FIGURES,
-        manifests=[FETCHED.format(model=name) for name, model in STUDY.models.items() if model.hub],
+        artifacts_of(*MANIFESTS),
+        manifests=MANIFESTS,
     output:
         report=report(f"{RESULTS}/report.html", category="report", caption="../workflow/report/report.rst"),
         pipeline=figure_path("pipeline"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rim.config.study import Study
 from rim.core.files import write_text
+from rim.core.receipts import verified
 from rim.report import pipeline
 from rim.report.figures import catalogue
 from rim.report.first_screen import first_screen
@@ -32,7 +33,7 @@ class Job(jobs.Job):
     run_logs: Path  # Snakemake's, of every run of the workflow
     report: Path
     pipeline: Path  # the study in a picture
-    manifests: list[Path]  # of the models that were fetched
+    manifests: list[Path]  # receipts, of the models that were fetched
 
 
 def run(job: Job) -> None:
@@ -42,7 +43,10 @@ def run(job: Job) -> None:
     files = [job.tables / f"{name}.csv" for name in sorted(tables)]
     jobs_before = lineage.trace(job.records, map(str, [*files, *drawn.values()]))
     fetched = [name for name, model in job.study.models.items() if model.hub]
-    commits = {name: json.loads(path.read_text())["commit"] for name, path in zip(fetched, job.manifests, strict=True)}
+    commits = {
+        name: json.loads(verified(path).read_text())["commit"]
+        for name, path in zip(fetched, job.manifests, strict=True)
+    }
     material = Material(
         job.study,
         tables,
