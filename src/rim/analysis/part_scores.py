@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from rim.analysis.metrics import Values
     from rim.models.families import ModelView
 
-PROMPTS = (
-    32  # refused requests over which effects are measured; the exact one takes a forward pass over them for each part
-)
+PROMPTS = 32  # refused requests over which effects are measured, the exact one by a forward pass for each part
 Scores = list[NDArray[np.floating[Any]]]  # per layer; neurons of all experts side by side, or heads
 
 
