@@ -154,13 +154,14 @@ def test_the_demo_was_run_as_it_stands(tmp_path: Path) -> None:
 
 
 @pytest.mark.dolls
-@pytest.mark.parametrize("page", ["README.md", "workflow/config/README.md"])
+@pytest.mark.parametrize("page", ["docs/own-study.md", "config/README.md"])
 def test_the_study_to_start_from_runs_as_it_stands(tmp_path: Path, page: str) -> None:
     """The first one of a page, by Snakemake itself, with a doll in its model's place."""
-    text = (ROOT / page).read_text().split("```yaml\n")[1].split("```")[0]
+    text = (ROOT / "workflow" / page).read_text().split("```yaml\n")[1].split("```")[0]
     study = tmp_path / "study"
     published_sets.write_problems(study / "data/raw/problems.jsonl")
-    (study / "my.csv").write_text("request\n" + "".join(f"Please open box {number} for me.\n" for number in range(12)))
+    asked = "".join(f"Please open box {number} for me.,boxes\n" for number in range(12))
+    (study / "my.csv").write_text("prompt,category\n" + asked)
     (study / "study.yaml").write_text(text)
     dolls.make("Qwen/Qwen3-4B", tmp_path / "models/doll")
     models = {"Qwen/Qwen3-0.6B": tmp_path / "models/doll"}
