@@ -47,6 +47,11 @@ if runs.scored_runs(STUDY):
     include: "rules/calibration.smk"
 
 
+if "judge_claims" in table_catalogue.tables_of(STUDY):
+
+    include: "rules/claims.smk"
+
+
 include: "rules/preflight.smk"
 include: "rules/hooks.smk"
 

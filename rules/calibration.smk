@@ -1,10 +1,8 @@
 """Calibration: how well each method finds the parts in which safety is known to sit, in organisms with a graft.
 
 In: such a model, its replies and, where attention is analysed, its table of heads. Out: data/{study}/part_scores/{model}/base/seed{seed}.parquet
-and the tables of results `method_grades` and `claim_verdicts`.
+and the table of results `method_grades`.
 """
-
-from rim.results.verdicts import TABLES_READ
 
 SCORED = runs.scored_runs(STUDY)
 CONTRASTED = benchmark_receipts([STUDY.forgetting.harmful, *STUDY.measured("false_refusal")[:1]])
@@ -40,7 +38,6 @@ rule score_parts:
 rule grade_methods:
     input:
         scores=per_run(PART_SCORES, SCORED),
-        tables=[table_path(name) for name in TABLES_READ if table_path(name) in ALL_TABLES],
     output:
         tables_by("grade_methods"),
     log:

@@ -176,15 +176,12 @@ CALIBRATED = ("pretrained", "aligned", "in_neurons", "in_heads", "harmless_neuro
 
 
 def verdicts() -> Cells:
-    """In how many organisms each claim is borne out."""
+    """In how many of the organisms tested each claim is borne out."""
     found = pl.read_csv(ROOT / "results/calibration/tables/claim_verdicts.csv")
-    return [
-        list(
-            dict(own.select("model", pl.format("{} of {}", "supported", "organisms")).iter_rows())[m]
-            for m in CALIBRATED
-        )
-        for _, own in found.group_by("claim", maintain_order=True)
-    ]
+    count = pl.format("{} of {}", "supported", "tested")
+    cell = pl.when(pl.col("tested") > 0).then(count).otherwise(pl.lit(NONE))
+    claims = [dict(own.select("model", cell).iter_rows()) for _, own in found.group_by("claim", maintain_order=True)]
+    return [[own[model] for model in CALIBRATED] for own in claims]
 
 
 def health() -> Cells:

@@ -68,6 +68,8 @@ def test_the_study_of_grafts_on_crumbs(tmp_path: Path) -> None:
         "asked_plain": "new neurons",
     }
     assert verdicts["claim"].n_unique() == 6
+    assert (verdicts["supported"] <= verdicts["tested"]).all()
+    assert (verdicts["tested"] <= verdicts["organisms"]).all()
     responses = {
         name: pl.read_parquet(tmp_path / f"data/calibration/responses/{name}/base/seed1/plain.parquet")[
             "response"
@@ -77,4 +79,5 @@ def test_the_study_of_grafts_on_crumbs(tmp_path: Path) -> None:
     assert responses["pretrained"] != responses["in_neurons"]
     html = report(tmp_path, "calibration")
     assert '<section id="calibration"' in html
+    assert '<section id="claims"' in html
     assert '<figure data-name="method_grades"' in html

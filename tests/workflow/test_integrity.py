@@ -15,7 +15,7 @@ from tests.workflow.test_reruns import copied, study, to_run
 
 SUMS = Path("data/smoke/provenance/sums")
 WITHOUT_INPUTS = {"prepare_dataset", "train_organism"}
-GRAFTS = {"graft_organism", "score_parts", "grade_methods"}
+GRAFTS = {"graft_organism", "score_parts", "grade_methods", "judge_claims"}
 NOT_IN_SMOKE = {"answer_counterfactuals", "fetch_model", "rewrite_cot", "try_instrument", "try_model", *GRAFTS}
 STEPS = sorted(set(step_files()) - WITHOUT_INPUTS - NOT_IN_SMOKE)
 

@@ -1,4 +1,4 @@
-"""The section of the report on ground truth: how well each method finds the parts in which safety is known to sit."""
+"""The sections of the report on ground truth: how well each method finds the parts in which safety is known to sit, and which claims are borne out."""
 
 from __future__ import annotations
 
@@ -46,12 +46,34 @@ def calibration_section(material: Material) -> Section | None:
     caption = "How well each method finds grafted parts; the area is that under the ROC curve."
     table = table_from_frame(caption, grades, len(keys), keys | values)
     text = [finding, reading, *left_out(material.study, grades)]
-    return Section("calibration", TITLE, text, [_verdicts(material.tables["claim_verdicts"]), table], finding=True)
+    return Section("calibration", TITLE, text, [table], finding=True)
+
+
+def claims_section(material: Material) -> Section | None:
+    """In which organisms each claim of the paper is borne out."""
+    verdicts = material.tables.get("claim_verdicts")
+    if verdicts is None or verdicts.is_empty():
+        return None
+    claims = verdicts.group_by("claim", maintain_order=True).agg(pl.col("tested", "supported").sum())
+    tested, never = (claims.filter((pl.col("tested") > 0) == known) for known in (True, False))
+    finding = (
+        f"{tested.filter(pl.col('supported') > 0).height} of {tested.height} claims of the paper that could be tested are borne out "
+        "in some organism, by the paper's own rule."
+    )
+    reading = (
+        "Each seed of a recipe is an organism of its own. A claim counts where its test is significant in one organism, so one in "
+        "twenty counts where there is nothing. A dash: in no organism could it be tested, for want of heads or neurons to ablate, or of "
+        "other sets to compare them with."
+    )
+    left = [f"Never tested: {listed(never['claim'].to_list(), 4)}."] if never.height else []
+    title = "Which claims are borne out, and in which organisms"
+    return Section("claims", title, [finding, reading, *left], [_verdicts(verdicts)], finding=True)
 
 
 def _verdicts(verdicts: pl.DataFrame) -> Table:
     """A row for each claim, a column for each model."""
-    wide = verdicts.with_columns(pl.format("{} of {}", "supported", "organisms").alias("cell"))
+    count = pl.format("{} of {}", "supported", "tested")
+    wide = verdicts.with_columns(pl.when(pl.col("tested") > 0).then(count).otherwise(pl.lit("–")).alias("cell"))
     rows = [
         TableRow([str(claim), *own["cell"]], bool(own["supported"].sum()))
         for (claim,), own in wide.group_by("claim", maintain_order=True)
@@ -62,7 +84,7 @@ def _verdicts(verdicts: pl.DataFrame) -> Table:
         *(f"{name} (refusal: {place})" for name, place in models.select("model", "refusal_in").iter_rows()),
     ]
     caption = (
-        "In how many organisms each claim of the paper is borne out by its own rule, beside where refusal was trained."
+        "In how many of the organisms tested each claim of the paper is borne out, beside where refusal was trained."
     )
     return Table(caption, header, 1, rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rim.report.calibration import calibration_section
+from rim.report.calibration import calibration_section, claims_section
 from rim.report.explanations import category_section, dose_section, length_section
 from rim.report.forgetting import forgetting_section, intervention_section, neuron_section
 from rim.report.judges import judge_section, usage_section
@@ -38,6 +38,7 @@ SECTIONS: tuple[Callable[[Material], Section | None], ...] = (
     neuron_section,
     intervention_section,
     calibration_section,
+    claims_section,
     forgetting_section,
     mitigation_section,
     judge_section,

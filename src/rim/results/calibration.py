@@ -22,7 +22,6 @@ from rim.config.study import Study
 from rim.core.contracts import INTEGER, INTERVAL, NUMBER, TEXT, Contract, one_of
 from rim.core.statistics import Estimate, mean_interval
 from rim.results.tables import ResultTable, results_table
-from rim.results.verdicts import CLAIM_VERDICTS, claim_verdicts
 from rim.settings.jobs import Run
 from rim.settings.models import Graft
 
@@ -113,7 +112,6 @@ class Inputs:
 
     study: Study
     scores: Mapping[Run, DataFrame]
-    tables: Mapping[str, DataFrame]  # of results, by which claims are judged
 
 
 def _applies(study: Study) -> bool:
@@ -126,13 +124,6 @@ TABLES: tuple[ResultTable[Inputs], ...] = (
         "calibration",
         METHOD_GRADES,
         lambda given: method_grades(given.study.grafts, given.scores),
-        _applies,
-    ),
-    ResultTable(
-        "claim_verdicts",
-        "calibration",
-        CLAIM_VERDICTS,
-        lambda given: claim_verdicts(given.study, given.tables),
         _applies,
     ),
 )

@@ -16,6 +16,7 @@ from rim.results import (
     neurons,
     patterns,
     replies,
+    verdicts,
 )
 from rim.results.tables import ResultTable
 
@@ -28,6 +29,7 @@ TABLES: dict[str, tuple[ResultTable[Any], ...]] = {
     "summarize_mechanism": mechanism.TABLES,
     "grade_methods": calibration.TABLES,
     "summarize_forgetting": (*neurons.TABLES, *forgetting.TABLES),
+    "judge_claims": verdicts.TABLES,
 }
 
 

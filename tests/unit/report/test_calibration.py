@@ -7,7 +7,7 @@ import pytest
 
 from rim.config import load
 from rim.config.study import Study
-from rim.report.calibration import METHODS, calibration_section
+from rim.report.calibration import METHODS, calibration_section, claims_section
 from rim.report.figures.calibration import FIGURES
 from rim.report.page import Material
 from rim.results.calibration import METHOD_GRADES
@@ -25,23 +25,25 @@ def given(study: Study, methods: tuple[str, ...], seeds: int = 5) -> Material:
         model=["grafted"], teaches=["alignment"], part=["neuron"], method=methods, measure=["area"], cut=[""]
     )
     grades = synthetic.filled("method_grades", keys, 0.5).with_columns(pl.lit(seeds, pl.Int64).alias("seeds"))
-    return Material(study, {"method_grades": grades, "claim_verdicts": verdicts(study)}, {}, pl.DataFrame())
-
-
-def verdicts(study: Study) -> pl.DataFrame:
-    """Two claims, each borne out in some organisms of some models."""
-    keys = synthetic.combined(claim=["one", "another"], model=["associated", "grafted"], refusal_in=["not trained"])
-    own = {"supported": [0, 3, 0, 0], "organisms": [5] * 4}
-    return synthetic.filled("claim_verdicts", keys, 0.5).with_columns(
-        **{name: pl.Series(values) for name, values in own.items()}
-    )
+    return Material(study, {"method_grades": grades}, {}, pl.DataFrame())
 
 
 def test_a_row_for_each_claim_and_a_column_for_each_model(study: Study) -> None:
-    table = calibration_section(given(study, ("intent",))).tables[0]
+    claims = ["one", "another", "a third"]
+    keys = synthetic.combined(claim=claims, model=["associated", "grafted"], refusal_in=["not trained"])
+    own = {"supported": [0, 3, 0, 0, 0, 0], "tested": [5, 4, 5, 0, 0, 0], "organisms": [5] * 6}
+    verdicts = synthetic.filled("claim_verdicts", keys, 0.5).with_columns(
+        **{name: pl.Series(values) for name, values in own.items()}
+    )
+    section = claims_section(Material(study, {"claim_verdicts": verdicts}, {}, pl.DataFrame()))
+    (table,) = section.tables
     assert table.header == ["claim", "associated (refusal: not trained)", "grafted (refusal: not trained)"]
-    assert [row.cells for row in table.rows] == [["one", "0 of 5", "3 of 5"], ["another", "0 of 5", "0 of 5"]]
-    assert [row.clear for row in table.rows] == [True, False]
+    cells = [["one", "0 of 5", "3 of 4"], ["another", "0 of 5", "–"], ["a third", "–", "–"]]
+    assert [row.cells for row in table.rows] == cells
+    assert [row.clear for row in table.rows] == [True, False, False]
+    assert section.text[0].startswith("1 of 2 claims of the paper that could be tested")
+    assert section.text[-1] == "Never tested: a third."
+    assert claims_section(Material(study, {}, {}, pl.DataFrame())) is None
 
 
 def test_each_method_is_graded_or_said_to_be_left_out(study: Study) -> None:

@@ -20,7 +20,8 @@ def test_names_are_told_apart_and_every_subject_has_a_caption(root: Path) -> Non
 
 def test_a_study_has_the_tables_of_the_analyses_it_asks_for(root: Path) -> None:
     study = load_study_file(root / "workflow/config/smoke.yaml")
-    assert set(tables_of(study)) == set(TABLES) - {"grade_methods"}
+    assert set(tables_of(study)) == set(TABLES) - {"grade_methods", "judge_claims"}
+    assert "judge_claims" in tables_of(study.model_copy(update={"seeds": [1, 2, 3, 4, 5]}))
     graft = Model(graft=Graft(onto="associated", neurons=2))
     assert set(tables_of(study.model_copy(update={"models": {**study.models, "grafted": graft}}))) == set(TABLES)
     plain = study.model_copy(

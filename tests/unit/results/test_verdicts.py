@@ -92,9 +92,50 @@ def test_only_significant_rises_of_the_claimed_kind_count(study: Study) -> None:
         (text,) = [each.text for each in CLAIMS if each.text.startswith(claim)]
         assert supported(table, text) == dict.fromkeys(PLACES, 0) | {"in_neurons": 2}
     row = table.filter(model="in_neurons", supported=2).row(0, named=True)
-    assert row["organisms"] == 3
+    assert row["organisms"] == row["tested"] == 3
     assert row["estimate"] == pytest.approx(2 / 3, abs=1e-6)
     assert 0 < row["ci_low"] < 2 / 3 < row["ci_high"] < 1
+
+
+def test_what_could_not_be_tested_is_told_from_what_is_not_borne_out(study: Study) -> None:
+    rows = [("in_heads", "1", FALLS), ("in_heads", "2", UNTESTED), ("in_neurons", "1", UNTESTED)]
+    table = claim_verdicts(study, every_table(rows))
+    for (text,), own in table.group_by("claim"):
+        tested = dict(own.select("model", "tested").iter_rows())
+        about_others = text == "ablating heads of the largest exact effect does"  # no row is about these
+        assert tested == dict.fromkeys(PLACES, 0) | {"in_heads": 0 if about_others else 1}
+        untested = own.filter(pl.col("tested") == 0)
+        assert untested["estimate"].is_null().all()
+        assert own.filter(pl.col("tested") > 0)["estimate"].to_list() == ([] if about_others else [0.0])
+
+
+def test_claims_on_training_and_on_statements_are_read_from_their_own_columns(study: Study) -> None:
+    injected = pl.DataFrame(
+        [
+            {"model": "in_heads", "seed": "1", "pattern": "heuristic", **UNCLEAR},
+            {"model": "in_heads", "seed": "1", "pattern": "deviation", **BORNE_OUT},
+            {"model": "in_heads", "seed": "2", "pattern": "heuristic", **FALLS},
+            {"model": "in_heads", "seed": "all", "pattern": "heuristic", **BORNE_OUT},
+        ]
+    )
+    pair = {"positive": "in_neurons", "negative": "harmless", "measure": "misalignment", "seed": "1"}
+    trained = pl.DataFrame(
+        [
+            {**pair, "contrast": "positive", **BORNE_OUT},
+            {**pair, "contrast": "negative", **UNCLEAR},
+            {**pair, "contrast": "difference", "seed": "2", **BORNE_OUT},
+            {**pair, "contrast": "negative", "seed": "2", **BORNE_OUT, "measure": "false_refusal"},
+        ]
+    )
+    table = claim_verdicts(study, {"injection_effects": injected, "pair_effects": trained})
+    statement, training = table["claim"].unique(maintain_order=True)
+    known = table.filter(pl.col("tested") > 0).select("claim", "model", "tested", "supported")
+    counts = {(claim, model): (tested, held) for claim, model, tested, held in known.iter_rows()}
+    assert counts == {
+        (statement, "in_heads"): (2, 1),
+        (training, "in_neurons"): (1, 1),
+        (training, "harmless"): (1, 0),
+    }
 
 
 def test_rows_over_all_seeds_are_no_organism(study: Study) -> None:
@@ -126,4 +167,4 @@ def test_claims_whose_tables_a_study_lacks_are_left_out(study: Study) -> None:
     assert set(TABLES_READ) > set(every)
     for name, table in every.items():
         judged = claim_verdicts(study, {name: table})["claim"].unique()
-        assert set(judged) == {claim.text for claim in CLAIMS if claim.tables == (name,)}
+        assert set(judged) == {claim.text for claim in CLAIMS if claim.table == name}

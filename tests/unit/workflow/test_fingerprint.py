@@ -82,7 +82,7 @@ def changed(before: dict[str, str]) -> set[str]:
         ("results/judges.py", "THRESHOLDS = (2,", "THRESHOLDS = (1,", {"compare_judges", "draw_figures", "write_report"}),
         ("report/figures/style.py", "STEP = 11", "STEP = 12", {"draw_figures", "write_report"}),
         ("workflow/rule_graph.py", "ACROSS = 5", "ACROSS = 4", {"write_report"}),
-        ("settings/instruments.py", "class Judge(Settings):", "class Judge(Settings):\n    extra: int = 0", {"judge_responses", "try_instrument", "summarize_replies", "explain_replies", "summarize_mechanism", "summarize_forgetting", "grade_methods", "write_report"}),
+        ("settings/instruments.py", "class Judge(Settings):", "class Judge(Settings):\n    extra: int = 0", {"judge_responses", "try_instrument", "summarize_replies", "explain_replies", "summarize_mechanism", "summarize_forgetting", "grade_methods", "judge_claims", "write_report"}),
         ("config/study.py", "class Pair(Settings):", "class Spare(Settings):\n    x: int = 1\n\n\nclass Pair(Settings):", set()),
         ("cli.py", "DISK_FULL", "NO_SPACE", set()),
         ("core/progress.py", "EVERY = 2.0", "EVERY = 5.0", set()),
