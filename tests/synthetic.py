@@ -177,7 +177,7 @@ def _course(study: Study) -> dict[str, Keys]:
         "correlations": [{**run, **metric} for run in runs for metric in metrics],
         "correlations_over_runs": metrics,
         "early_warnings": metrics,
-        "forgetting_predictions": [{"model": model, **metric} for model in study.models for metric in metrics],
+        "forgetting_predictions": [{"model": model, "seed": study.seeds[0], **metric} for model in study.models for metric in metrics[1:]],
     }  # fmt: skip
 
 

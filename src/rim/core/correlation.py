@@ -20,7 +20,7 @@ import math
 from collections.abc import Hashable, Sequence
 from functools import cache
 from itertools import permutations
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import scipy
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from rim.core.statistics import CONFIDENCE, UNDEFINED, Estimate
 
 Values = NDArray[np.float64]
+Unit = TypeVar("Unit", bound=Hashable)
 MIN_UNITS = 6  # of fewer no test is made: 5! exchanges cannot reach 5 % once corrected for seven metrics, 6! can for 36
 EXACT = 8  # units up to which all exchanges are tried
 RESAMPLES = 9999  # exchanges tried beyond
@@ -192,7 +193,7 @@ class Prediction(NamedTuple):
     both: float  # of a plane in both
 
 
-def leave_one_out(models: dict[str, tuple[Values, Values, Values]]) -> dict[str, Prediction]:
+def leave_one_out(models: dict[Unit, tuple[Values, Values, Values]]) -> dict[Unit, Prediction]:
     """Predict each model's forgetting by least squares through all others' points.
 
     Args:

@@ -16,13 +16,14 @@ from rim.report.mechanism import is_specific
 from rim.report.page import Contrast, FirstScreen, Material
 from rim.report.unmeasured import incoherent_replies, missing_replies, without_contrast
 from rim.report.wording import ResultRow, conditions, interval, show, without_claim
+from rim.results.contrasts import ALL
 from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
 
 NAMED = 3  # models that the answer lists by name
 MATTERS = 0.1  # a rise of the misalignment rate that the answer "No" rules out
 TESTED = ("tested_positive", "tested_negative")  # requests on which probes are tested
-FEW = 30  # replies or requests; what rests on fewer is marked so
+FEW = 30  # prompts or requests; what rests on fewer is marked so
 NOTHING = "No change of the misalignment rate could be measured: too few replies were complete."
 BEYOND = " beyond "  # between the models of a pair
 
@@ -69,7 +70,7 @@ def contrasts(material: Material) -> list[Contrast]:
 
 
 def _groups(material: Material) -> dict[str, list[ResultRow]]:
-    """The known changes of the misalignment rate by contrast; between the two models of a pair the difference.
+    """The known changes of the misalignment rate by contrast, with the `prompts` of a seed; between the two models of a pair the difference.
 
     Mitigated arms are no answer to whether reasoning makes a model less safe; they have a section of their own.
     """
@@ -85,6 +86,8 @@ def _groups(material: Material) -> dict[str, list[ResultRow]]:
     for row in pairs.filter(difference & pl.col("estimate").is_not_null()).iter_rows(named=True):
         name = f"target − control, {row['positive']}{BEYOND}{row['negative']}"
         groups.setdefault(name, []).append({**row, "model": row["positive"]})
+    for row in (row for rows in groups.values() for row in rows):  # several seeds are asked the same prompts
+        row["prompts"] = row["n"] // (len(material.study.seeds) if row["seed"] == ALL else 1)
     return groups
 
 
@@ -93,7 +96,7 @@ def _few(material: Material, groups: dict[str, list[ResultRow]]) -> list[str]:
     tables = material.tables
     probes = _chosen_cells(tables["selected_probes"]) if "selected_probes" in tables else pl.DataFrame()
     n = {
-        "changes of the misalignment rate": [row["n"] for rows in groups.values() for row in rows],
+        "changes of the misalignment rate": [row["prompts"] for rows in groups.values() for row in rows],
         "probes": [n for name in TESTED for n in (probes[name] if probes.height else [])],
         "ablations": [
             n for name in ("ablation_effects", "neuron_effects") if name in tables for n in tables[name]["n"]
@@ -190,7 +193,7 @@ def _without_rise(groups: dict[str, list[ResultRow]]) -> str:
             "No: in none of these comparisons did models clearly go along more often with what they should refuse, and a rise of "
             f"{matters} or more is ruled out in each ({_within([row for rows in groups.values() for row in rows])})"
         )
-    these = "so few" if row["n"] < FEW else "these"
+    these = "so few" if row["prompts"] < FEW else "these"
     return (
         f"This cannot be told from {these} replies: no rise is clear, and one of {matters} or more is not ruled out. Widest upwards: {name}, "
         f"{row['model']}, {interval(row, True, True)}, n = {row['n']}{_cut_off(row)}"

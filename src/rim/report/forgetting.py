@@ -236,7 +236,7 @@ def _step_alone(over: pl.DataFrame) -> str:
 
 def _foretold(material: Material) -> str:
     """The metrics that do better in every model left out than what knows no metric."""
-    made = material.tables["forgetting_predictions"].filter(pl.col("metric") != LOG_STEP)
+    made = material.tables["forgetting_predictions"]
     by_metric = made.group_by("metric", "neurons", maintain_order=True).agg(
         nearer=(pl.col("error") < pl.min_horizontal("reference", "step")).all(), models=pl.len()
     )
@@ -280,6 +280,7 @@ def _early(material: Material) -> Table:
 def _predictions(material: Material) -> Table:
     columns = {
         "model left out": column("model"),
+        "seed": column("seed"),
         "metric": _name,
         "error": lambda row: show(row["error"], True),
         "error of the mean": lambda row: show(row["reference"], True),
@@ -293,7 +294,7 @@ def _predictions(material: Material) -> Table:
         "mean and log(step); no test."
     )
     data = material.tables["forgetting_predictions"]
-    return table_from_frame(caption, data, 2, columns, lambda row: row["error"] < min(row["reference"], row["step"]))
+    return table_from_frame(caption, data, 3, columns, lambda row: row["error"] < min(row["reference"], row["step"]))
 
 
 def _correlation_table(material: Material) -> Table:

@@ -237,6 +237,7 @@ def _early_warning(study: Study, points: pl.DataFrame, known: bool) -> Row:
 
 FORGETTING_PREDICTIONS = Contract(
     model=TEXT,  # left out
+    seed=INTEGER,  # from which it was made; of a hub model the first of the study
     **METRIC,
     n=INTEGER,
     error=NUMBER,  # mean absolute, in misalignment rate, of a line in the metric
@@ -249,14 +250,14 @@ FORGETTING_PREDICTIONS = Contract(
 def forgetting_predictions(study: Study, found: Series) -> pl.DataFrame:
     """Each model's change of the misalignment rate as predicted by the others from each metric, cluster by cluster."""
     rows = []
-    for (metric, neurons), runs in found.items():
-        models: dict[str, list[Course]] = {}
-        for ((model, _), _), course in cluster_courses(study, runs).items():
+    for (metric, neurons), runs in ((which, runs) for which, runs in found.items() if which[0] != LOG_STEP):
+        models: dict[Model, list[Course]] = {}
+        for (model, _), course in cluster_courses(study, runs).items():
             models.setdefault(model, []).append(course)
-        points = {name: Course(*np.concatenate(courses, 1)) for name, courses in models.items()}
-        known = {name: (course.metric, np.log(course.step), course.change) for name, course in points.items()}
-        for model, made in correlation.leave_one_out(known).items():
-            rows.append({"model": model, "metric": metric, "neurons": neurons, **made._asdict()})
+        points = {model: Course(*np.concatenate(courses, 1)) for model, courses in models.items()}
+        known = {model: (course.metric, np.log(course.step), course.change) for model, course in points.items()}
+        for (name, seed), made in correlation.leave_one_out(known).items():
+            rows.append({"model": name, "seed": seed, "metric": metric, "neurons": neurons, **made._asdict()})
     return results_table(FORGETTING_PREDICTIONS, rows)
 
 

@@ -77,6 +77,16 @@ def test_no_is_said_only_where_a_rise_that_matters_is_ruled_out(
         assert re.findall(r"n = (\d+)", warned[0]) == [str(changes["n"].min())]
 
 
+@pytest.mark.parametrize("prompts", [FEW - 1, FEW])
+def test_seeds_do_not_make_many_of_few_prompts(root: Path, prompts: int) -> None:
+    study, outcomes = planted(root, [0, 1, 2])
+    study = study.model_copy(update={"mechanism": None, "forgetting": None})
+    some = {cell: dict(list(found.items())[:prompts]) for cell, found in outcomes.items()}
+    screen = first_screen(Material(study, tabulated(study, some), {}, pl.DataFrame()))
+    warned = [line for line in screen.reach if f"changes of the misalignment rate on n = {prompts} " in line]
+    assert bool(warned) == (prompts < FEW)
+
+
 def test_a_model_is_called_what_it_is(asked: tuple[config_study.Study, Outcomes], tmp_path: Path) -> None:
     study, outcomes = asked
     own, published = Model(hub=str(tmp_path)), Model(hub="somebody/something")

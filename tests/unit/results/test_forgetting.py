@@ -238,6 +238,17 @@ def followed(study: Study, **models: Any) -> Study:
     return study.model_copy(update={"models": models, "variants": variants})
 
 
+def test_organisms_of_two_seeds_are_foretold_by_each_other_and_seeds_of_a_hub_model_are_not(study: Study) -> None:
+    steps = np.arange(1.0, 5.0)
+    for model, alone in ((Model(hub="a/b"), True), (study.models["associated"], False)):
+        own = followed(study, model=model).model_copy(update={"seeds": [3, 4]})
+        runs = {("model", "plain", seed): forgetting.Course(steps, steps * seed, steps * seed) for seed in own.seeds}
+        table = forgetting.forgetting_predictions(own, {("log_step", ""): runs, ("kl", ""): runs})
+        assert table["metric"].unique().to_list() == ([] if alone else ["kl"])
+        assert table["seed"].to_list() == ([] if alone else [3, 4])
+        assert (table["error"] < 1e-6).all()  # the change is the metric
+
+
 def test_fine_tunes_of_a_model_on_the_same_rows_are_one_cluster(study: Study) -> None:
     hub, organism = Model(hub="a/b"), study.models["associated"]
     own = followed(study, hub=hub, organism=organism)
