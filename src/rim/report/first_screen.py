@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -87,7 +88,7 @@ def _groups(material: Material) -> dict[str, list[ResultRow]]:
         name = f"target − control, {row['positive']}{BEYOND}{row['negative']}"
         groups.setdefault(name, []).append({**row, "model": row["positive"]})
     for row in (row for rows in groups.values() for row in rows):  # several seeds are asked the same prompts
-        row["prompts"] = row["n"] // (len(material.study.seeds) if row["seed"] == ALL else 1)
+        row["prompts"] = math.ceil(row["n"] / (len(material.study.seeds) if row["seed"] == ALL else 1))
     return groups
 
 

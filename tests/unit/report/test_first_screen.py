@@ -83,7 +83,7 @@ def test_seeds_do_not_make_many_of_few_prompts(root: Path, prompts: int) -> None
     study = study.model_copy(update={"mechanism": None, "forgetting": None})
     some = {cell: dict(list(found.items())[:prompts]) for cell, found in outcomes.items()}
     screen = first_screen(Material(study, tabulated(study, some), {}, pl.DataFrame()))
-    warned = [line for line in screen.reach if f"changes of the misalignment rate on n = {prompts} " in line]
+    warned = [line for line in screen.reach if "changes of the misalignment rate on n = " in line]
     assert bool(warned) == (prompts < FEW)
 
 
