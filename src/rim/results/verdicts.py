@@ -110,9 +110,9 @@ TABLES_READ = tuple(dict.fromkeys(claim.table for claim in CLAIMS))
 
 
 def claim_verdicts(study: Study, tables: Tables) -> pl.DataFrame:
-    """How often each claim whose table is given is borne out, for every model of the study that is an organism."""
+    """How often each claim whose table is given, and has rows, is borne out, for every model of the study that is an organism."""
     rows = []
-    for claim in (claim for claim in CLAIMS if claim.table in tables):
+    for claim in (claim for claim in CLAIMS if claim.table in tables and tables[claim.table].height):
         tests = claim.tests(study, tables[claim.table]).group_by("model", "seed").agg(pl.col("holds").any())
         for model in (name for name in study.models if study.organism_of(name)):
             seeds = study.seeds_of(model, BASE)
