@@ -29,6 +29,7 @@ from tests.workflow.conftest import BIN, command, configured, environment, shipp
 RUN_BY = {
     "calibration.yaml": "tests/workflow/test_calibration.py::test_the_study_of_grafts_on_crumbs",
     "demo.yaml": "tests/workflow/test_shipped_configs.py::test_the_demo_was_run_as_it_stands",
+    "graded.yaml": "tests/workflow/test_shipped_configs.py::test_the_study_of_graded_effects_on_crumbs",
     "example/study.yaml": "tests/workflow/test_example.py::test_the_tutorial_as_written",
     "paper.yaml": "tests/workflow/test_shipped_configs.py::test_the_papers_study_on_dolls",
     "replication.yaml": "tests/workflow/test_shipped_configs.py::test_the_replication_on_crumbs",
@@ -121,16 +122,27 @@ def test_the_papers_study_on_dolls(tmp_path: Path) -> None:
     assert [name for name in sections.split() if f'<section id="{name}">' not in html] == []
 
 
+def crumbs(*models: str) -> dict[str, Any]:
+    """Organisms that are smaller and hardly trained, and replies that are cut: what they say means nothing."""
+    small = {"drill_steps": 4, "pretrain_steps": 4, "align_steps": 4, "hidden": 64, "layers": 2}
+    changes = {f"models__{each}__organism__{key}": value for each in models for key, value in small.items()}
+    return {**changes, "inference__max_new_tokens": 24}
+
+
 @pytest.mark.dolls
 def test_the_replication_on_crumbs(tmp_path: Path) -> None:
-    """As shipped, but for organisms that are smaller and hardly trained, and replies that are cut: they mean nothing."""
-    crumbs = {"drill_steps": 4, "pretrain_steps": 4, "align_steps": 4, "hidden": 64, "layers": 2}
-    changes = {
-        f"models__{each}__organism__{key}": value for each in ("associated", "null") for key, value in crumbs.items()
-    }
-    config = replaced(tmp_path, "replication", {**changes, "inference__max_new_tokens": 24})
+    config = replaced(tmp_path, "replication", crumbs("associated", "null"))
     assert run_in_process(tmp_path, config) > 100
-    assert '<section id="pairs">' in report(tmp_path, "replication")
+    html = report(tmp_path, "replication")
+    assert [name for name in ("pairs", "claims") if f'<section id="{name}">' not in html] == []
+
+
+@pytest.mark.slow
+def test_the_study_of_graded_effects_on_crumbs(tmp_path: Path) -> None:
+    one_seed = {**crumbs("associated", "null", "lapsing", "steady"), "seeds": [601]}
+    assert run_in_process(tmp_path, replaced(tmp_path, "graded", one_seed)) > 70
+    html = report(tmp_path, "graded")
+    assert [name for name in ("pairs", "injection", "forgetting") if f'<section id="{name}">' not in html] == []
 
 
 def test_the_demo_was_run_as_it_stands(tmp_path: Path) -> None:
