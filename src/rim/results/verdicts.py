@@ -74,6 +74,13 @@ def _trained(study: Study, effects: pl.DataFrame) -> pl.DataFrame:
     return _rises(pl.concat(sides).filter(measure="misalignment"))
 
 
+def _told_apart(probe: str) -> Callable[[Study, pl.DataFrame], pl.DataFrame]:
+    """Whether a probe's area on the other split is above chance, in every mode in which it is tested."""
+    tested = pl.col("p_holm").is_not_null()
+    above = (pl.col("ci_low") > 0.5) & (pl.col("p_holm") < 0.05)
+    return lambda study, cells: cells.filter(tested, variant=BASE, probe=probe).select("model", "seed", holds=above)
+
+
 def _heads_found(study: Study, heads: pl.DataFrame) -> pl.DataFrame:
     return heads.filter(variant=BASE).select("model", "seed", holds="found")
 
@@ -98,6 +105,8 @@ CLAIMS = (
         "so does an effort-minimizing statement in the thought, beside a careful one", "injection_effects", _injected
     ),
     Claim("so does fine-tuning on effort-minimizing solutions, beside careful ones", "pair_effects", _trained),
+    Claim("requests to refuse are told from harmless ones by a probe", "selected_probes", _told_apart("harmful")),
+    Claim("those that it refuses are told from those that it does not", "selected_probes", _told_apart("refusal")),
     Claim("there are refusal heads, by their shift of attention", "heads", _heads_found),
     Claim("ablating these raises it more than random heads do", "ablation_effects", _heads_matter("refusal_heads")),
     Claim("ablating heads of the largest exact effect does", "ablation_effects", _heads_matter("effect_heads")),

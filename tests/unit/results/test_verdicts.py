@@ -109,6 +109,23 @@ def test_what_could_not_be_tested_is_told_from_what_is_not_borne_out(study: Stud
         assert own.filter(pl.col("tested") > 0)["estimate"].to_list() == ([] if about_others else [0.0])
 
 
+def test_a_probe_must_be_above_chance_not_above_nothing(study: Study) -> None:
+    above, chance = {"ci_low": 0.6, "p_holm": 0.01}, {"ci_low": 0.4, "p_holm": 0.3}
+    cell = {"variant": "base", "probe": "harmful", "model": "in_heads"}
+    rows = [
+        {**cell, "seed": 1, "think": "on", **chance},
+        {**cell, "seed": 1, "think": "off", **above},
+        {**cell, "seed": 2, **chance},
+        {**cell, "seed": 3, "ci_low": None, "p_holm": None},
+        {**cell, "seed": 3, **above, "variant": "gsm8k"},
+        {**cell, "seed": 2, **above, "probe": "refusal"},
+    ]
+    table = claim_verdicts(study, {"selected_probes": pl.DataFrame(rows)})
+    harmful, refusal = table["claim"].unique(maintain_order=True)
+    counts = {claim: table.filter(claim=claim, model="in_heads").row(0, named=True) for claim in (harmful, refusal)}
+    assert [(counts[claim]["tested"], counts[claim]["supported"]) for claim in (harmful, refusal)] == [(2, 1), (1, 1)]
+
+
 def test_claims_on_training_and_on_statements_are_read_from_their_own_columns(study: Study) -> None:
     injected = pl.DataFrame(
         [
