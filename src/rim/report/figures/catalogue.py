@@ -6,7 +6,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from rim.config.study import Study
-from rim.report.figures import calibration, explanations, forgetting, mechanism, patterns, replies
+from rim.report.figures import (
+    ablations,
+    calibration,
+    explanations,
+    forgetting,
+    heads,
+    neurons,
+    patterns,
+    probes,
+    replies,
+)
 from rim.report.figures.declaration import Figure
 from rim.report.figures.style import Labels, Tables
 from rim.report.page import CaptionedFigure, Material
@@ -15,8 +25,11 @@ FIGURES: tuple[Figure, ...] = (
     *replies.FIGURES,
     *explanations.FIGURES,
     *patterns.FIGURES,
-    *mechanism.FIGURES,
+    *probes.FIGURES,
+    *heads.FIGURES,
+    *ablations.FIGURES,
     *calibration.FIGURES,
+    *neurons.FIGURES,
     *forgetting.FIGURES,
 )
 FILTERS = {"model": "model", "variant": "arm", "think": "thinking"}  # columns -> what the reader sees
