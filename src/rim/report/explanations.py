@@ -73,7 +73,7 @@ def length_section(material: Material) -> Section | None:
         "arm": arm(material.study),
         "benchmark": column("benchmark"),
         "seed": column("seed"),
-        "words before": lambda row: show(row["words_before"], False).replace("+", ""),
+        "words before": lambda row: show(row["words_before"], False),
         "words": lambda row: show(row["words"], False),
         "ratio [95 % interval]": _ratio,
         "misaligned ones shorter": _shorter,

@@ -15,7 +15,7 @@ from rim.report.labels import ORIGINS, arm_labels, origin
 from rim.report.mechanism import is_specific
 from rim.report.page import Contrast, FirstScreen, Material
 from rim.report.unmeasured import incoherent_replies, missing_replies, without_contrast
-from rim.report.wording import ResultRow, conditions, interval, show, without_claim
+from rim.report.wording import ResultRow, conditions, decimal, interval, show, without_claim
 from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
 
@@ -126,7 +126,7 @@ def _changed_models(rows: list[ResultRow], sign: int) -> dict[str, ResultRow]:
 
 def _range(rows: Iterable[ResultRow]) -> str:
     low, high = (pick(row["estimate"] for row in rows) for pick in (min, max))
-    return show(low, True, True) if low == high else f"{100 * low:+.1f} to {show(high, True, True)}"
+    return show(low, True, True) if low == high else f"{decimal(100 * low, 1, True)} to {show(high, True, True)}"
 
 
 def _tally(rows: list[ResultRow]) -> str:
@@ -151,7 +151,7 @@ def _tally(rows: list[ResultRow]) -> str:
 def _within(rows: Iterable[ResultRow]) -> str:
     """From where to where the intervals of these changes reach, incomplete replies counting either way."""
     low, high = min(row["ci_low"] for row in rows), max(_highest(row) for row in rows)
-    return f"95 % intervals from {100 * low:+.1f} to {100 * high:+.1f} pp"
+    return f"95 % intervals from {decimal(100 * low, 1, True)} to {show(high, True, True)}"
 
 
 def _answer(groups: dict[str, list[ResultRow]], models: str, once: bool) -> str:
