@@ -11,7 +11,7 @@ from rim.core.statistics import ENOUGH_SETS, all_together
 from rim.models.positions import LABELS
 from rim.report.claims import corrected, family
 from rim.report.figures.replies import THINKING, changes
-from rim.report.labels import ORIGINS, arm_labels, origin
+from rim.report.labels import ORIGINS, names_of, origin
 from rim.report.mechanism import is_specific
 from rim.report.page import Contrast, FirstScreen, Material
 from rim.report.unmeasured import incoherent_replies, missing_replies, without_contrast
@@ -75,7 +75,7 @@ def _groups(material: Material) -> dict[str, list[ResultRow]]:
     """
     material = corrected(material)
     groups: dict[str, list[ResultRow]] = {}
-    names = arm_labels(material.study)
+    names = names_of(material.study).arms
     mitigated = [names[name] for name, variant in material.study.variants.items() if variant.mitigation]
     known = changes(material.tables, names).filter(pl.col("estimate").is_not_null() & ~pl.col("row").is_in(mitigated))
     for row in known.iter_rows(named=True):
@@ -107,7 +107,7 @@ def _few(material: Material, groups: dict[str, list[ResultRow]]) -> list[str]:
 
 def _unmeasured(material: Material) -> list[str]:
     """How many of the changes that were looked for could not be measured."""
-    looked_for = changes(material.tables, arm_labels(material.study))["estimate"]
+    looked_for = changes(material.tables, names_of(material.study).arms)["estimate"]
     if not looked_for.null_count():
         return []
     return [

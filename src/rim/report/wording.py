@@ -85,11 +85,6 @@ def column(name: str) -> Formatter:
     return lambda row: str(row[name])
 
 
-def measure(row: ResultRow) -> str:
-    """What was measured, with the benchmark where there is one."""
-    return f"{MEASURES[row['measure']]}, {row['benchmark']}" if row["benchmark"] else MEASURES[row["measure"]]
-
-
 def table_from_frame(
     caption: str,
     data: pl.DataFrame,

@@ -7,7 +7,18 @@ from typing import Any
 
 import polars as pl
 
-from rim.report.figures.style import PAPER, POINTS, by_seed, panels, scale, shapes, tooltip, with_clear, zero
+from rim.report.figures.style import (
+    PAPER,
+    POINTS,
+    by_benchmark,
+    by_seed,
+    panels,
+    scale,
+    shapes,
+    tooltip,
+    with_clear,
+    zero,
+)
 from rim.report.wording import MEASURES
 
 
@@ -39,10 +50,7 @@ def against_random(data: pl.DataFrame, by: str, title: str, colours: Mapping[str
 
 
 def measured(table: pl.DataFrame, *keys: str) -> pl.DataFrame:
-    """Effects against the model as it is: a panel per model, seed and value of `keys`, and a row per measure.
-
-    A row names the benchmark too where several have its measure.
-    """
+    """Effects against the model as it is: a panel per model, seed and value of `keys`, and a row per measure."""
     data = table.filter((pl.col("against") == "none") & pl.col("estimate").is_not_null())
     place = {name: i for i, name in enumerate(MEASURES)}
     models, benchmarks = (
@@ -51,9 +59,7 @@ def measured(table: pl.DataFrame, *keys: str) -> pl.DataFrame:
     data = data.sort(
         pl.col("model").replace_strict(models), pl.col("measure").replace_strict(place), pl.col("benchmark").replace_strict(benchmarks), maintain_order=True
     )  # fmt: skip
-    several = pl.col("benchmark").n_unique().over("measure") > 1
-    benchmark = pl.when(several).then(", " + pl.col("benchmark")).otherwise(pl.lit(""))
     return with_clear(data).with_columns(
         by_seed(data, pl.concat_str("model", *keys, separator=": ")).alias("panel"),
-        (pl.col("measure").replace(MEASURES) + benchmark).alias("row"),
+        by_benchmark(data, pl.col("measure").replace(MEASURES)).alias("row"),
     )
