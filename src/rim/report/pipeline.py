@@ -67,7 +67,8 @@ def _texts(study: Study, commits: Mapping[str, str | None]) -> dict[Place, tuple
 def boxes(study: Study, commits: Mapping[str, str | None]) -> dict[Place, Box]:
     """The boxes of a study, each row as high as its longest text."""
     known = _texts(study, commits)
-    columns, bottom, placed = max(column for column, _ in known) + 1, 1 - GAP, {}
+    columns, bottom = max(column for column, _ in known) + 1, 1 - GAP
+    placed: dict[Place, Box] = {}
     for row in sorted({row for _, row in known}):
         own = {place: text for place, text in known.items() if place[1] == row}
         top, bottom = bottom + GAP, bottom + GAP + 2 * PAD + LINE * (1 + max(len(lines) for _, lines in own.values()))

@@ -449,7 +449,7 @@ def test_a_hub_out_of_reach_is_no_verdict_unless_nobody_may_ask_it(
 
 
 def test_a_hub_that_never_answers_is_given_up(study: Make, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    ends, answered = Event(), []
+    ends, answered = Event(), list[bool]()
 
     def model_info(*_: object, **__: object) -> None:
         answered.append(ends.wait(60))
