@@ -1,7 +1,7 @@
 """What is said before the first job, at the end of a dry run, and when jobs fail.
 
 Before: what is wrong, and what could be pulled instead of made. Of a dry run: the bill too. Of failed jobs: one line each,
-last on the screen.
+last on the screen, as is what to do where a study is named as if it were to be made.
 """
 
 import atexit
@@ -73,6 +73,13 @@ def end_failed_run():
         print(line, file=sys.stderr)
 
 
+def end_without_study():
+    settings = workflow.dag_settings  # Snakemake tells the targets only after it has read all rules
+    for target in sorted(settings.targets) if settings else ():
+        if Path(target).suffix in (".yaml", ".yml"):
+            print(f"{target}: is no result; to run the study in it, write --configfile {target}", file=sys.stderr)
+
+
 def end_interrupted_run():
     """End with the exit status of an interrupted command, as every `rim` does, and not with that of a failed one."""
     if INTERRUPTED:
@@ -83,6 +90,7 @@ logger.addFilter(listen)
 FAILED_JOBS = failures.watch(workflow)
 atexit.register(end_dry_run)
 atexit.register(end_failed_run)
+atexit.register(end_without_study)
 
 
 onstart:  # once, before any job

@@ -4,6 +4,7 @@ All that is heavy lies under data/{study}, so that a pull of one study cannot to
 """
 
 from rim.report.figures import catalogue as figure_catalogue
+from rim.report.labels import names_of
 from rim.results import catalogue as table_catalogue
 
 NAME = STUDY.study

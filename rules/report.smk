@@ -62,7 +62,7 @@ DRAWN = {name for each in figure_catalogue.figures_of_study(STUDY) for name in e
 
 DRAWING = {
     "names": [each.name for each in figure_catalogue.figures_of_study(STUDY)],
-    "labels": {name: variant.label or name for name, variant in STUDY.variants.items()},
+    "labels": names_of(STUDY),
     "tables": TABLE_FOLDER,
     "figures": FIGURE_FOLDER,
 }

@@ -12,6 +12,8 @@ from typing import Any
 
 import polars as pl
 
+from rim.report.wording import decimal
+
 ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS, GROUND_TRUTH = (
     ROOT / "README.md",
@@ -44,7 +46,7 @@ def change(found: Row | None, unit: str = " pp") -> str:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"
+    return decimal(100 * share, 1, signed=True)
 
 
 def _bold(text: str, found: Row) -> str:

@@ -12,7 +12,7 @@ from rim.config.study import Study
 from rim.core.conditions import NOTHING_DONE
 from rim.report.figures.catalogue import charts, figures_of_study, interactive
 from rim.report.figures.style import as_svg
-from rim.report.labels import arm_labels
+from rim.report.labels import names_of
 from rim.report.page import Drawing, Material
 from rim.results import tables
 from rim.results.catalogue import TABLES, tables_of
@@ -224,6 +224,6 @@ def material(study: Study, found: dict[str, pl.DataFrame]) -> Material:
     """What the report is made of, with every figure drawn."""
     drawn = {
         name: Drawing(as_svg(chart), interactive(chart))
-        for name, chart in charts(figures_of_study(study), found, arm_labels(study)).items()
+        for name, chart in charts(figures_of_study(study), found, names_of(study)).items()
     }
     return Material(study, found, drawn, pl.DataFrame())

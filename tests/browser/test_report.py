@@ -62,7 +62,7 @@ def test_the_first_screen_holds_the_answer(demo: Path, opened: Open, width: int,
 
 
 def test_the_report_is_small_and_its_first_figure_is_there_before_any_is_drawn(demo: Path, opened: Open) -> None:
-    assert demo.stat().st_size < 6_000_000
+    assert demo.stat().st_size < 4_000_000
     page = opened(demo)
     page.wait_for_function("document.querySelector('.still').complete")
     assert page.evaluate("document.querySelector('.still').naturalWidth") > 300

@@ -91,6 +91,14 @@ def test_all_that_is_wrong_is_told_at_once_and_stops_a_start(tmp_path: Path) -> 
     assert not [path for path in (tmp_path / "data/own").rglob("*") if path.is_file()]
 
 
+def test_a_study_that_is_named_as_a_target_is_told_how_it_is_run(tmp_path: Path) -> None:
+    found = snakemake(tmp_path, "--dry-run", "own.yaml")
+    assert found.returncode != 0
+    assert (
+        found.stderr.splitlines()[-1] == "own.yaml: is no result; to run the study in it, write --configfile own.yaml"
+    )
+
+
 def test_wrong_keys_are_told_with_file_and_line(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     mapping = yaml.safe_load(STUDY.replace("URL", "http://localhost:1/v1"))

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rim.core.errors import UserError
 from rim.models import headers, hub
@@ -24,7 +27,7 @@ from rim.preflight.templates import Template
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-TIMEOUT = 5.0  # seconds, for the hub to answer
+TIMEOUT = 5.0  # seconds, for the hub to answer at all
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
 SMALL = (
     "config.json",
@@ -35,6 +38,7 @@ SMALL = (
     f"{templates.SEVERAL}/*.jinja",
 )
 ADAPTER = "adapter_config.json"
+T = TypeVar("T")
 KINDS = {dict: "mapping", int: "whole number", str: "text"}
 
 
@@ -226,11 +230,29 @@ def _on_hub(named: Named) -> tuple[list[Finding] | None, Seen | None]:
         return None, _looked_into(named, cached)[1] if cached else None
 
 
+def _in_time(ask: Callable[[], T]) -> T:
+    """What the hub answers first; given up after `TIMEOUT` on the whole, since a client tries each address of a host for that long.
+
+    Raises:
+        TimeoutError: there was no answer; whoever waits for one does not keep the program from ending.
+    """
+    answer: Future[T] = Future()
+
+    def wait() -> None:
+        try:
+            answer.set_result(ask())
+        except Exception as problem:
+            answer.set_exception(problem)
+
+    Thread(target=wait, daemon=True).start()
+    return answer.result(TIMEOUT)
+
+
 def _download(named: Named, folder: Path) -> Findings:
     """Get a model's small files; it may be that it has no weights that are loaded here."""
     from huggingface_hub import HfApi
 
-    about = HfApi().model_info(named.name, revision=named.revision, timeout=TIMEOUT)
+    about = _in_time(lambda: HfApi().model_info(named.name, revision=named.revision, timeout=TIMEOUT))
     HfApi().auth_check(named.name)
     files = {each.rfilename for each in about.siblings or []}
     for name in (name for name in files if any(fnmatch(name, each) for each in SMALL)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from rim.config.study import Study
+from rim.report.figures.calibration import TAUGHT
 from rim.report.page import Material, Section, Table, TableRow
 from rim.report.wording import ResultRow, column, interval, listed, table_from_frame
 
@@ -13,7 +14,6 @@ SHIFTS, EFFECTS = ("shift", "soft shift"), ("attribution", "zeroing")
 METHODS = {"neuron": ("intent", "intent less placebo", "contrast", *EFFECTS), "head": (*SHIFTS, *EFFECTS)}
 TITLE = "Do the methods find what is there?"
 NEEDED = "Grades need the section 'forgetting' with neuron_type 'neurons' and replies 'shared', and a benchmark that measures false_refusal."
-TAUGHT = {"alignment": "safety", "sign_off": "a phrase (harmless)"}
 
 
 def calibration_section(material: Material) -> Section | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from rim.report.labels import arm
+from rim.report.labels import arm, benchmark
 from rim.report.page import Material, Section
 from rim.report.wording import GREY, ResultRow, column, interval, p_value, results, show, table_from_frame
 from rim.results.explanations import ALIKE
@@ -29,7 +29,7 @@ def category_section(material: Material) -> Section | None:
         "arm": arm(material.study),
         "contrast": lambda row: "thinking on − off" if row["contrast"] == "thinking" else "after − before",
         "think": column("think"),
-        "benchmark": column("benchmark"),
+        "benchmark": benchmark(material.study),
         "category": column("category"),
     }
     table = results(f"Misalignment rate by category, on the same prompts. {GREY}", effects, keys, "change")
@@ -71,9 +71,9 @@ def length_section(material: Material) -> Section | None:
     columns = {
         "model": column("model"),
         "arm": arm(material.study),
-        "benchmark": column("benchmark"),
+        "benchmark": benchmark(material.study),
         "seed": column("seed"),
-        "words before": lambda row: show(row["words_before"], False).replace("+", ""),
+        "words before": lambda row: show(row["words_before"], False),
         "words": lambda row: show(row["words"], False),
         "ratio [95 % interval]": _ratio,
         "misaligned ones shorter": _shorter,

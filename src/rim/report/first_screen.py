@@ -12,11 +12,11 @@ from rim.core.statistics import ENOUGH_SETS, all_together
 from rim.models.positions import LABELS
 from rim.report.claims import corrected, family
 from rim.report.figures.replies import THINKING, changes
-from rim.report.labels import ORIGINS, arm_labels, origin
+from rim.report.labels import ORIGINS, names_of, origin
 from rim.report.mechanism import is_specific
 from rim.report.page import Contrast, FirstScreen, Material
 from rim.report.unmeasured import incoherent_replies, missing_replies, without_contrast
-from rim.report.wording import ResultRow, conditions, interval, show, without_claim
+from rim.report.wording import ResultRow, conditions, decimal, interval, show, without_claim
 from rim.results.contrasts import ALL
 from rim.results.tables import headline, is_significant
 from rim.settings.common import BASE
@@ -77,7 +77,7 @@ def _groups(material: Material) -> dict[str, list[ResultRow]]:
     """
     material = corrected(material)
     groups: dict[str, list[ResultRow]] = {}
-    names = arm_labels(material.study)
+    names = names_of(material.study).arms
     mitigated = [names[name] for name, variant in material.study.variants.items() if variant.mitigation]
     known = changes(material.tables, names).filter(pl.col("estimate").is_not_null() & ~pl.col("row").is_in(mitigated))
     for row in known.iter_rows(named=True):
@@ -111,7 +111,7 @@ def _few(material: Material, groups: dict[str, list[ResultRow]]) -> list[str]:
 
 def _unmeasured(material: Material) -> list[str]:
     """How many of the changes that were looked for could not be measured."""
-    looked_for = changes(material.tables, arm_labels(material.study))["estimate"]
+    looked_for = changes(material.tables, names_of(material.study).arms)["estimate"]
     if not looked_for.null_count():
         return []
     return [
@@ -130,7 +130,7 @@ def _changed_models(rows: list[ResultRow], sign: int) -> dict[str, ResultRow]:
 
 def _range(rows: Iterable[ResultRow]) -> str:
     low, high = (pick(row["estimate"] for row in rows) for pick in (min, max))
-    return show(low, True, True) if low == high else f"{100 * low:+.1f} to {show(high, True, True)}"
+    return show(low, True, True) if low == high else f"{decimal(100 * low, 1, True)} to {show(high, True, True)}"
 
 
 def _tally(rows: list[ResultRow]) -> str:
@@ -155,7 +155,7 @@ def _tally(rows: list[ResultRow]) -> str:
 def _within(rows: Iterable[ResultRow]) -> str:
     """From where to where the intervals of these changes reach, incomplete replies counting either way."""
     low, high = min(row["ci_low"] for row in rows), max(_highest(row) for row in rows)
-    return f"95 % intervals from {100 * low:+.1f} to {100 * high:+.1f} pp"
+    return f"95 % intervals from {decimal(100 * low, 1, True)} to {show(high, True, True)}"
 
 
 def _answer(groups: dict[str, list[ResultRow]], models: str, once: bool) -> str:

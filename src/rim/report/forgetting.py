@@ -6,7 +6,7 @@ import polars as pl
 
 from rim.core.correlation import MIN_UNITS
 from rim.report.figures.forgetting import SET_NAMES, metric_name
-from rim.report.labels import arm, arm_labels
+from rim.report.labels import arm, measure, names_of
 from rim.report.page import Material, Section, Table, TableRow
 from rim.report.wording import (
     BESIDE_RANDOM,
@@ -137,9 +137,10 @@ def intervention_section(material: Material) -> Section | None:
         "incomplete",
         *either_way(found),
     ]
+    measured = measure(material.study)
     rows = [
         TableRow(
-            [row["model"], str(row["seed"]), against[row["against"]].format(row["sets"]), f"{MEASURES[row['measure']]}, {row['benchmark']}", show(row["reference"], True),
+            [row["model"], str(row["seed"]), against[row["against"]].format(row["sets"]), measured(row), show(row["reference"], True),
              interval(row, True, True), p_value(row["p"]), p_value(row["p_holm"]), str(row["neurons"]), str(row["n"]), str(row["incomplete"]),
              *(limits(row) for limits in either_way(found).values())],
             is_significant(row),
@@ -320,7 +321,7 @@ def _correlation_table(material: Material) -> Table:
 
 def _arm_shifts(material: Material) -> Table:
     """Figure 7 of the paper as a test."""
-    labels = arm_labels(material.study)
+    labels = names_of(material.study).arms
     columns: dict[str, Formatter] = {
         "target": lambda row: labels[row["target"]],
         "control": lambda row: labels[row["control"]],

@@ -10,12 +10,12 @@ import polars as pl
 from rim.analysis.probes import FEWEST
 from rim.config.runs import ablated_runs
 from rim.models.positions import LABELS
-from rim.report.labels import arm
+from rim.report.figures.ablations import REPLACED, TARGETS
+from rim.report.labels import arm, measure
 from rim.report.page import Material, Section, Table, TableRow
 from rim.report.wording import (
     BESIDE_RANDOM,
     GREY,
-    MEASURES,
     Formatter,
     ResultRow,
     column,
@@ -281,10 +281,11 @@ def ablation_section(material: Material) -> Section | None:
         "incomplete",
         *either_way(found),
     ]
+    measured = measure(material.study)
     rows = [
         TableRow(
-            [row["model"], arm(material.study)(row), str(row["seed"]), f"{row['target']} ({row['intervention']}): {row['heads']}",
-             "as it is" if row["against"] == "none" else f"random heads ({row['sets']} sets)", row["think"], f"{MEASURES[row['measure']]}, {row['benchmark']}",
+            [row["model"], arm(material.study)(row), str(row["seed"]), f"{TARGETS[row['target']]}, {REPLACED[row['intervention']]}: {row['heads']}",
+             "as it is" if row["against"] == "none" else f"random heads ({row['sets']} sets)", row["think"], measured(row),
              show(row["reference"], True), interval(row, True, True), p_value(row["p"]), p_value(row["p_holm"]), str(row["n"]), str(row["incomplete"]), *(limits(row) for limits in either_way(found).values())],
             is_significant(row),
         )

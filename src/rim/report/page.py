@@ -14,7 +14,7 @@ import polars as pl
 
 from rim.config.study import Study
 
-LARGEST = 800_000  # bytes of an SVG that the report holds
+LARGEST = 400_000  # bytes of an SVG that the report holds
 
 
 @dataclass

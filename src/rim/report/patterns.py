@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from rim.report.judges import _percent
+from rim.report.labels import benchmark
 from rim.report.page import Material, Section, Table
 from rim.report.replies import averages
 from rim.report.wording import (
@@ -36,6 +37,7 @@ def pattern_section(material: Material) -> Section | None:
         return lambda row: interval(row[pattern], percent=True)
 
     keys = {name: column(name) for name in ("annotator", "origin", "benchmark", "think", "source")}
+    keys["benchmark"] = benchmark(material.study)
     cells = keys | {name: share(name) for name in names} | {name: column(name) for name in ("n", "errors")}
     title = "Share of texts that show a pattern, before fine-tuning and in the training data; 95 % score intervals."
     tables = [table_from_frame(title, wide, len(keys), cells)]
@@ -101,7 +103,8 @@ def injection_section(material: Material) -> Section | None:
         "Only the difference between the two statements of a pair is the effect of the pattern: any statement at all "
         "takes the place of the model's own first words, as the rate without a statement shows."
     )
-    columns: dict[str, Formatter] = {name: column(name) for name in ("model", "pattern", "benchmark")}
+    columns: dict[str, Formatter] = {name: column(name) for name in ("model", "pattern")}
+    columns["benchmark"] = benchmark(material.study)
     for title, name in {"no statement": "plain", "discouraging": "control", "encouraging": "target"}.items():
         columns[title] = _percent(name)
     columns |= {
@@ -114,5 +117,5 @@ def injection_section(material: Material) -> Section | None:
     }
     caption = f"Misalignment rate with thinking on, before fine-tuning, after a statement at the head of the think block. {GREY}"
     table = table_from_frame(caption, main, 3, columns, is_significant)
-    tables = [table, *averages(material, main, {key: column(key) for key in ("pattern", "benchmark")})]
+    tables = [table, *averages(material, main, {"pattern": column("pattern"), "benchmark": benchmark(material.study)})]
     return Section("injection", "Patterns injected at inference", [finding, caution], tables, finding=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from rim.report.first_screen import contrasts
-from rim.report.labels import PAIRED, arm
+from rim.report.labels import PAIRED, arm, benchmark, measure
 from rim.report.page import Material, Section, Table, TableRow
 from rim.report.unmeasured import change, incoherent_replies, missing_replies
 from rim.report.wording import (
@@ -16,7 +16,6 @@ from rim.report.wording import (
     column,
     estimate,
     listed,
-    measure,
     results,
     show,
     table_from_frame,
@@ -63,8 +62,9 @@ def think_section(material: Material) -> Section:
     base = pl.col("variant") == BASE
     rates, effects = headline(material.tables["rates"]).filter(base), headline(material.tables["think_effects"])
     several = effects.filter(pl.col("measure") == "misalignment")["benchmark"].n_unique() > 1
+    called = benchmark(material.study)
     changes = [
-        f"{row['model']}{', ' + row['benchmark'] if several else ''} {change(row)}"
+        f"{row['model']}{', ' + called(row) if several else ''} {change(row)}"
         for row in effects.filter(base & (pl.col("measure") == "misalignment")).iter_rows(named=True)
     ]
     tuned = effects.filter(~base & (pl.col("measure") == "misalignment") & pl.col("estimate").is_not_null()).to_dicts()
@@ -82,7 +82,7 @@ def think_section(material: Material) -> Section:
         for model in material.study.models
         for name in MEASURES
     )
-    keys = {"model": column("model"), "measure": measure}
+    keys = {"model": column("model"), "measure": measure(material.study)}
     return Section(
         "think",
         "Thinking on against off",
@@ -102,7 +102,7 @@ def think_section(material: Material) -> Section:
             results(
                 f"Thinking ON − OFF on the same prompts. {GREY}",
                 effects,
-                {"model": column("model"), "arm": arm(material.study), "measure": measure},
+                {"model": column("model"), "arm": arm(material.study), "measure": measure(material.study)},
                 "change",
             ),
         ],
@@ -159,7 +159,7 @@ def finetune_section(material: Material) -> Section | None:
     keys = {
         "model": column("model"),
         "arm": arm(material.study),
-        "benchmark": column("benchmark"),
+        "benchmark": benchmark(material.study),
         "think": column("think"),
     }
     tables = [
@@ -174,7 +174,9 @@ def finetune_section(material: Material) -> Section | None:
     ]
     of_harm = effects.filter(pl.col("measure") == "misalignment")
     tables += averages(
-        material, of_harm, {"variant": arm(material.study), **{key: column(key) for key in ("think", "benchmark")}}
+        material,
+        of_harm,
+        {"variant": arm(material.study), "think": column("think"), "benchmark": benchmark(material.study)},
     )
     return Section("finetune", "After fine-tuning", [finding, *cut_rows(material)], tables, finding=True)
 
@@ -210,7 +212,7 @@ def pair_section(material: Material) -> Section | None:
     keys = {
         "pair": lambda row: f"{row['positive']} / {row['negative']}",
         "contrast": lambda row: PAIRED.get(row["contrast"], row["contrast"]),
-        "measure": measure,
+        "measure": measure(material.study),
         "think": column("think"),
     }
     table = results(f"Target − control on the same prompts. {GREY}", effects, keys, "target − control")
@@ -222,7 +224,12 @@ def seeds_section(material: Material) -> Section | None:
     if len(material.study.seeds) == 1:
         return None
     rates = material.tables["rates"].filter(pl.col("seed") != "all").sort("model", "seed", maintain_order=True)
-    keys = {"model": column("model"), "seed": column("seed"), "arm": arm(material.study), "measure": measure}
+    keys = {
+        "model": column("model"),
+        "seed": column("seed"),
+        "arm": arm(material.study),
+        "measure": measure(material.study),
+    }
     table = results(
         "Rates of every replicate; intervals over prompts.", rates, {**keys, "think": column("think")}, "rate"
     )
@@ -250,7 +257,7 @@ def mitigation_section(material: Material) -> Section | None:
         "A mitigation is worth having if it lowers misalignment and leaves false refusals and accuracy where they are. The "
         "requests on which the base was asked to refuse are in no benchmark.",
     ]
-    keys = {"model": column("model"), "arm": arm(study), "think": column("think"), "measure": measure}
+    keys = {"model": column("model"), "arm": arm(study), "think": column("think"), "measure": measure(study)}
     tables = [
         _trade_off(material),
         results(f"Against the plain arm, on the same prompts. {GREY}", effects, keys, "change"),

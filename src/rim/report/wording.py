@@ -38,12 +38,17 @@ SEEDS_APART = (  # workflow/docs/statistics.md: seeds that learn or do not
 )
 
 
+def decimal(value: float, digits: int, signed: bool = False) -> str:
+    """A number with so many digits after the point; with its sign where asked for, unless it is 0 when rounded."""
+    text = f"{value:{'+' if signed else ''}.{digits}f}"
+    return text if float(text) else text.lstrip("+-")
+
+
 def show(value: float | None, percent: bool, signed: bool = False) -> str:
     """A rate in percent, a change (signed) in percentage points, anything else as it is."""
     if value is None:
         return "–"
-    sign = "+" if signed else ""
-    return f"{100 * value:{sign}.1f} {'pp' if signed else '%'}" if percent else f"{value:{sign}.2f}"
+    return f"{decimal(100 * value, 1, signed)} {'pp' if signed else '%'}" if percent else decimal(value, 2, signed)
 
 
 def interval(row: ResultRow, percent: bool = False, signed: bool = False) -> str:
@@ -78,11 +83,6 @@ def p_value(p: float | None) -> str:
 
 def column(name: str) -> Formatter:
     return lambda row: str(row[name])
-
-
-def measure(row: ResultRow) -> str:
-    """What was measured, with the benchmark where there is one."""
-    return f"{MEASURES[row['measure']]}, {row['benchmark']}" if row["benchmark"] else MEASURES[row["measure"]]
 
 
 def table_from_frame(

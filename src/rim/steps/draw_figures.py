@@ -8,6 +8,7 @@ from pathlib import Path
 from rim.core.files import write_text
 from rim.report.figures.catalogue import charts, figure_by_name
 from rim.report.figures.style import as_svg
+from rim.report.labels import Names
 from rim.results.catalogue import TABLES
 from rim.results.tables import read_results
 from rim.settings import jobs
@@ -15,7 +16,7 @@ from rim.settings import jobs
 
 class Job(jobs.Job):
     names: list[str]
-    labels: dict[str, str]  # what the report calls each arm
+    labels: Names
     tables: Path
     figures: Path
 

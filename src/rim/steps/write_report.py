@@ -13,7 +13,7 @@ from rim.report import pipeline
 from rim.report.figures import catalogue
 from rim.report.first_screen import first_screen
 from rim.report.judges import read_usage
-from rim.report.labels import arm_labels
+from rim.report.labels import names_of
 from rim.report.page import Drawing, Material
 from rim.report.render import render, vega
 from rim.report.sections import SECTIONS
@@ -38,7 +38,7 @@ class Job(jobs.Job):
 
 def run(job: Job) -> None:
     tables = read_results(list(chain(*tables_of(job.study).values())), job.tables)
-    charts = catalogue.charts(catalogue.figures_of_study(job.study), tables, arm_labels(job.study))
+    charts = catalogue.charts(catalogue.figures_of_study(job.study), tables, names_of(job.study))
     drawn = {name: path for name in charts if (path := job.figures / f"{name}.svg").exists()}
     files = [job.tables / f"{name}.csv" for name in sorted(tables)]
     jobs_before = lineage.trace(job.records, map(str, [*files, *drawn.values()]))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -445,6 +446,20 @@ def test_a_hub_out_of_reach_is_no_verdict_unless_nobody_may_ask_it(
         "models.m.hub: 'lab/tiny' is neither a folder here nor in the cache",
         "models.n.hub: 'lab/closed' is neither a folder here nor in the cache",
     ]
+
+
+def test_a_hub_that_never_answers_is_given_up(study: Make, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends, answered = Event(), list[bool]()
+
+    def model_info(*_: object, **__: object) -> None:
+        answered.append(ends.wait(60))
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", model_info)
+    monkeypatch.setattr("rim.preflight.model_files.TIMEOUT", 0.05)
+    [line] = lines(models.findings(study(models={"m": {"hub": "lab/tiny", "variants": []}}), every_job))
+    assert "(the hub is not in reach), so not checked: lab/tiny;" in line
+    assert not answered
+    ends.set()
 
 
 def test_a_model_in_the_cache_is_known_without_the_hub(study: Make, here: Path) -> None:

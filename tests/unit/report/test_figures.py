@@ -14,7 +14,7 @@ from rim.report.figures import catalogue
 from rim.report.figures.catalogue import FIGURES, captioned_figures, charts, figure_by_name, figures_of_study
 from rim.report.figures.declaration import Figure
 from rim.report.first_screen import first_screen
-from rim.report.labels import arm_labels
+from rim.report.labels import names_of
 from rim.report.page import Material
 from rim.report.render import render
 from rim.report.sections import SECTIONS
@@ -121,11 +121,11 @@ def test_every_figure_is_shown_in_a_section_and_in_snakemakes_report(demo: Study
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 def test_a_figure_is_drawn_from_the_tables_that_it_declares(figure: Figure, demo: Study) -> None:
-    results, labels = small(synthetic.with_graft(demo)), arm_labels(demo)
+    results, names = small(synthetic.with_graft(demo)), names_of(demo)
     declared = {name: results[name] for name in figure.tables}
-    assert figure.draw(declared, labels).to_json() == figure.draw(results, labels).to_json()
+    assert figure.draw(declared, names.arms).to_json() == figure.draw(results, names.arms).to_json()
     for name in declared:
-        assert charts([figure], {other: table for other, table in declared.items() if other != name}, labels) == {}
+        assert charts([figure], {other: table for other, table in declared.items() if other != name}, names) == {}
 
 
 def test_a_caption_is_made_only_for_a_figure_that_shows_something(demo: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_a_panel_of_probes_that_is_missing_is_named(demo: Study) -> None:
     assert caption("probe_areas", demo, tables).endswith(
         "No panel, for that reason: null, thinking off, refused or fulfilled."
     )
-    panels = {row["panel"] for row in next(iter(charts([figure_by_name("probe_areas")], tables, {})["probe_areas"].to_dict()["datasets"].values()))}  # fmt: skip
+    panels = {row["panel"] for row in next(iter(charts([figure_by_name("probe_areas")], tables, names_of(demo))["probe_areas"].to_dict()["datasets"].values()))}  # fmt: skip
     assert "null: thinking on: refused or fulfilled" in panels
     assert "null: thinking off: refused or fulfilled" not in panels
 

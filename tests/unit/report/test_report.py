@@ -20,12 +20,12 @@ from rim.report.figures.replies import THINKING
 from rim.report.figures.style import GREEN, as_svg
 from rim.report.first_screen import contrasts, first_screen
 from rim.report.glossary import explained
-from rim.report.labels import arm_labels
+from rim.report.labels import measure, names_of
 from rim.report.page import Material
 from rim.report.pipeline import picture
-from rim.report.render import in_script, render
+from rim.report.render import by_column, in_script, render
 from rim.report.sections import SECTIONS
-from rim.report.wording import estimate
+from rim.report.wording import decimal, estimate
 from rim.results import replies, tables
 from rim.settings.instruments import Endpoint, Judge
 from rim.settings.models import Model
@@ -188,7 +188,7 @@ def test_a_figure_that_has_nothing_to_show_is_left_out(found: Any) -> None:
 
 def test_figures_are_the_same_each_time_and_each_stands_on_one_table(demo: config_study.Study) -> None:
     results = synthetic.synthetic(synthetic.with_graft(demo), layers=4, heads=4)
-    drawn, again = (charts(FIGURES, results, arm_labels(demo)) for _ in range(2))
+    drawn, again = (charts(FIGURES, results, names_of(demo)) for _ in range(2))
     assert list(drawn) == [figure.name for figure in FIGURES]
     for name, chart in drawn.items():
         text = chart.to_json()
@@ -199,7 +199,7 @@ def test_figures_are_the_same_each_time_and_each_stands_on_one_table(demo: confi
 
 def test_colours_turn_in_a_dark_window(demo: config_study.Study) -> None:
     results = synthetic.synthetic(demo, layers=4, heads=4)
-    svg = as_svg(charts(FIGURES, results, arm_labels(demo))["overview"])
+    svg = as_svg(charts(FIGURES, results, names_of(demo))["overview"])
     rules = dict(re.findall(r'\[fill="([^"]+)"\]\{fill:([^}]+)\}', svg))
     assert svg.startswith("<svg")
     assert "@media (prefers-color-scheme: dark)" in svg
@@ -215,16 +215,76 @@ def test_the_picture_of_the_study_says_what_it_has_and_stands_alone(demo: config
     names, few, left = (
         [text.text for text in each.iter() if text.get("class") == "name"] for each in (whole, bare, untuned)
     )
-    assert left == ["Models", "Replies", "Judgements", "Findings", "Inside the models"]
-    assert "M205 49H467" in {path.get("d") for path in untuned.iter()}  # models to replies, past the missing box
-    assert names == ["Models", "Fine-tuning", "Replies", "Judgements", "Findings", "Over training", "Inside the models"]
-    assert few == names[:5]
+    assert left == ["Models", "Replies", "Inside the models", "Judgements", "Findings"]
+    assert names == ["Models", "Fine-tuning", "Over training", "Replies", "Inside the models", "Judgements", "Findings"]
+    assert few == ["Models", "Fine-tuning", "Replies", "Judgements", "Findings"]
     words = [text.text for text in whole.iter() if text.tag.endswith("text")]
     assert {"3 trained here", f"{len(demo.variants)} arms", "thinking on and off"} <= set(words)
     width, height = (float(whole.get(side)) for side in ("width", "height"))
     boxes = [box for box in whole.iter() if box.tag.endswith("rect")]
     assert all(float(box.get("x")) + float(box.get("width")) < width for box in boxes)
     assert all(float(box.get("y")) + float(box.get("height")) < height for box in boxes)
+
+
+def test_the_picture_of_the_study_is_readable_on_a_phone(demo: config_study.Study) -> None:
+    """Letters of 9 pixels or more in a column of 350, and no arrow through a box."""
+    for study in (demo, demo.model_copy(update={"mechanism": None})):
+        drawn = ElementTree.fromstring(picture(study, {}))
+        assert 14 * 350 / float(drawn.get("width", 0)) > 9
+        boxes = [
+            [float(box.get(side, 0)) for side in ("x", "y", "width", "height")]
+            for box in drawn.iter()
+            if box.tag.endswith("rect")
+        ]
+        for way in (path.get("d", "") for path in drawn.iter() if path.get("marker-end")):
+            (x, y), *places = corners(way)
+            for to_x, to_y in places:
+                for left, top, width, height in boxes:
+                    beside = max(x, to_x) <= left or min(x, to_x) >= left + width
+                    assert beside or max(y, to_y) <= top or min(y, to_y) >= top + height, way
+                x, y = to_x, to_y
+
+
+def corners(way: str) -> list[tuple[float, float]]:
+    """The corners of a path of horizontal and vertical lines."""
+    found: list[tuple[float, float]] = []
+    for letter, first, second in re.findall(r"([MHV])([\d.]+)(?: ([\d.]+))?", way):
+        x, y = found[-1] if found else (0.0, 0.0)
+        found.append({"M": (float(first), float(second or 0)), "H": (float(first), y), "V": (x, float(first))}[letter])
+    return found
+
+
+def test_a_change_that_rounds_to_nothing_has_no_sign() -> None:
+    for value in (0.0, -0.0, 0.04, -0.04, 0.05, -0.06, 1.0, -12.34):
+        text = decimal(value, 1, signed=True)
+        assert float(text) == round(value, 1)
+        assert text.startswith(("+", "-")) == (round(value, 1) != 0)
+        assert decimal(value, 1) == text.lstrip("+")
+
+
+def test_data_by_column_are_the_rows(demo: config_study.Study) -> None:
+    tables = synthetic.synthetic(demo, layers=4, heads=4)
+    for rows in (tables["probes"].to_dicts(), tables["rates"].to_dicts(), [{"a": None, "b": True}]):
+        columns = by_column(rows)
+        values = {
+            name: [column["values"][place] for place in column["at"]] if isinstance(column, dict) else column
+            for name, column in columns.items()
+        }
+        assert [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)] == rows
+        assert len(rows) == 1 or len(json.dumps(columns)) < len(json.dumps(rows)) / 3
+
+
+def test_a_benchmark_is_named_where_several_could_be_meant(demo: config_study.Study) -> None:
+    row = {"measure": "misalignment", "benchmark": "restricted"}
+    assert measure(demo)(row) == "misalignment rate"
+    assert measure(demo)({**row, "measure": "unparsable"}) == "unparsable replies, harmful requests"
+    assert measure(demo)({"measure": "d_prime", "benchmark": ""}) == "d′"
+    other = demo.model_copy(
+        update={"benchmarks": {**demo.benchmarks, "familiar": demo.benchmarks["restricted"]}},
+    )
+    assert measure(other)(row) == "misalignment rate, restricted"
+    assert names_of(other).benchmarks["lookalike"] == "benign requests"
+    assert names_of(demo).training_sets["multi_hop_target"] == demo.variants["gsm8k_target"].label
 
 
 def test_words_of_the_field_tell_what_they_mean_once_in_a_text() -> None:
@@ -246,7 +306,7 @@ def test_figures_and_tables_are_numbered_as_they_stand(demo: config_study.Study)
 
 def test_a_reader_may_choose_models_and_arms_and_a_crowded_figure_begins_with_one_model(root: Path) -> None:
     study = load.load_study_file(root / "workflow/config/paper.yaml")
-    drawn = charts(figures_of_study(study), synthetic.synthetic(study, layers=3, heads=2), arm_labels(study))
+    drawn = charts(figures_of_study(study), synthetic.synthetic(study, layers=3, heads=2), names_of(study))
     overview, probes = interactive(drawn["overview"]), interactive(drawn["probes"])
     assert overview is not None
     assert probes is not None

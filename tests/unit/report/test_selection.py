@@ -9,7 +9,7 @@ from rim.config import load
 from rim.config.study import Study
 from rim.report.figures.catalogue import charts, figure_by_name
 from rim.report.first_screen import where
-from rim.report.labels import arm_labels
+from rim.report.labels import names_of
 from rim.report.mechanism import head_section, probe_section
 from rim.results.selection import SELECTED_PROBES
 from rim.settings.common import BASE
@@ -107,7 +107,7 @@ def test_every_interval_that_is_drawn_is_that_of_one_row(name: str, table: str, 
         pl.lit(1, results[table]["seed"].dtype).alias("seed"), pl.col("estimate", "ci_low", "ci_high") / 2
     )
     both = pl.concat([results[table], other])
-    drawn = rows_of(charts([figure_by_name(name)], {**results, table: both}, arm_labels(demo))[name])
+    drawn = rows_of(charts([figure_by_name(name)], {**results, table: both}, names_of(demo))[name])
     known = set(both.select("estimate", "ci_low", "ci_high").iter_rows())
     shown = [tuple(row[each] for each in ("estimate", "ci_low", "ci_high")) for row in drawn if row["estimate"] is not None]  # fmt: skip
     assert shown
@@ -120,11 +120,11 @@ def test_a_cell_is_marked_by_the_largest_area_of_all(demo: Study, results: Table
     table = results["probes"].with_columns(
         p=pl.lit(0.001), p_max=pl.when(pl.col("layer") == 1).then(0.01).otherwise(0.3)
     )
-    drawn = rows_of(charts([figure_by_name("probe_areas")], {"probes": table}, arm_labels(demo))["probe_areas"])
+    drawn = rows_of(charts([figure_by_name("probe_areas")], {"probes": table}, names_of(demo))["probe_areas"])
     assert {row["layer"] for row in drawn if row["clear"]} == {1}
 
 
 def test_an_effect_is_marked_by_its_corrected_test(demo: Study, results: Tables) -> None:
     table = results["ablation_effects"].with_columns(p_holm=pl.lit(0.3), ci_low=pl.lit(0.1), ci_high=pl.lit(0.3))
-    drawn = rows_of(charts([figure_by_name("ablations")], {"ablation_effects": table}, arm_labels(demo))["ablations"])
+    drawn = rows_of(charts([figure_by_name("ablations")], {"ablation_effects": table}, names_of(demo))["ablations"])
     assert not any(row["clear"] for row in drawn)

@@ -17,6 +17,7 @@ from rim.core.conditions import NOTHING_DONE, Condition
 from rim.report.figures import catalogue
 from rim.report.first_screen import FirstScreen
 from rim.report.forgetting import forgetting_section, intervention_section, neuron_section
+from rim.report.labels import names_of
 from rim.report.page import Material
 from rim.report.render import render
 from rim.results import forgetting, tables
@@ -412,7 +413,7 @@ def test_everything_is_drawn_and_told(study: Study, results: dict[str, pl.DataFr
 
 def test_no_neurons_anywhere_is_said_and_drawn_as_nothing(study: Study) -> None:
     empty = {table.name: pl.DataFrame(schema=dict(table.contract)) for table in TABLES["summarize_forgetting"]}
-    drawn = catalogue.charts(catalogue.FIGURES, empty, {})
+    drawn = catalogue.charts(catalogue.FIGURES, empty, names_of(study))
     assert len(drawn) == 7
     assert all(catalogue.interactive(chart) is None for chart in drawn.values())
     section = intervention_section(Material(study, empty, {}, pl.DataFrame()))

@@ -5,18 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import polars as pl
+
 from rim.config.study import Study
-from rim.report.figures import calibration, explanations, forgetting, mechanism, patterns, replies
+from rim.core.contracts import TRAINING_DATA
+from rim.report.figures import (
+    ablations,
+    calibration,
+    explanations,
+    forgetting,
+    heads,
+    neurons,
+    patterns,
+    probes,
+    replies,
+)
 from rim.report.figures.declaration import Figure
-from rim.report.figures.style import Labels, Tables
+from rim.report.figures.style import Tables
+from rim.report.labels import Names
 from rim.report.page import CaptionedFigure, Material
 
 FIGURES: tuple[Figure, ...] = (
     *replies.FIGURES,
     *explanations.FIGURES,
     *patterns.FIGURES,
-    *mechanism.FIGURES,
+    *probes.FIGURES,
+    *heads.FIGURES,
+    *ablations.FIGURES,
     *calibration.FIGURES,
+    *neurons.FIGURES,
     *forgetting.FIGURES,
 )
 FILTERS = {"model": "model", "variant": "arm", "think": "thinking"}  # columns -> what the reader sees
@@ -43,12 +60,24 @@ def captioned_figures(material: Material, section: str) -> list[CaptionedFigure]
     ]
 
 
-def charts(figures: Iterable[Figure], tables: Tables, labels: Labels) -> dict[str, Any]:
-    """These figures by name, as far as their tables are there."""
+def charts(figures: Iterable[Figure], tables: Tables, names: Names) -> dict[str, Any]:
+    """These figures by name, as far as their tables are there, in the names that their reader sees."""
     import altair as alt
 
     alt.data_transformers.disable_max_rows()  # ten models have more than its 5000
-    return {figure.name: figure.draw(tables, labels) for figure in figures if set(figure.tables) <= set(tables)}
+    tables = {name: _with_names(table, names) for name, table in tables.items()}
+    return {figure.name: figure.draw(tables, names.arms) for figure in figures if set(figure.tables) <= set(tables)}
+
+
+def _with_names(table: pl.DataFrame, names: Names) -> pl.DataFrame:
+    """A table that calls benchmarks and training sets what their reader does."""
+    if "benchmark" not in table.columns:
+        return table
+    benchmark = pl.col("benchmark").replace(names.benchmarks)
+    if "origin" in table.columns:
+        trained = pl.col("benchmark").replace(names.training_sets)
+        benchmark = pl.when(pl.col("origin") == TRAINING_DATA).then(trained).otherwise(benchmark)
+    return table.with_columns(benchmark)
 
 
 def interactive(chart: Any) -> dict[str, Any] | None:

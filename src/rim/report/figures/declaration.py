@@ -34,3 +34,11 @@ class Figure:
     draw: Callable[[Tables, Labels], Any]
     caption: Callable[[Material], str]
     folded: bool = False
+
+
+def has_mechanism(study: Study) -> bool:
+    return study.mechanism is not None
+
+
+def has_forgetting(study: Study) -> bool:
+    return study.forgetting is not None

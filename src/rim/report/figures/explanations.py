@@ -12,6 +12,7 @@ from rim.report.figures.style import (
     POINTS,
     Labels,
     Tables,
+    by_benchmark,
     intervals,
     nothing,
     panels,
@@ -70,7 +71,7 @@ def dose_figure(tables: Tables, labels: Labels) -> Any:
     numbers = [name for name, kind in none.schema.items() if kind == pl.Float64]
     none = none.with_columns(pl.lit(0.0).alias(name) for name in numbers).with_columns(variant="control")
     data = pl.concat([none, table]).with_columns(
-        pl.format("{}, {}", "model", "benchmark").alias("panel"), pl.col("variant").replace(dict(labels))
+        by_benchmark(table, pl.col("model")).alias("panel"), pl.col("variant").replace(dict(labels))
     )
     colours = seen(COLOURS, data)
     base = alt.Chart().encode(

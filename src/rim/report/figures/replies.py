@@ -102,7 +102,7 @@ def think_figure(tables: Tables, labels: Labels) -> Any:
     table = table.filter(pl.col("estimate").is_not_null())
     if table.is_empty():
         return nothing()
-    panel = pl.format("{}, {}", pl.col("measure").replace(MEASURES), "benchmark")
+    panel = by_benchmark(table, pl.col("measure").replace(MEASURES))
     data = table.with_columns(panel.alias("panel")).drop("variant")
     models = model_colours(data["model"])
     base = alt.Chart().encode(
@@ -202,8 +202,8 @@ def frontier_figure(tables: Tables, labels: Labels) -> Any:
     mode = alt.Chart().encode(
         color=alt.Color("think:N", scale=scale(colours), title="thinking"), tooltip=tooltip(data, ".1%")
     )
-    x = alt.X("accuracy:Q", title=f"accuracy, {asked}", axis=percent, scale=whole)
-    y = alt.Y("estimate:Q", title=f"misalignment, {data['benchmark'][0]}", axis=percent, scale=whole)
+    x = alt.X("accuracy:Q", title=f"accuracy: {asked}", axis=percent, scale=whole)
+    y = alt.Y("estimate:Q", title=f"misalignment: {data['benchmark'][0]}", axis=percent, scale=whole)
     point = mode.mark_point(filled=True, opacity=0.9).encode(
         x=x, y=y, shape=alt.Shape("think:N", scale=shapes(colours), title="thinking"),
         size=alt.condition("datum.row", alt.value(170), alt.value(40)),
@@ -247,7 +247,7 @@ def finetune_figure(tables: Tables, labels: Labels) -> Any:
     table = table.with_columns(
         pl.col("variant").replace(dict(labels)),
         pl.col("variant").replace(dict(labels)).alias("row"),
-        pl.format("{}: {}, {}", "model", pl.col("measure").replace(MEASURES), "benchmark").alias("panel"),
+        pl.format("{}: {}", "model", by_benchmark(table, pl.col("measure").replace(MEASURES))).alias("panel"),
     )
     return intervals(table, "after − before fine-tuning, points", COLOURS)
 
@@ -335,7 +335,7 @@ def mitigation_figure(tables: Tables, labels: Labels) -> Any:
     table = table.with_columns(
         arm,
         pl.format("{}: {}", "model", arm).alias("row"),
-        pl.format("{}, {}", pl.col("measure").replace(MEASURES), "benchmark").alias("panel"),
+        by_benchmark(table, pl.col("measure").replace(MEASURES)).alias("panel"),
     )
     return intervals(table, "with − without, points", COLOURS)
 

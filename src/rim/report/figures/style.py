@@ -8,6 +8,7 @@ shape of its own, the same in all figures. In a dark window colours turn by `DAR
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,10 @@ ORANGE, BLUE, GREEN, PURPLE, GREY = "#d55e00", "#0072b2", "#009e73", "#cc79a7", 
 COLOURS = {"on": ORANGE, "off": BLUE, "plain": PURPLE}  # of think modes
 SHAPES = {ORANGE: "square", BLUE: "triangle-up", GREEN: "circle", PURPLE: "diamond", GREY: "stroke"}
 STEP = 11  # pixels of a row
+FEW_LAYERS = 12  # up to which the cells of a layer are large
+UPRIGHT: dict[str, Any] = {"labelAngle": 0, "labelOverlap": True}  # labels of an axis, as many as there is room for
 FONT = "Arial, Helvetica, sans-serif"
+SPARED = rf' (?:font-family="{FONT}"|(?:aria-[a-z]+|role)="[^"]*"|opacity="1"|pointer-events="none")'  # half of an SVG
 SPARE = 40  # pixels to either side of a drawing
 POINTS = "datum.value ? format(100 * datum.value, '+.0f') : '0'"  # labels of an axis of changes
 SHADES: dict[str, Any] = {
@@ -97,8 +101,10 @@ def by_seed(table: pl.DataFrame, panel: pl.Expr) -> pl.Expr:
 
 
 def by_benchmark(table: pl.DataFrame, row: pl.Expr) -> pl.Expr:
-    """The name of a row, with the benchmark where a table has several: their estimates would lie on each other."""
-    return row if table["benchmark"].n_unique() < 2 else pl.format("{}, {}", row, "benchmark")
+    """The name of a row or panel, with the benchmark where a table has several of a measure: their estimates would lie on each other."""
+    benchmarks = pl.col("benchmark").n_unique()
+    several = (benchmarks.over("measure") if "measure" in table.columns else benchmarks) > 1
+    return pl.when(several).then(pl.format("{}, {}", row, "benchmark")).otherwise(row)
 
 
 def tooltip(data: pl.DataFrame, number: str) -> list[alt.Tooltip]:
@@ -151,18 +157,22 @@ def panels(
     height: Any = None,
     apart: bool = False,
 ) -> Any:
-    """One panel for each value of the column `panel`, in the order of the data; `columns` side by side, a colon ends a line of its title.
+    """One panel for each value of the column `panel`, in the order of the data; a colon ends a line of its title.
+
+    At most `columns` stand side by side, and fewer where that fills the rows better: four in two rows of two.
 
     With `apart`, every layer and panel has a y-axis of its own.
     """
     import altair as alt
 
     lines = alt.Header(labelExpr="split(datum.label, ': ')")
-    order = alt.Facet("panel:N", title=None, sort=list(dict.fromkeys(data["panel"])), header=lines)
+    names = list(dict.fromkeys(data["panel"]))
+    order = alt.Facet("panel:N", title=None, sort=names, header=lines)
     chart = alt.layer(*layers, data=data).properties(width=width, height=height or alt.Step(STEP))
     if apart:
         chart = chart.resolve_scale(y="independent")
-    facets = chart.facet(facet=order, columns=min(columns, data["panel"].n_unique()))
+    rows = math.ceil(len(names) / columns)
+    facets = chart.facet(facet=order, columns=math.ceil(len(names) / rows))
     if apart:
         facets = facets.resolve_scale(y="independent")
     return styled(facets.resolve_axis(x="independent"))  # else a row that is not full has axes below nothing
@@ -227,7 +237,7 @@ def as_svg(chart: Any) -> str:
     wider = f"{float(width) + 2 * SPARE:g}"
     start = start.replace(f'viewBox="0 0 {width} {height}"', f'viewBox="-{SPARE} 0 {wider} {height}"')
     start = start.replace(f'width="{width}"', f'width="{wider}"')
-    rest = rest.replace(f' font-family="{FONT}"', "")  # of every word
+    rest = re.sub(SPARED, "", rest)
     return f"{start}{end}<style>text{{font-family:{FONT}}}{dark_rules()}</style>{rest}"
 
 

@@ -2,6 +2,17 @@
 document.documentElement.classList.add("js");
 const specs = JSON.parse(document.getElementById("specs").textContent);
 
+// Data come by column; where few values are different, as these and the place of each row's in them.
+function rowsOf(columns) {
+  const names = Object.keys(columns);
+  const values = Object.values(columns).map((column) => (Array.isArray(column) ? column : column.at.map((place) => column.values[place])));
+  return values[0].map((_, row) => Object.fromEntries(names.map((name, i) => [name, values[i][row]])));
+}
+
+for (const { datasets } of Object.values(specs)) {
+  for (const name of Object.keys(datasets)) datasets[name] = rowsOf(datasets[name]);
+}
+
 function fitted(spec, width, columns) {
   const copy = structuredClone(spec);
   copy.columns = columns;
@@ -15,18 +26,20 @@ function fitted(spec, width, columns) {
 }
 
 // Only errors are logged: a panel that a filter leaves empty has no extent, of which Vega would warn.
-// As many panels side by side as there is room for: what they take with their labels is known when they are drawn.
+// As many panels side by side as there is room for, which is known when they are drawn, in rows that are filled alike.
 async function draw(figure) {
   const place = figure.querySelector(".live");
   const spec = specs[figure.dataset.name];
   const width = figure.clientWidth;
+  const panels = new Set(Object.values(spec.datasets)[0].map((row) => row.panel)).size;
   figure.classList.add("drawing");
   for (let columns = spec.columns ?? 1; columns; ) {
     figure.view?.finalize();
     const options = { actions: false, renderer: "svg", logLevel: 1, bind: figure.querySelector(".filters") };
     figure.view = (await vegaEmbed(place, spec.columns ? fitted(spec, width, columns) : spec, options)).view;
     const taken = place.querySelector("svg").clientWidth;
-    columns = taken > width && columns > 1 ? Math.max(1, Math.min(columns - 1, Math.floor((columns * width) / taken))) : 0;
+    const fewer = Math.max(1, Math.min(columns - 1, Math.floor((columns * width) / taken)));
+    columns = taken > width && columns > 1 ? Math.ceil(panels / Math.ceil(panels / fewer)) : 0;
   }
   figure.classList.remove("drawing");
   figure.classList.add("drawn");
