@@ -50,8 +50,9 @@ def benchmark(study: Study) -> Formatter:
     names = names_of(study)
 
     def cell(row: ResultRow) -> str:
+        name: str = row["benchmark"]
         known = names.training_sets if row.get("origin") == TRAINING_DATA else names.benchmarks
-        return known.get(row["benchmark"], row["benchmark"])
+        return known.get(name, name)
 
     return cell
 
