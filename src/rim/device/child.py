@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from rim.core import gpus
 from rim.core.errors import UserError
 from rim.device import rows
 from rim.device.cards import hardware
@@ -40,6 +41,7 @@ def measure(item: Item, folder: Path) -> Outcome:
 
 
 def _rows(item: Item, folder: Path) -> Iterator[Row]:
+    gpus.claim(1)  # as a job of the workflow does, before torch is imported
     import torch
     from transformers.utils import logging
 

@@ -57,12 +57,13 @@ def _measured(dtype: str, device: str) -> dict[str, Any]:
     triples = [[row, _longer(row, 0), _longer(row, 1)] for row in rows]
     layers = safety_neurons.read_pairs(view, triples, RULE, "neurons")
     found, _ = safety_neurons.draw_sets(layers, RULE, 0, "neurons")
-    before = [checkpoints.read(view, part, "neurons", 16) for part in (rows[::2], rows[1::2])]
+    parts = (rows[::2], rows[1::2])  # texts of requests and of the new task
+    before = [checkpoints.read(view, part, "neurons", 16) for part in parts]
     _shifted(view)
-    after = [checkpoints.read(view, part, "neurons", 16) for part in (rows[::2], rows[1::2])]
-    sides = (list(zip(*side, strict=True)) for side in zip(before, after, strict=True))
+    after = [checkpoints.read(view, part, "neurons", 16) for part in parts]
+    safety, task = (list(zip(*side, strict=True)) for side in zip(before, after, strict=True))
     every = [np.arange(values.shape[1]) for values in before[0]]
-    shifts = ras.deltas(*sides, {"all": every})
+    shifts = ras.deltas(safety, task, {"all": every})
     forms = {form: float(shifts["all", form].metric("harmonic")[0]) for form in ras.FORMS}
     return {
         "logits": logits,

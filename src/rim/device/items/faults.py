@@ -22,7 +22,7 @@ from rim.core.receipts import receipt_of, write_receipt
 from rim.data.organism import sets
 from rim.data.organism.tokenizer import build_tokenizer
 from rim.device.rows import NEEDS_GPU, Row
-from rim.device.shapes import Setup, build
+from rim.device.shapes import MODE, Setup, build
 from rim.settings.inference import Inference
 from rim.settings.models import UNTOLD
 
@@ -67,9 +67,9 @@ def _written(place: Path) -> Path:
     columns = {name: row.get(name) for name in contracts.DATASET} | {"id": "0", "split": "evaluation"}
     tables.write(pl.DataFrame([columns], schema=dict(contracts.DATASET)), contracts.DATASET, asked)
     write_receipt(asked)
-    told = {"label": "tiny", "base": str(model), "revision": None, "dtype": "float32", "think_switch": "template"}
-    told |= {"prompt": UNTOLD.model_dump(mode="json"), "seed": 0, "checkpoints": []}
-    job = {"model": told, "inference": Inference().model_dump(mode="json"), "analysed": False}
+    told: dict[str, Any] = {"label": "tiny", "base": str(model), "revision": None, "dtype": "float32"}
+    told |= {"think_switch": MODE, "prompt": UNTOLD.model_dump(mode="json"), "seed": 0, "checkpoints": []}
+    job: dict[str, Any] = {"model": told, "inference": Inference().model_dump(mode="json"), "analysed": False}
     job |= {"dataset": str(receipt_of(asked)), "replies": str(replies), "inputs": [], "outputs": [str(replies)]}
     file = place / "job.json"
     file.write_text(json.dumps(job))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rim.analysis.capture import Row as Text
 from rim.analysis.capture import capture
@@ -52,7 +53,8 @@ def _measured(setup: Setup, folder: Path) -> Iterator[tuple[str, float]]:
     count, steps = COUNTS[setup.device]
     place = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = build_tokenizer()
-    model = organism.build_model(recipe, -(-len(tokenizer) // 64) * 64, 0).to(place)
+    model: Any = organism.build_model(recipe, -(-len(tokenizer) // 64) * 64, 0)
+    model = model.to(place)
     location = folder / "organism"
     yield f"training, {steps} steps", _trained(model, tokenizer, recipe, steps, place, folder)
     model.save_pretrained(location)
@@ -79,7 +81,7 @@ def _measured(setup: Setup, folder: Path) -> Iterator[tuple[str, float]]:
     yield f"fine-tuning, {steps} steps", _tuned(location, steps, folder)
 
 
-def _trained(model: object, tokenizer: object, recipe: Organism, steps: int, place: str, folder: Path) -> float:
+def _trained(model: Any, tokenizer: Any, recipe: Organism, steps: int, place: str, folder: Path) -> float:
     """Training as the workflow does it, which makes its tensors wherever torch is told to."""
     import torch
 
@@ -92,9 +94,9 @@ def _trained(model: object, tokenizer: object, recipe: Organism, steps: int, pla
         ends.append(time.perf_counter())
 
     with torch.device(place):
-        optimizers = organism.muon_and_adamw(model, recipe, 1.0)  # type: ignore[arg-type]
+        optimizers = organism.muon_and_adamw(model, recipe, 1.0)
         snapshot = folder / "snapshot.safetensors"
-        organism.train_stage(model, tokenizer, optimizers, few, recipe.batch_size, "gpu", snapshot, note)  # type: ignore[arg-type]
+        organism.train_stage(model, tokenizer, optimizers, few, recipe.batch_size, "gpu", snapshot, note)
     return (ends[-1] - ends[0]) * steps / (steps - 1)
 
 
