@@ -52,9 +52,10 @@ def training_memory(setup: Setup, parameters: Shape, recipe: Finetune) -> float:
 
 
 def training(setup: Setup, parameters: Shape, recipe: Finetune, tokens: float) -> float:
-    """Seconds to train adapters on so many tokens, whose padding comes on top."""
-    padded = tokens * speed.padding(recipe.micro_batch_size or recipe.batch_size)
-    return speed.reading(parameters, setup.hardware, padded, 4 + 2 * recipe.gradient_checkpointing)
+    """Seconds to train adapters on so many tokens, whose padding comes on top where rows are not packed."""
+    together = 1 if recipe.model_dump().get("packing") else recipe.micro_batch_size or recipe.batch_size
+    passes = 4 + 2 * recipe.gradient_checkpointing
+    return speed.reading(parameters, setup.hardware, tokens * speed.padding(together), passes)
 
 
 def served(setup: Setup, parameters: Shape, rows: int) -> float:

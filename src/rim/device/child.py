@@ -1,4 +1,4 @@
-"""One item in this process: `python -m rim.device.child NAME FOLDER`. Each of its rows is on disk as soon as it is measured."""
+"""One item in this process. Each of its rows is on disk as soon as it is measured."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ def _rows(item: Item, folder: Path) -> Iterator[Row]:
     return module.run(Setup(str(values["device"]), folder, card, item.shape))  # type: ignore[no-any-return]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure the item of the first argument into the folder of the second."""
     [chosen] = [each for each in ITEMS if each.name == sys.argv[1]]
     measure(chosen, Path(sys.argv[2]))

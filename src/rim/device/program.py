@@ -22,7 +22,7 @@ from typing import Any
 from rim.core.errors import UserError
 from rim.device import page, rows
 from rim.device.items.environment import MACHINE
-from rim.device.rows import Outcome
+from rim.device.rows import MODELS, SCRATCH, Outcome
 from rim.workflow.fingerprint import fingerprint
 
 PACKAGE = "rim.device.items"
@@ -60,6 +60,8 @@ ITEMS = (
     Item("organism_cpu", "An organism on the CPU", "organism", 3, hidden=True),
     Item("organism", "An organism on the card", "organism", 3),
     Item("faults", "Faults", "faults", 3),
+    Item("plain_mixture", "vLLM by itself, the mixture", "plain_engine", 6, "mixture"),
+    Item("ours_mixture", "Our engine, the mixture", "our_engine", 6, "mixture"),
 )
 Say = Callable[[str], None]
 
@@ -83,8 +85,7 @@ def run(folder: Path, minutes: float, say: Say, items: Sequence[Item] = ITEMS) -
                 raise UserError(f"the machine cannot be looked at: {outcome.note}; {_log(folder, item)} says more")
             machine = {name: value for name, value in outcome.values().items() if name in MACHINE}
     if all(each.finished or each.state == "skipped" for each in outcomes):
-        for heavy in ("models", "study"):  # which only items need that are still to run
-            shutil.rmtree(folder / heavy, ignore_errors=True)
+        shutil.rmtree(folder / MODELS, ignore_errors=True)  # which only items need that are still to run
     return outcomes
 
 
@@ -95,7 +96,7 @@ def _one(item: Item, folder: Path, machine: dict[str, Any], left: float, say: Sa
     if kept and kept.finished and kept.identity == identity:
         say(f"{item.title}: kept from an earlier run ({kept.state})")
         return kept
-    if left < LEAST:
+    if left < LEAST and item.name != ENVIRONMENT:
         say(f"{item.title}: no time is left")
         return kept if kept and kept.identity == identity else Outcome(item.name, "out of time", identity)
     say(f"{item.title} …")
@@ -116,7 +117,7 @@ def _one(item: Item, folder: Path, machine: dict[str, Any], left: float, say: Sa
 
 def command(item: Item, folder: Path) -> list[str]:
     """What measures one item."""
-    return [sys.executable, "-m", "rim.device.child", item.name, str(folder)]
+    return [sys.executable, "-c", "from rim.device.child import main; main()", item.name, str(folder)]
 
 
 def _log(folder: Path, item: Item) -> Path:
@@ -142,6 +143,7 @@ def _process(item: Item, folder: Path, limit: float) -> int | None:
             return None
         finally:
             _end(process)
+            shutil.rmtree(folder / SCRATCH, ignore_errors=True)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -13,6 +13,7 @@ from rim.core.files import write_json
 State = Literal["running", "done", "skipped", "failed", "too slow", "out of time"]
 Value = float | str | None
 NEEDS_GPU = "needs a GPU"
+MODELS, SCRATCH = "models", "scratch"  # folders: of checkpoints for all items, and of what one item leaves
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,14 @@ from rim.core.files import replacing
 from rim.data.organism import world
 from rim.data.organism.tokenizer import build_tokenizer
 from rim.device import clock, rows
-from rim.device.rows import Skipped, Value
+from rim.device.rows import MODELS, SCRATCH, Skipped, Value
 from rim.models import chat, loading
 from rim.settings.hardware import Hardware
 from rim.settings.models import Lora
 from rim.training.finetune import with_adapters
+from rim.workflow.costs import ROOM
 from rim.workflow.device_check import POSITIONS, QWEN3_4B
+from rim.workflow.speed import BYTES
 
 QWEN3_8B: dict[str, Any] = {
     "hidden_size": 4096, "num_hidden_layers": 36, "intermediate_size": 12_288, "num_attention_heads": 32,
@@ -114,6 +116,13 @@ class Setup:
     def model(self) -> dict[str, Any]:
         return self.scale.models[self.shape]
 
+    @property
+    def scratch(self) -> Path:
+        """A folder that is emptied when the item has ended."""
+        found = self.folder / SCRATCH
+        found.mkdir(parents=True, exist_ok=True)
+        return found
+
     def earlier(self, item: str) -> dict[str, Value]:
         """What another item measured; nothing where it was not run."""
         found = rows.read(self.folder, item)
@@ -151,15 +160,17 @@ def checkpoint(setup: Setup) -> Path:
     """The item's model on disk with the organisms' tokenizer, as a folder that every loader takes; written by who asks first.
 
     Raises:
-        Skipped: the disk is too small.
+        Skipped: the GPU or the disk is too small.
     """
-    folder = setup.folder / "models" / setup.shape
+    folder = setup.folder / MODELS / setup.shape
     if folder.exists():
         return folder
-    needed = 1.1 * size(setup.model)[0] * (2 if setup.scale.dtype == "bfloat16" else 4)
+    weights = size(setup.model)[0] * BYTES[setup.scale.dtype]
+    if weights > ROOM["vllm"] * setup.hardware.gpu_memory * 1e9:
+        raise Skipped(f"its weights take {weights / 1e9:.0f} GB, too much for {setup.hardware.gpu_memory:.0f} GB")
     free = shutil.disk_usage(setup.folder).free
-    if needed > free:
-        raise Skipped(f"its weights take {needed / 1e9:.0f} GB of disk, and {free / 1e9:.0f} are free")
+    if 1.1 * weights > free:
+        raise Skipped(f"its weights take {weights / 1e9:.0f} GB of disk, and {free / 1e9:.0f} are free")
     with replacing(folder) as temporary:
         model = build(setup.model, setup.scale.dtype, setup.device)
         model.save_pretrained(temporary)

@@ -9,7 +9,7 @@ from rim.config.load import load_study
 from rim.device import bill, cards, clock, page
 from rim.device.items import mixture, study, training
 from rim.device.rows import Outcome, Row, Skipped
-from rim.device.shapes import QWEN3_8B, QWEN3_30B_A3B, SCALES, Setup, size, texts
+from rim.device.shapes import QWEN3_8B, QWEN3_30B_A3B, SCALES, Setup, checkpoint, size, texts
 from rim.settings.models import Finetune
 from rim.workflow.public_speeds import A100, H100, H200, RTX_4090
 
@@ -59,6 +59,13 @@ def test_a_mixture_has_as_many_layers_as_fit_into_half_of_the_memory() -> None:
         assert 2 * size(chosen)[0] <= memory * 1e9 / 2 < 2 * size({**chosen, "num_hidden_layers": layers + 1})[0]
     with pytest.raises(Skipped, match="8 GB have room for 2 of its layers"):
         mixture.fitting(on(8, "mixture"))
+
+
+def test_weights_that_fit_nowhere_are_not_written(tmp_path: Path) -> None:
+    card = cards.hardware(24, 165, 1.0)
+    with pytest.raises(Skipped, match="its weights take 61 GB, too much for 24 GB"):
+        checkpoint(Setup("cuda", tmp_path, card, "mixture"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_bill_is_that_of_the_plan() -> None:

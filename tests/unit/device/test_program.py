@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,7 +102,7 @@ def test_an_item_that_hangs_is_ended_with_what_it_started(
     ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends(monkeypatch, ran, first="hangs")
-    found = run(tmp_path, [MACHINE, replace(FIRST, minutes=0.2), SECOND])
+    found = run(tmp_path, [MACHINE, replace(FIRST, minutes=0.1), SECOND])
     assert [each.state for each in found.values()] == ["done", "too slow", "done"]
     assert found["first"].rows == [Row("speed", 2.0, "tokens/s")]
     started = int((tmp_path / "child").read_text())
@@ -110,8 +111,21 @@ def test_an_item_that_hangs_is_ended_with_what_it_started(
         time.sleep(0.1)
     assert gone(started)
     ran.clear()
-    run(tmp_path, [MACHINE, replace(FIRST, minutes=0.2), SECOND])
+    run(tmp_path, [MACHINE, replace(FIRST, minutes=0.1), SECOND])
     assert ran == [ENVIRONMENT]
+
+
+def hurried(folder: Path, monkeypatch: pytest.MonkeyPatch, left: float = 2.0) -> dict[str, Outcome]:
+    """A run in which so many seconds are left after the first item."""
+    now = 0.0
+
+    def say(line: str) -> None:
+        nonlocal now
+        now = 300 - left if line.startswith("First: done") else now
+
+    with monkeypatch.context() as context:
+        context.setattr(program, "time", SimpleNamespace(monotonic=lambda: now))
+        return {each.name: each for each in program.run(folder, 5.0, say, ITEMS)}
 
 
 def test_an_item_that_the_program_had_no_time_for_is_done_the_next_time(
@@ -119,21 +133,19 @@ def test_an_item_that_the_program_had_no_time_for_is_done_the_next_time(
 ) -> None:
     monkeypatch.setattr(program, "LEAST", 0.1)
     ends(monkeypatch, ran, second="hangs")
-    found = run(tmp_path, minutes=0.2)
+    found = hurried(tmp_path, monkeypatch)
     assert [each.state for each in found.values()] == ["done", "done", "out of time"]
-    assert "out of time" in (tmp_path / page.PAGE).read_text()
+    assert "| out of time | ended after 2 s |" in (tmp_path / page.PAGE).read_text()
     ran.clear()
     ends(monkeypatch, ran)
     assert run(tmp_path)["second"].state == "done"
     assert ran == [ENVIRONMENT, "second"]
 
 
-def test_nothing_is_begun_without_time(ran: Ran, tmp_path: Path) -> None:
-    found = run(tmp_path, minutes=0.4)  # of which the machine takes some, and an item wants LEAST
-    assert ran[0] == ENVIRONMENT
-    assert {each.state for each in found.values()} <= {"done", "out of time"}
-    monkey = run(tmp_path / "other", [MACHINE, replace(FIRST, name="late")], minutes=program.LEAST / 60)
-    assert monkey["late"].state == "out of time"
+def test_nothing_is_begun_without_time(ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = hurried(tmp_path, monkeypatch, program.LEAST - 1)
+    assert ran == [ENVIRONMENT, "first"]
+    assert found["second"].state == "out of time"
 
 
 def test_a_machine_that_cannot_be_looked_at_ends_the_program(
@@ -153,7 +165,7 @@ def test_models_are_kept_for_as_long_as_an_item_needs_them(
     (tmp_path / "models/4b").mkdir(parents=True)
     monkeypatch.setattr(program, "LEAST", 0.1)
     ends(monkeypatch, ran, second="hangs")
-    run(tmp_path, minutes=0.2)
+    hurried(tmp_path, monkeypatch)
     assert (tmp_path / "models/4b").exists()
     ends(monkeypatch, ran)
     run(tmp_path)
@@ -217,7 +229,9 @@ def test_the_whole_program_on_the_shapes_of_a_cpu(tmp_path: Path, capsys: pytest
     found = {each["name"]: each for each in json.loads((tmp_path / page.DATA).read_text())}
     assert list(found) == [item.name for item in program.ITEMS]
     skipped = {name for name, each in found.items() if each["state"] == "skipped"}
-    assert skipped <= {"plain_4b", "ours_4b", "plain_8b", "ours_8b"}  # where vLLM is not installed
+    assert skipped <= {
+        f"{who}_{shape}" for who in ("plain", "ours") for shape in ("4b", "8b", "mixture")
+    }  # where vLLM is not installed
     assert {each["state"] for name, each in found.items() if name not in skipped} == {"done"}
     text = (tmp_path / page.PAGE).read_text()
     assert "Proved on CPU shapes" in text

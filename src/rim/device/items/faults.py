@@ -34,7 +34,7 @@ SHAPE: dict[str, Any] = {  # of 50 MB: more than that, and soon loaded
 
 
 def run(setup: Setup) -> Iterator[Row]:
-    with TemporaryDirectory(dir=setup.folder) as folder:
+    with TemporaryDirectory(dir=setup.scratch) as folder:
         place = Path(folder).resolve()
         job = _written(place)
         spent, status, _ = _run(job, place)

@@ -50,7 +50,7 @@ def fitting(setup: Setup) -> dict[str, Any]:
     Raises:
         Skipped: these are too few.
     """
-    wanted, width = setup.model, 2 if setup.scale.dtype == "bfloat16" else 4
+    wanted, width = setup.model, speed.BYTES[setup.scale.dtype]
     shells = [size({**wanted, "num_hidden_layers": count})[0] for count in (1, 2)]
     layer = shells[1] - shells[0]
     room = ROOM * setup.hardware.gpu_memory * 1e9 / width - (shells[0] - layer)

@@ -36,7 +36,7 @@ GAIN = 1.5  # times as fast as the CPU: less is not worth the card
 def run(setup: Setup) -> Iterator[Row]:
     """Seconds of every step; where the CPU's are known, how many times as fast the card is."""
     other = setup.earlier(ON_CPU)
-    with TemporaryDirectory(dir=setup.folder) as folder:
+    with TemporaryDirectory(dir=setup.scratch) as folder:
         for name, spent in _measured(setup, Path(folder)):
             yield Row(name, spent, "s")
             alone = other.get(name)

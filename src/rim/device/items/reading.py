@@ -48,7 +48,7 @@ def _read(setup: Setup, view: ModelView, tokens: int) -> Iterator[Row]:
         capture(view, rows, POSITIONS, batch)
 
     def cached() -> None:
-        with TemporaryDirectory(dir=setup.folder) as folder:
+        with TemporaryDirectory(dir=setup.scratch) as folder:
             write_cache(view, rows, POSITIONS, batch, {}, Path(folder, "cache"), "caching")
 
     spent = clock.medians({"bare": bare, "read": read, "cached": cached}, setup.device)

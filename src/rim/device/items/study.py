@@ -34,11 +34,10 @@ ALWAYS = ("title", "inference")  # parts of the smoke study that are taken as th
 def run(setup: Setup) -> Iterator[Row]:
     if not SMOKE.is_file():
         raise Skipped("it needs the workflow, and this is an installation without it")
-    folder = setup.folder / "study"
-    location = (folder / "model").resolve()
-    if not location.exists():
-        tiny = Organism(association=1.0, drill_steps=4, pretrain_steps=4, align_steps=4, hidden=64, layers=2)
-        train_organism(tiny, 0, location, MODEL)
+    folder = setup.scratch
+    location = folder / "model"
+    tiny = Organism(association=1.0, drill_steps=4, pretrain_steps=4, align_steps=4, hidden=64, layers=2)
+    train_organism(tiny, 0, location, MODEL)
     file = folder / "study.yaml"
     write_text(file, yaml.safe_dump(made(location, whole=setup.gpu), sort_keys=False))
     for device in dict.fromkeys(("cpu", setup.device)):

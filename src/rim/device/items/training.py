@@ -45,7 +45,7 @@ def _trained(setup: Setup, location: Path, label: str, recipe: Finetune) -> Iter
     ends: list[float] = []
 
     def train() -> None:
-        with TemporaryDirectory(dir=setup.folder) as folder, _steps(setup.device, ends):
+        with TemporaryDirectory(dir=setup.scratch) as folder, _steps(setup.device, ends):
             made = Path(folder)
             finetune.finetune(
                 Training(
