@@ -10,7 +10,7 @@ from rim.core.files import write_json, write_text
 from rim.device.rows import Outcome, Row, Value
 
 PAGE, DATA = "page.md", "program.json"
-HEADER = ("measured", "", "by the bill", "ratio", "target", "", "note")
+HEADER = ("what", "measured", "unit", "by the bill", "ratio", "target", "", "note")
 CRUMBS = (
     "**Proved on CPU shapes.** This machine has no GPU, so the program ran with crumbs in place of models: that it runs is what "
     "this page shows. Its speeds mean nothing, nor do those of the bill, which knows GPUs only; targets of speed are not judged."
@@ -99,17 +99,20 @@ def _table(some: Sequence[Row]) -> Iterator[str]:
             row.what,
             told(row.value),
             row.unit,
-            told(row.predicted),
-            told(row.ratio),
+            _known(row.predicted),
+            _known(row.ratio),
             _target(row),
             _judged(row),
             row.note,
         )
         for row in some
     ]
-    kept = [i for i in range(len(HEADER) + 1) if i < 2 or any(cell[i] not in ("", "–") for cell in cells)]
-    header = ("what", *HEADER)
-    yield from _lines([header[i] for i in kept], [[cell[i] for i in kept] for cell in cells])
+    kept = [i for i in range(len(HEADER)) if i < 2 or any(cell[i] for cell in cells)]
+    yield from _lines([HEADER[i] for i in kept], [[cell[i] for i in kept] for cell in cells])
+
+
+def _known(value: float | None) -> str:
+    return "" if value is None else told(value)
 
 
 def _target(row: Row) -> str:

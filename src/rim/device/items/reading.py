@@ -57,7 +57,7 @@ def _read(setup: Setup, view: ModelView, tokens: int) -> Iterator[Row]:
     label = f"{tokens} tokens"
     yield Row(f"{label}: a bare pass", total / spent["bare"], "tokens/s", predicted=expected)
     used = bill.utilization(setup, shape, total / spent["bare"], 2)
-    yield Row(f"{label}: share of the card's peak", used, predicted=speed.EFFICIENCY)
+    yield Row(f"{label}: share of the card's peak", used)
     target = setup.target(CACHING)
     yield Row(f"{label}: reading activations", spent["read"] / spent["bare"], "bare passes", at_most=target)
     yield Row(f"{label}: caching them on disk", spent["cached"] / spent["bare"], "bare passes", at_most=target)

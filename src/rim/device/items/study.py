@@ -42,7 +42,7 @@ def run(setup: Setup) -> Iterator[Row]:
     write_text(file, yaml.safe_dump(made(location, whole=setup.gpu), sort_keys=False))
     for device in dict.fromkeys(("cpu", setup.device)):
         spent = _snakemake(folder / device, file, device)
-        yield Row(f"the study on {device}", spent, "s")
+        yield Row(f"the study on the {'CPU' if device == 'cpu' else 'GPU'}", spent, "s")
     if not setup.gpu:
         yield Row("tables as on the CPU", None, note="needs a GPU; here the study ran once, on the CPU")
         return
