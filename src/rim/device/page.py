@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rim.core.files import write_json, write_text
@@ -35,7 +36,7 @@ def text(titles: Mapping[str, str], outcomes: Sequence[Outcome]) -> Iterator[str
     yield ""
     if known.get("device") == "cpu":
         yield from (CRUMBS, "")
-    yield from _summary(outcomes)
+    yield from _summary(titles, outcomes)
     yield from _missing(titles, by_name)
     for outcome in outcomes:
         if outcome.rows:
@@ -44,9 +45,14 @@ def text(titles: Mapping[str, str], outcomes: Sequence[Outcome]) -> Iterator[str
     yield from _bill(titles, outcomes)
 
 
-def _summary(outcomes: Iterable[Outcome]) -> Iterator[str]:
+def _summary(titles: Mapping[str, str], outcomes: Iterable[Outcome]) -> Iterator[str]:
     """How many targets hold, and those that do not."""
-    judged = [row for outcome in outcomes for row in outcome.rows if row.holds is not None]
+    judged = [
+        replace(row, what=f"{titles[outcome.name]}: {row.what}")
+        for outcome in outcomes
+        for row in outcome.rows
+        if row.holds is not None
+    ]
     missed = [row for row in judged if not row.holds]
     yield f"Targets: {len(judged) - len(missed)} of {len(judged)} hold." + (" These do not:" if missed else "")
     if missed:
@@ -128,8 +134,8 @@ def told(value: Value) -> str:
     """A number to three digits, a word as it is."""
     if value is None:
         return "–"
-    if isinstance(value, str):
-        return value
+    if isinstance(value, str) or not math.isfinite(value):
+        return str(value)
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 

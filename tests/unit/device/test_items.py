@@ -172,11 +172,20 @@ def test_the_page_tells_what_misses_its_target_what_is_not_there_and_how_far_the
     assert lines[0].startswith("# NVIDIA H200")
     assert "CPU shapes" not in "\n".join(lines)
     assert "Targets: 0 of 1 hold. These do not:" in lines
-    assert "| caching | 1.3 | bare passes | at most 1.1 | **MISSED** |" in lines
+    assert "| Reading: caching | 1.3 | bare passes | at most 1.1 | **MISSED** |" in lines
+    assert "| caching | 1.3 | bare passes |  |  | at most 1.1 | **MISSED** |  |" in lines
     assert "| Serving | 1 rows | failed | OutOfMemoryError: CUDA |" in lines
     assert "| Faults |  | not reached yet |  |" in lines
     assert "| Reading | memory | not measured | a ¦ b |" in lines
     assert lines[-2:] == ["| Reading | pass | 50 s | 100 | 2.00 |", "| Serving | start | 30 s | 33 | 1.10 |"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), ("on", "on"), (0.01234, "0.0123"), (12345.6, "12,346"), (2.0, "2"), (float("nan"), "nan")],
+)
+def test_numbers_are_told_to_three_digits(value: float | str | None, text: str) -> None:
+    assert page.told(value) == text
 
 
 def test_the_page_of_a_machine_without_a_gpu_says_so() -> None:
