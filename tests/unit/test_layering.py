@@ -17,7 +17,7 @@ FLOORS = (
     ("training", "analysis"),
     ("config",),
     ("results", "workflow"),
-    ("report", "preflight", "explorer"),
+    ("report", "preflight", "explorer", "device"),
     ("steps", "tools"),
     ("cli",),
 )

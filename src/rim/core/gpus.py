@@ -19,16 +19,16 @@ from rim.core.progress import log
 if TYPE_CHECKING:
     from filelock import FileLock
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 _held: list[FileLock] = []
 
 
 def visible() -> list[str]:
-    """The names by which CUDA knows the GPUs that this process may use."""
+    """The names by which CUDA knows the GPUs that this process may use: numbers where nothing else was set, which vLLM wants."""
     if VISIBLE in os.environ:
         return [name for name in os.environ[VISIBLE].split(",") if name]
     try:
-        query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+        query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
         return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
     except (OSError, subprocess.CalledProcessError):
         return []
@@ -45,6 +45,8 @@ def claim(count: int, every: float = 5.0) -> None:
         return
     if len(names) > count > 0:
         names = _lock(names, count, every)
+    if VISIBLE not in os.environ:
+        os.environ[ORDER] = "PCI_BUS_ID"  # the order in which the driver numbers them
     os.environ[VISIBLE] = ",".join(names[:count])
 
 

@@ -52,9 +52,9 @@ STEPS = "rim.steps"
 
 
 @cache
-def reached(step: str) -> list[Reference]:
+def reached(step: str, package: str = STEPS) -> list[Reference]:
     """The definitions that a step needs, `run` first, in the order in which they refer to each other."""
-    module = read_module(f"{STEPS}.{step}")
+    module = read_module(f"{package}.{step}")
     annotations = Tokens(module)
     parameters = [each for each in ast.walk(module.definitions["run"]) if isinstance(each, ast.arg)]
     annotations.add([each.annotation for each in parameters], Scope({}))
@@ -72,9 +72,9 @@ def _references(tokens: Iterable[str | Reference]) -> list[Reference]:
 
 
 @cache
-def fingerprint(step: str) -> str:
-    """Hash of all code of this package that the step `rim.steps.{step}` needs."""
-    number = {reference: f"definition {i}" for i, reference in enumerate(reached(step))}
+def fingerprint(step: str, package: str = STEPS) -> str:
+    """Hash of all code of this package that a step needs, or another module with a function `run`."""
+    number = {reference: f"definition {i}" for i, reference in enumerate(reached(step, package))}
     spelled = [
         token if isinstance(token, str) else number[token]
         for reference in number

@@ -92,10 +92,16 @@ def test_a_job_without_gpus_sees_none_and_one_that_wants_all_locks_none(two: Non
 def test_gpus_are_those_that_the_driver_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(gpus.VISIBLE, raising=False)
     driver = tmp_path / "nvidia-smi"
-    driver.write_text("#!/bin/sh\necho GPU-a\necho GPU-b\n")
+    driver.write_text('#!/bin/sh\n[ "$1" = --query-gpu=index ] && echo 0 && echo 1\n')
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert gpus.visible() == ["GPU-a", "GPU-b"]
+    assert gpus.visible() == ["0", "1"]
+    with monkeypatch.context() as context:
+        context.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+        context.setenv(gpus.VISIBLE, "")
+        context.delenv(gpus.VISIBLE)
+        gpus.claim(2)
+        assert (os.environ[gpus.VISIBLE], os.environ[gpus.ORDER]) == ("0,1", "PCI_BUS_ID")  # as the driver counts
     driver.write_text("#!/bin/sh\nexit 9\n")
     assert gpus.visible() == []
     gpus.claim(1)

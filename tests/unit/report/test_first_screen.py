@@ -98,7 +98,7 @@ def test_a_model_is_called_what_it_is(asked: tuple[config_study.Study, Outcomes]
     assert str(tmp_path) not in subject  # it may be a home folder
     assert "1 model of the Hugging Face hub (other: somebody/something)." in subject
     assert "2 model organisms (associated, null)" in subject
-    assert boxes(mixed, commits)[0, 0][1][:3] == [
+    assert boxes(mixed, commits)[0, 0].lines[:3] == [
         "2 trained here",
         "1 of the Hugging Face hub",
         "1 from a local folder",

@@ -1,0 +1,1 @@
+"""What `rim check-gpu --full` measures: a module an item, whose `run` yields rows as it measures them."""
