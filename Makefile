@@ -59,7 +59,7 @@ benchmark-mechanism: .venv/installed # about ten minutes; reading activations an
 benchmark-statistics: .venv/installed # under ten minutes on two idle cores; the tables of workflow/docs/statistics.md
 	OMP_NUM_THREADS=1 python -m tests.benchmark_statistics --write
 
-benchmark-training: .venv/installed # about four minutes on an idle core; rows padded and packed, and by TRL where it is installed
+benchmark-training: .venv/installed # about four minutes on an idle core; rows padded, sorted and packed
 	python tests/benchmark_training.py
 
 benchmark-vllm: .venv-vllm/installed # about two minutes; vLLM against transformers, and with heads ablated

@@ -4,7 +4,6 @@ Tokens trained per second of process-CPU time, of one thread, in ratios to paddi
 ways take turns in rotating order, so that a busy machine disturbs all alike. The model is random, of the width of Qwen3-0.6B
 and fewer of its layers, with a vocabulary as much smaller, and adapters of rank 32. Rows are invented and as long as those of
 GSM8K are: lognormal, 165 tokens on average. An optimizer step is 32 rows, in passes of at most four rows of at most 1024 tokens.
-TRL packs the same rows where it is installed; its attention, too, is PyTorch's, which knows packed rows by a mask.
 """
 
 import argparse
@@ -73,17 +72,6 @@ def packed(step: list[Row]) -> list[Pass]:
     return [batches.collate(batches.data[i : i + batches.size]) for i in range(0, len(batches.data), batches.size)]
 
 
-def packed_by_trl(step: list[Row]) -> list[Pass]:
-    """TRL's best-fit packing and its collator without padding, a pack to a pass, which suits PyTorch's attention best."""
-    from datasets import Dataset
-    from trl import pack_dataset
-    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
-
-    packs = pack_dataset(Dataset.from_list(step), LIMIT, strategy="bfd")
-    collate = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)
-    return [collate([pack]) for pack in packs]
-
-
 def train(model: Any, passes: list[Pass], labelled: int) -> None:
     """Forward and backward of one optimizer step."""
     for each in passes:
@@ -105,10 +93,6 @@ def main() -> None:
         "sorted by length": padded(packing.by_length(step), MICRO),
         "packed": packed(step),
     }
-    try:
-        ways["packed by TRL"] = packed_by_trl(step)
-    except ImportError:
-        print("TRL is not installed")
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     train(model, [ways["packed"][-1]], labelled)  # to warm up
     names = list(ways)

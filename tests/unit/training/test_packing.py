@@ -52,8 +52,9 @@ def test_every_step_has_its_rows_once_in_packs_that_fit_into_equally_many_passes
         lengths = [tokens(pack) for pack in packs]
         assert max(lengths) <= limit
         assert lengths == sorted(lengths, reverse=True)  # those of one pass are of similar length
-    most_needed = min(batch, 2 * max(sum(len(each["input_ids"]) for each in step) for step in steps) // limit + 1)
-    assert made.accumulated <= -(-most_needed // (most * processes))  # no two packs fit into one, were there none fewer
+    fullest = max(sum(len(each["input_ids"]) for each in step) for step in steps)
+    half_full = min(batch, 2 * fullest // limit + 1)  # packs, of which no two would fit into one
+    assert made.accumulated <= -(-half_full // (most * processes))
     assert packed(steps, limit, most, processes, pad=0).data == made.data
 
 
