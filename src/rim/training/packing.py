@@ -1,9 +1,10 @@
 """How the rows of an optimizer step are put into forward passes, so that few of the tokens computed are padding.
 
 The loss and its gradient are sums over the labelled tokens of a step, divided by their number, so what is learned does not
-depend, but for rounding, on which rows pass the model together. Rows are packed: several lie one after the other in what the
-model takes for one row, and their position ids start again at each, from which transformers' masks tell them apart. Where a
-model mixes them nevertheless, as those with recurrent or convolution layers do, rows of similar length are padded together.
+depend, but for rounding, on which rows pass the model together (of models that draw at random while they train, as Seed-OSS
+and Phi-3.5-MoE do, the draws differ). Rows are packed: several lie one after the other in what the model takes for one row, and
+their position ids start again at each, from which transformers' masks tell them apart. Where a model mixes them nevertheless,
+as those with recurrent or convolution layers do, rows of similar length are padded together.
 """
 
 from __future__ import annotations
