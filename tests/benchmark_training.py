@@ -69,7 +69,7 @@ def padded(step: list[Row], size: int) -> list[Pass]:
 
 def packed(step: list[Row]) -> list[Pass]:
     batches = packing.packed([step], LIMIT, MICRO, 1, 0)
-    return [batches.collate(batches.data[i : i + batches.size]) for i in range(0, len(batches.data), batches.size)]
+    return [batches.collate([each]) for each in batches.data]
 
 
 def train(model: Any, passes: list[Pass], labelled: int) -> None:

@@ -224,7 +224,7 @@ class Finetune(Settings):
     )
     packing: Annotated[bool, AsBefore(False)] = Field(
         False,
-        description="Put several rows, which do not see each other, into one of up to 'max_length' tokens instead of padding each. Learns the same but for rounding, in less time; fine-tunes run again.",
+        description="Put several rows, which do not see each other, into one instead of padding each; a forward pass then has up to micro_batch_size * max_length tokens. Learns the same but for rounding; fine-tunes run again.",
     )
     gradient_checkpointing: Annotated[bool, COST] = Field(
         False, description="Compute activations again in the backward pass: a third more time, far less memory."

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Row = dict[str, list[int]]  # input_ids and labels, of equal length
 Pack = list[Row]
 IGNORE = -100  # the label of a token that is not learned
+DOUBLED = 2000  # tokens of a pack that takes twice as long for each as a short one, as PyTorch's attention computes what masks hide
 PROBED = 8  # tokens of each of the two rows by which a model is tried
 
 
@@ -30,45 +31,55 @@ PROBED = 8  # tokens of each of the two rows by which a model is tried
 class Batches:
     """The forward passes of a training: what they take in order, how many at once, and how many passes make a step."""
 
-    data: Sequence[Any]  # rows, or packs of them, of all steps
+    data: Sequence[Any]  # rows, or whole passes of packs, of all steps
     collate: Callable[[Any], Any]  # makes the tensors of one pass
     size: int  # of `data`, for one pass of one process
     accumulated: int  # passes of one process in a step
 
 
 def packed(steps: Sequence[Sequence[Row]], limit: int, most: int, processes: int, pad: int) -> Batches:
-    """The rows of every step in as many packs as those of the fullest need.
+    """The rows of every step in equally many passes, as few as have room for those of all.
 
     Args:
+        steps: with equally many rows, at least one for each process.
         limit: tokens of a pack, at least those of the longest row.
-        most: packs in one forward pass of one process.
+        most: packs so long that have room in a pass.
         processes: that share a step.
         pad: the token that fills the shorter packs of a pass.
     """
-    count = 1
-    for step in steps:
-        while tokens(divided(step, count)[0]) > limit:  # more packs are never longer, so those before still fit
-            count += 1
-    passes = math.ceil(count / (most * processes))
-    size = math.ceil(count / (passes * processes))
-    packs = [pack for step in steps for pack in divided(step, size * passes * processes)]
-    return Batches(packs, partial(collate, pad=pad), size, passes)
+    accumulated = math.ceil(max(map(tokens, steps)) / (limit * most * processes))
+    while True:
+        passes = [packs(rows, limit) for step in steps for rows in divided(step, accumulated * processes)]
+        if all(len(each) * tokens(each[0]) <= limit * most for each in passes):
+            return Batches(passes, partial(collate, pad=pad), 1, accumulated)
+        accumulated += 1
 
 
-def tokens(pack: Pack) -> int:
-    """How many tokens the rows of a pack have together."""
-    return sum(len(row["input_ids"]) for row in pack)
+def tokens(rows: Sequence[Row]) -> int:
+    """How many tokens rows have together."""
+    return sum(len(row["input_ids"]) for row in rows)
+
+
+def packs(rows: Sequence[Row], limit: int) -> list[Pack]:
+    """The rows of a pass in as many packs as take the least time, the longest first: fewer are padded less, but attend farther."""
+
+    def time(made: list[Pack]) -> float:
+        longest = tokens(made[0])
+        return len(made) * longest * (1 + longest / DOUBLED)
+
+    tried = [divided(rows, count) for count in range(1, len(rows) + 1)]
+    return min((made for made in tried if tokens(made[0]) <= limit), key=time)
 
 
 def divided(rows: Sequence[Row], count: int) -> list[Pack]:
-    """Rows in so many packs of similar length, the longest first: each row, by length, goes to the shortest pack so far."""
-    packs: list[Pack] = [[] for _ in range(count)]
+    """Rows in so many parts of similar length, the longest first: each row, by length, goes to the shortest part so far."""
+    parts: list[Pack] = [[] for _ in range(count)]
     lengths = [(0, i) for i in range(count)]
     for row in by_length(rows):
         length, shortest = lengths[0]
-        packs[shortest].append(row)
+        parts[shortest].append(row)
         heapq.heapreplace(lengths, (length + len(row["input_ids"]), shortest))
-    return sorted(packs, key=tokens, reverse=True)
+    return sorted(parts, key=tokens, reverse=True)
 
 
 def by_length(rows: Sequence[Row]) -> list[Row]:
@@ -76,17 +87,18 @@ def by_length(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: len(row["input_ids"]), reverse=True)
 
 
-def collate(packs: Sequence[Pack], pad: int) -> dict[str, Tensor]:
-    """The packs of one pass side by side: input ids, labels and position ids, each [packs, tokens of the longest].
+def collate(passes: Sequence[list[Pack]], pad: int) -> dict[str, Tensor]:
+    """The packs of the one pass side by side: input ids, labels and position ids, each [packs, tokens of the longest].
 
     There is no attention mask, since transformers looks at position ids only without one; padding is one more row. No row's
     first token is learned, since it would be told by another row.
     """
     import torch
 
-    longest = max(1, *map(tokens, packs))
+    [side_by_side] = passes
+    longest = max(map(tokens, side_by_side))
     made: dict[str, list[list[int]]] = {"input_ids": [], "labels": [], "position_ids": []}
-    for pack in packs:
+    for pack in side_by_side:
         blank = longest - tokens(pack)
         rows = [*pack, {"input_ids": [pad] * blank, "labels": [IGNORE] * blank}]
         made["input_ids"].append([token for row in rows for token in row["input_ids"]])
@@ -111,7 +123,7 @@ def keeps_rows_apart(model: Any, ids: Sequence[int]) -> bool:
 
     hook = model.get_input_embeddings().register_forward_hook(as_leaf)
     try:
-        batch = collate([[{"input_ids": first, "labels": first}] * 2], pad=0)
+        batch = collate([[[{"input_ids": first, "labels": first}] * 2]], pad=0)
         given = {name: batch[name].to(model.device) for name in ("input_ids", "position_ids")}
         logits = model(**given, use_cache=False).logits
         logits[0, len(first) :].float().sum().backward()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rim.models.families import FAMILIES
+from rim.settings.common import identity
 from rim.settings.models import Finetune, Lora, Mitigation
 from rim.training import distributed, mitigation, packing
 from rim.training import finetune as finetuning
@@ -37,37 +38,47 @@ def row(length: int, first: int = 1) -> Row:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_every_step_has_its_rows_once_in_packs_that_fit_into_equally_many_passes(seed: int) -> None:
+def test_every_step_has_its_rows_once_in_equally_many_passes_that_have_room_for_them(seed: int) -> None:
     random = Random(seed)
-    limit, batch = random.choice([20, 64]), random.choice([1, 6, 32])
+    limit, most, processes = random.choice([20, 64]), random.choice([1, 3, 8]), random.choice([1, 2, 4])
+    batch = processes * random.choice([1, 3, 8])
     steps = [[row(random.randint(1, limit)) for _ in range(batch)] for _ in range(5)]
-    most, processes = random.choice([1, 3, 8]), random.choice([1, 2, 4])
     made = packed(steps, limit, most, processes, pad=0)
-    assert made.size <= most
-    share = made.size * made.accumulated * processes
-    assert len(made.data) == share * len(steps)
+    share = made.accumulated * processes
+    assert (made.size, len(made.data)) == (1, share * len(steps))
     for i, step in enumerate(steps):
-        packs = made.data[share * i : share * (i + 1)]
-        assert sorted(id(each) for pack in packs for each in pack) == sorted(map(id, step))
-        lengths = [tokens(pack) for pack in packs]
-        assert max(lengths) <= limit
-        assert lengths == sorted(lengths, reverse=True)  # those of one pass are of similar length
-    fullest = max(sum(len(each["input_ids"]) for each in step) for step in steps)
-    half_full = min(batch, 2 * fullest // limit + 1)  # packs, of which no two would fit into one
-    assert made.accumulated <= -(-half_full // (most * processes))
+        passes = made.data[share * i : share * (i + 1)]
+        assert sorted(id(each) for packs in passes for pack in packs for each in pack) == sorted(map(id, step))
+        for packs in passes:
+            lengths, rows = [tokens(pack) for pack in packs], [each for pack in packs for each in pack]
+            assert max(lengths) <= limit
+            assert len(lengths) * max(lengths) <= limit * most
+            alone = len(rows) * max(len(each["input_ids"]) for each in rows)
+            assert len(lengths) * max(lengths) <= alone  # never more than padded rows
+    real = max(sum(len(each["input_ids"]) for each in step) for step in steps)
+    assert -(-real // (limit * most * processes)) <= made.accumulated <= batch / processes
     assert packed(steps, limit, most, processes, pad=0).data == made.data
 
 
+def test_short_rows_fill_packs_that_are_not_much_longer_than_the_longest_row() -> None:
+    random = Random(0)
+    step = [row(min(1024, round(random.lognormvariate(5.05, 0.34)))) for _ in range(32)]  # as long as GSM8K's
+    made = packed([step], 1024, 4, 1, pad=0)
+    assert made.accumulated == 2
+    shapes = [(len(packs), tokens(packs[0])) for packs in made.data]
+    assert sum(count * length for count, length in shapes) < 1.1 * tokens(step)
+    assert max(length for _, length in shapes) < 1.5 * max(len(each["input_ids"]) for each in step)
+
+
 def test_a_pass_by_hand() -> None:
-    made = collate([[row(3, 10), row(2, 20)], [row(1, 30)], []], pad=7)
+    made = collate([[[row(3, 10), row(2, 20)], [row(1, 30)]]], pad=7)
     assert {name: value.tolist() for name, value in made.items()} == {
-        "input_ids": [[10, 11, 12, 20, 21], [30, 7, 7, 7, 7], [7] * 5],
-        "labels": [[IGNORE, IGNORE, 12, IGNORE, 21], [IGNORE] * 5, [IGNORE] * 5],
-        "position_ids": [[0, 1, 2, 0, 1], [0, 0, 1, 2, 3], [0, 1, 2, 3, 4]],
+        "input_ids": [[10, 11, 12, 20, 21], [30, 7, 7, 7, 7]],
+        "labels": [[IGNORE, IGNORE, 12, IGNORE, 21], [IGNORE] * 5],
+        "position_ids": [[0, 1, 2, 0, 1], [0, 0, 1, 2, 3]],
     }
     told = {"input_ids": [4, 5], "labels": [4, 5]}  # no prompt: a padded row's first token is not learned either
-    assert collate([[told, told]], pad=0)["labels"].tolist() == [[IGNORE, 5, IGNORE, 5]]
-    assert collate([[], []], pad=7)["input_ids"].tolist() == [[7], [7]]
+    assert collate([[[told, told]]], pad=0)["labels"].tolist() == [[IGNORE, 5, IGNORE, 5]]
 
 
 LENGTHS = (9, 14, 3, 11)
@@ -78,7 +89,7 @@ def difference(model: Any) -> float:
     import torch
 
     rows = [row(length, 5 * i + 3) for i, length in enumerate(LENGTHS)]
-    batch = collate([rows[:2], rows[2:]], pad=0)
+    batch = collate([[rows[:2], rows[2:]]], pad=0)
     with torch.inference_mode():
         found = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
         alone = [model(input_ids=torch.tensor([each["input_ids"]]), use_cache=False).logits[0] for each in rows]
@@ -151,11 +162,13 @@ def batches_seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_without_packing_the_batches_are_rows_in_order_padded_to_the_longest(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Written out here once more: published fine-tunes are made of these."""
+    """Written out here once more: published fine-tunes are made of these, and keep their identity."""
     import torch
 
     from rim.models import loading
 
+    assert "packing" not in identity(RECIPE)
+    assert identity(PACKING)["packing"] is True
     seen = batches_seen(monkeypatch)
     monkeypatch.setattr(packing, "keeps_rows_apart", None)  # is not asked
     train(tiny_model, tmp_path / "out", RECIPE.model_copy(update={"micro_batch_size": 2}), ROWS[:10])
