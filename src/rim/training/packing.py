@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 Row = dict[str, list[int]]  # input_ids and labels, of equal length
 Pack = list[Row]
 IGNORE = -100  # the label of a token that is not learned
-DOUBLED = 2000  # tokens of a pack that takes twice as long for each as a short one, as PyTorch's attention computes what masks hide
+# A token takes twice as long in a pack of so many as in a short one, since PyTorch's attention computes what masks hide; about
+# what one run of tests/benchmark_training.py on a CPU says of packs of 900 tokens.
+DOUBLED = 2000
 PROBED = 8  # tokens of each of the two rows by which a model is tried
 
 
