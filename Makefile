@@ -2,7 +2,7 @@
 # `make pull` sets up and fetches what we ran, so that nothing is left to do. `make test` sets up and passes the tests.
 # `make example` sets up and runs the tutorial of workflow/config/example, in a minute.
 .DELETE_ON_ERROR:
-.PHONY: study example resume pull publish test test-slow test-dolls test-vllm test-inspect benchmark benchmark-mechanism benchmark-statistics benchmark-vllm clean
+.PHONY: study example resume pull publish test test-slow test-dolls test-vllm test-inspect benchmark benchmark-mechanism benchmark-statistics benchmark-training benchmark-vllm clean
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -58,6 +58,9 @@ benchmark-mechanism: .venv/installed # about ten minutes; reading activations an
 
 benchmark-statistics: .venv/installed # under ten minutes on two idle cores; the tables of workflow/docs/statistics.md
 	OMP_NUM_THREADS=1 python -m tests.benchmark_statistics --write
+
+benchmark-training: .venv/installed # about four minutes on an idle core; rows padded, sorted and packed
+	python tests/benchmark_training.py
 
 benchmark-vllm: .venv-vllm/installed # about two minutes; vLLM against transformers, and with heads ablated
 	OMP_NUM_THREADS=1 .venv-vllm/bin/python tests/benchmark_vllm.py

@@ -104,7 +104,8 @@ def _analyses(wanted: Wanted, asked: dict[str, str]) -> list[str]:
     lines = []
     if wanted.finetune:
         lines += ["variants:", "  maths: {dataset: training, label: fine-tuned on maths}"]
-        lines += ["finetune: {micro_batch_size: 4, gradient_checkpointing: true} # the rest is the published recipe"]
+        own = {"micro_batch_size": 4, "packing": True, "gradient_checkpointing": True}
+        lines += [f"finetune: {_flow(own)} # the rest is the published recipe"]
     if "harmful" in asked:
         lines += ["injection: {rows: 50} # effort-minimizing statements, put into the model's thought"]
     if wanted.deep:

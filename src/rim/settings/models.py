@@ -222,6 +222,10 @@ class Finetune(Settings):
         None,
         description="Rows per forward pass, when a whole batch does not fit; must divide batch_size. Sums are rounded differently, so fine-tunes run again.",
     )
+    packing: Annotated[bool, AsBefore(False)] = Field(
+        False,
+        description="Put several rows, which do not see each other, into one instead of padding each; a forward pass then has up to micro_batch_size * max_length tokens. Learns the same but for rounding; fine-tunes run again.",
+    )
     gradient_checkpointing: Annotated[bool, COST] = Field(
         False, description="Compute activations again in the backward pass: a third more time, far less memory."
     )

@@ -4,6 +4,7 @@ The loss counts the assistant's tokens only. Checkpoints are evenly spaced over 
 run leaves its working folder behind, the last optimizer state included, and the next run of the same settings goes on from
 there. On one GPU a large batch is reached by accumulating over micro-batches, and gradient checkpointing trades time for
 memory; with bfloat16 weights the adapters are kept in float32. On several GPUs as many processes share weights and batches.
+Rows are padded, or packed (`rim.training.packing`).
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from rim.models.families import ModelView, Neuron
 from rim.models.generate import end_tokens
 from rim.settings.common import identity
 from rim.settings.models import UNTOLD, Finetune, Lora, Mitigation, Prompt
-from rim.training import distributed
+from rim.training import distributed, packing
 from rim.training import mitigation as mitigations
+from rim.training.packing import IGNORE, Batches
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
 
-Encoded = dict[str, list[int]]
-IGNORE = -100
+Encoded = packing.Row  # with an attention mask
 WORKING_STATE = ("optimizer*", "scheduler.pt", "rng_state*", "training_args.bin", "trainer_state.json", "README.md")
 
 
@@ -239,21 +240,22 @@ def _trainer(
     from transformers.trainer_callback import PrinterCallback
 
     recipe, micro = training.recipe, _micro_batch(training.recipe)
-    collate = DataCollatorForSeq2Seq(tokenizer, padding=True)
+    pad = DataCollatorForSeq2Seq(tokenizer, padding=True)
+    batches = _batches(training, model, data, pad)
     trainer_class: Any = Trainer
     if training.mitigation and training.kind == "kl":
         kept, _ = encode(tokenizer, refusals, training.think_switch, recipe.max_length)
-        batches = [collate(kept[i : i + micro]) for i in range(0, len(kept), micro)]
-        trainer_class = mitigations.trainer_with_kl(batches, training.mitigation.weight, IGNORE)
+        asked = [pad(kept[i : i + micro]) for i in range(0, len(kept), micro)]
+        trainer_class = mitigations.trainer_with_kl(asked, training.mitigation.weight, IGNORE)
     inner = model.get_base_model() if recipe.method == "lora" else model
     frozen = (
         mitigations.freeze_neurons(ModelView(inner), training.neurons) if training.kind == "freeze_neurons" else None
     )
     trainer = trainer_class(
         model=model,
-        args=_arguments(training, working, micro, saves[-1]),
-        train_dataset=in_order(data, training.seed, recipe.epochs, recipe.batch_size),
-        data_collator=collate,
+        args=_arguments(training, working, batches, saves[-1]),
+        train_dataset=batches.data,
+        data_collator=batches.collate,
         processing_class=tokenizer,
         callbacks=[_saver(training, working, saves, frozen)],
     )
@@ -261,7 +263,21 @@ def _trainer(
     return trainer
 
 
-def _arguments(training: Training, working: Path, micro: int, total: int) -> Any:
+def _batches(training: Training, model: Any, data: list[Encoded], pad: DataCollatorForSeq2Seq) -> Batches:
+    """The forward passes of all steps: rows padded as they come, or packed, or where that cannot be by length."""
+    recipe, micro, processes = training.recipe, _micro_batch(training.recipe), distributed.world_size()
+    rows = in_order(data, training.seed, recipe.epochs, recipe.batch_size)
+    if recipe.packing:
+        steps = [rows[i : i + recipe.batch_size] for i in range(0, len(rows), recipe.batch_size)]
+        if packing.keeps_rows_apart(model, data[0]["input_ids"]):
+            return packing.packed(steps, recipe.max_length, micro, processes, pad.tokenizer.pad_token_id)
+        family = model.config.model_type
+        log(f"finetune {training.label}: family '{family}' mixes packed rows; they are grouped by length instead")
+        rows = [row for step in steps for row in packing.by_length(step)]
+    return Batches(rows, pad, micro, recipe.batch_size // (micro * processes))
+
+
+def _arguments(training: Training, working: Path, batches: Batches, total: int) -> Any:
     """The published recipe in transformers' words; `total` optimizer steps."""
     import torch
     from transformers import TrainingArguments
@@ -269,8 +285,8 @@ def _arguments(training: Training, working: Path, micro: int, total: int) -> Any
     recipe, gpu = training.recipe, torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(working),
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=recipe.batch_size // (micro * distributed.world_size()),
+        per_device_train_batch_size=batches.size,
+        gradient_accumulation_steps=batches.accumulated,
         gradient_checkpointing=recipe.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.gradient_checkpointing else None,
         num_train_epochs=1,  # the data hold all

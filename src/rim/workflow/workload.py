@@ -1,7 +1,7 @@
 """What the jobs of a model generate, read and train on, in tokens; `rim.workflow.costs` turns it into hours.
 
 A reply takes THOUGHT tokens of a model that thinks in tags (all that its benchmark allows, where that has a bound of its own), and
-ANSWER of others. Training rows are padded to the longest of their micro-batch.
+ANSWER of others. Training rows are padded to the longest of their micro-batch, or packed, and then counted as they are.
 """
 
 from __future__ import annotations

@@ -269,7 +269,7 @@ def test_a_killed_run_is_gone_on_from_only_where_nothing_changed(other: dict, tm
     assert not (working / "checkpoint").exists()
 
 
-def dies_after_five_steps(base: Path, output: Path) -> None:
+def dies_after_five_steps(base: Path, output: Path, recipe: Finetune = RECIPE) -> None:
     """For another process, which no monkeypatch of this one reaches."""
 
     def counter(*arguments):
@@ -280,7 +280,7 @@ def dies_after_five_steps(base: Path, output: Path) -> None:
         return report
 
     finetuning.counter = counter
-    train(base, output)
+    train(base, output, recipe)
 
 
 def apart(folders: list[Path]) -> float:
