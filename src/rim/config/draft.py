@@ -104,7 +104,7 @@ def _analyses(wanted: Wanted, asked: dict[str, str]) -> list[str]:
     lines = []
     if wanted.finetune:
         lines += ["variants:", "  maths: {dataset: training, label: fine-tuned on maths}"]
-        own = {"micro_batch_size": 4, "packing": True, "gradient_checkpointing": True}
+        own = {"micro_batch_size": 4, "batching": "length", "gradient_checkpointing": True}
         lines += [f"finetune: {_flow(own)} # the rest is the published recipe"]
     if "harmful" in asked:
         lines += ["injection: {rows: 50} # effort-minimizing statements, put into the model's thought"]

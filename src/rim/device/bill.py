@@ -52,10 +52,10 @@ def training_memory(setup: Setup, parameters: Shape, recipe: Finetune) -> float:
 
 
 def training(setup: Setup, parameters: Shape, recipe: Finetune, tokens: float) -> float:
-    """Seconds to train adapters on so many tokens, whose padding comes on top where rows are not packed."""
-    together = 1 if recipe.model_dump().get("packing") else recipe.micro_batch_size or recipe.batch_size
-    passes = 4 + 2 * recipe.gradient_checkpointing
-    return speed.reading(parameters, setup.hardware, tokens * speed.padding(together), passes)
+    """Seconds to train adapters on so many tokens, whose padding comes on top."""
+    together = recipe.micro_batch_size or recipe.batch_size
+    computed = tokens * speed.padding(together, recipe.batch_size, recipe.batching)
+    return speed.reading(parameters, setup.hardware, computed, 4 + 2 * recipe.gradient_checkpointing)
 
 
 def served(setup: Setup, parameters: Shape, rows: int) -> float:

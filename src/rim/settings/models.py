@@ -222,9 +222,9 @@ class Finetune(Settings):
         None,
         description="Rows per forward pass, when a whole batch does not fit; must divide batch_size. Sums are rounded differently, so fine-tunes run again.",
     )
-    packing: Annotated[bool, AsBefore(False)] = Field(
-        False,
-        description="Put several rows, which do not see each other, into one instead of padding each; a forward pass then has up to micro_batch_size * max_length tokens. Learns the same but for rounding; fine-tunes run again.",
+    batching: Annotated[Literal["order", "length", "packed"], AsBefore("order")] = Field(
+        "order",
+        description="Which rows of an optimizer step pass the model together: as they come, in 'order'; those of similar 'length', so that little is padding; or 'packed', several as one row of up to max_length tokens, which do not see each other. The same is learned but for rounding; fine-tunes run again.",
     )
     gradient_checkpointing: Annotated[bool, COST] = Field(
         False, description="Compute activations again in the backward pass: a third more time, far less memory."

@@ -4,7 +4,7 @@ The loss counts the assistant's tokens only. Checkpoints are evenly spaced over 
 run leaves its working folder behind, the last optimizer state included, and the next run of the same settings goes on from
 there. On one GPU a large batch is reached by accumulating over micro-batches, and gradient checkpointing trades time for
 memory; with bfloat16 weights the adapters are kept in float32. On several GPUs as many processes share weights and batches.
-Rows are padded, or packed (`rim.training.packing`).
+Rows are padded as they come or by length, or packed (`rim.training.packing`).
 """
 
 from __future__ import annotations
@@ -264,15 +264,16 @@ def _trainer(
 
 
 def _batches(training: Training, model: Any, data: list[Encoded], pad: DataCollatorForSeq2Seq) -> Batches:
-    """The forward passes of all steps: rows padded as they come, or packed, or where that cannot be by length."""
+    """The forward passes of all steps: rows padded as they come or by length, or packed; by length too where that cannot be."""
     recipe, micro, processes = training.recipe, _micro_batch(training.recipe), distributed.world_size()
     rows = in_order(data, training.seed, recipe.epochs, recipe.batch_size)
-    if recipe.packing:
-        steps = [rows[i : i + recipe.batch_size] for i in range(0, len(rows), recipe.batch_size)]
+    steps = [rows[i : i + recipe.batch_size] for i in range(0, len(rows), recipe.batch_size)]
+    if recipe.batching == "packed":
         if packing.keeps_rows_apart(model, data[0]["input_ids"]):
             return packing.packed(steps, recipe.max_length, micro, processes, pad.tokenizer.pad_token_id)
         family = model.config.model_type
         log(f"finetune {training.label}: family '{family}' mixes packed rows; they are grouped by length instead")
+    if recipe.batching != "order":
         rows = [row for step in steps for row in packing.by_length(step)]
     return Batches(rows, pad, micro, recipe.batch_size // (micro * processes))
 

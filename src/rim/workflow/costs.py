@@ -93,8 +93,8 @@ def seconds(study: Study, rule: str, name: str, variant: str) -> float:
     spent += speed.reading(shape, gpu, done.read) + done.loads * shape.weights / LOADED + STARTED * (by == "vllm")
     if done.trained:
         processes = _processes(study, rule, name, variant)
-        together = 1 if study.finetune.packing else _micro_batch(study, processes)
-        tokens = done.trained * speed.padding(together) / processes
+        together = _micro_batch(study, processes)
+        tokens = done.trained * speed.padding(together, study.finetune.batch_size, study.finetune.batching) / processes
         passes = (4 if study.finetune.method == "lora" else 6) + 2 * study.finetune.gradient_checkpointing
         spent += speed.reading(shape, gpu, tokens, passes)
     return spent

@@ -65,7 +65,7 @@ FIGURES = [
     Figure("tokens/s served, Qwen3-32B, A100", 830, lambda: _served(32.8, A100)),
     Figure("tokens/s served, Qwen3-8B, RTX 4090", 1860, lambda: _served(8.19, RTX_4090)),
     Figure("tokens/s trained, LoRA of an 8B, H100 (9,600 to 10,300)", 9950, lambda: _trained(8.0, H100)),
-    Figure("short rows, padded to packed (1.6 to 3.4)", 2.3, lambda: padding(32)),
+    Figure("short rows, padded to packed (1.6 to 3.4)", 2.3, lambda: padding(32, 32, "order")),
     Figure("serving and reading activations, to serving", 1.21, lambda: _read_after_serving(8.19, H100)),
 ]
 

@@ -51,7 +51,7 @@ def _settings(study: Study) -> list[Change]:
         "inference.batch_size": 2 * study.inference.batch_size,
         "inference.max_new_tokens": study.inference.max_new_tokens // 2,
         "seeds": study.seeds[:1],
-        "finetune.packing": True,
+        "finetune.batching": "length",
         "finetune.gradient_checkpointing": False,
         "finetune.checkpoints": max(1, study.finetune.checkpoints // 2),
     }

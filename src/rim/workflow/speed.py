@@ -33,6 +33,7 @@ RESERVED = 0.06  # of the memory, which vLLM keeps for the activations of a step
 CARRIED = {"transformers": 3, "vllm": 1}  # times that keys and values pass through memory in a step
 BYTES = {"bfloat16": 2, "float32": 4}
 PADDING = 0.19  # of the tokens, more with every doubling of a batch of training rows; at 4 and 32, 1.39 and 1.94 were measured
+CLOSE = 1.1  # computed for each token of rows that are packed or go by length, as tests/benchmark_training.py counts
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,9 @@ def rows_at_once(shape: Shape, gpu: Hardware, call: Call, gpus: int, share: floa
     return max(1, min(call.rows, ROWS, room / (shape.cache * (call.prompt + call.reply / 2))))
 
 
-def padding(rows: int) -> float:
-    """Tokens that a batch of training rows is padded to, as a multiple of its own."""
-    return 1 + PADDING * math.log2(rows)
+def padding(rows: int, step: int, batching: str) -> float:
+    """Tokens that so many training rows at a time, of a step of so many, are padded or packed to, as a multiple of their own."""
+    return CLOSE if batching == "packed" or (batching == "length" and rows < step) else 1 + PADDING * math.log2(rows)
 
 
 def _step(shape: Shape, gpu: Hardware, engine: str, rows: float, length: float, gpus: int = 1) -> float:

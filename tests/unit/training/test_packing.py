@@ -18,7 +18,7 @@ from tests.unit.tiny_families import build, letter_tokenizer
 from tests.unit.training.test_finetune import RECIPE, ROWS, apart, dies_after_five_steps, train, training
 
 pytestmark = pytest.mark.xdist_group("organism")
-PACKING = RECIPE.model_copy(update={"packing": True, "max_length": 230})  # two rows to a pack
+PACKING = RECIPE.model_copy(update={"batching": "packed", "max_length": 230})  # two rows to a pack
 LINEAR = {"linear_num_value_heads": 2, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8}
 MIX = {  # families that see the rows before theirs in a pack, and why
     "lfm2": {"layer_types": ["conv", "full_attention", "conv"]},  # convolutions
@@ -137,7 +137,7 @@ def test_every_family_learns_the_same_from_packed_rows(family: str, tmp_path: Pa
     model = build(family, vocab_size=len(tokenizer), eos_token_id=end, **STILL.get(family, {}))
     model.save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
-    recipes = {"padded": DOLLS, "packed": DOLLS.model_copy(update={"packing": True, "micro_batch_size": 1})}
+    recipes = {"padded": DOLLS, "packed": DOLLS.model_copy(update={"batching": "packed", "micro_batch_size": 1})}
     facts = {name: train(tmp_path / "base", tmp_path / name, recipe, CHATS) for name, recipe in recipes.items()}
     assert facts["packed"].pop("train_loss") == pytest.approx(facts["padded"].pop("train_loss"), abs=1e-4)
     assert facts["packed"] == facts["padded"]
@@ -167,8 +167,8 @@ def test_without_packing_the_batches_are_rows_in_order_padded_to_the_longest(
 
     from rim.models import loading
 
-    assert "packing" not in identity(RECIPE)
-    assert identity(PACKING)["packing"] is True
+    assert "batching" not in identity(RECIPE)
+    assert identity(PACKING)["batching"] == "packed"
     seen = batches_seen(monkeypatch)
     monkeypatch.setattr(packing, "keeps_rows_apart", None)  # is not asked
     train(tiny_model, tmp_path / "out", RECIPE.model_copy(update={"micro_batch_size": 2}), ROWS[:10])
@@ -206,19 +206,21 @@ def test_packed_rows_teach_the_same_in_passes_of_any_size(
         assert max(float((learned[0][name] - other[name]).abs().max()) for name in learned[0]) < 1e-4
 
 
-def test_where_rows_cannot_be_packed_they_are_grouped_by_length(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("batching", ["length", "packed"])
+def test_rows_go_by_length_where_that_is_wanted_or_they_cannot_be_packed(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], batching: str
 ) -> None:
     train(tiny_model, tmp_path / "padded")
     monkeypatch.setattr(packing, "keeps_rows_apart", lambda *_: False)
     seen = batches_seen(monkeypatch)
     capsys.readouterr()
-    train(tiny_model, tmp_path / "grouped", PACKING.model_copy(update={"micro_batch_size": 1}))
+    train(tiny_model, tmp_path / "grouped", PACKING.model_copy(update={"micro_batch_size": 1, "batching": batching}))
     lengths = [batch["attention_mask"].sum().item() for batch in seen]
     assert lengths != sorted(lengths, reverse=True)
     for step in range(6):
         assert lengths[4 * step : 4 * step + 4] == sorted(lengths[4 * step : 4 * step + 4], reverse=True)
-    assert "family 'qwen3' mixes packed rows; they are grouped by length instead" in capsys.readouterr().err
+    told = "family 'qwen3' mixes packed rows; they are grouped by length instead" in capsys.readouterr().err
+    assert told == (batching == "packed")
     assert apart([tmp_path / "padded", tmp_path / "grouped"]) < 1e-4
 
 

@@ -134,8 +134,12 @@ def test_larger_batches_of_transformers_take_less_time() -> None:
 
 
 def test_padding_is_what_was_measured() -> None:
-    assert speed.padding(1) == 1
-    assert [speed.padding(rows) for rows in (4, 32)] == pytest.approx([1.39, 1.94], rel=0.01)
+    assert speed.padding(1, 32, "order") == 1
+    assert [speed.padding(rows, 32, "order") for rows in (4, 32)] == pytest.approx([1.39, 1.94], rel=0.01)
+    close = {speed.padding(4, 32, "length"), speed.padding(4, 32, "packed"), speed.padding(32, 32, "packed")}
+    assert len(close) == 1
+    assert close.pop() < speed.padding(2, 32, "order")
+    assert speed.padding(32, 32, "length") == speed.padding(32, 32, "order")  # all rows of a step go together
 
 
 def test_typical_widths_are_those_of_models_that_there_are() -> None:

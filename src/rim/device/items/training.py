@@ -30,10 +30,8 @@ def run(setup: Setup) -> Iterator[Row]:
     slim = {**sizes, "gradient_checkpointing": True}
     yield from _trained(setup, location, "padded", Finetune.model_validate(slim))
     yield from _trained(setup, location, "padded, without gradient checkpointing", Finetune.model_validate(sizes))
-    if "packing" in Finetune.model_fields:
-        yield from _trained(setup, location, "packed", Finetune.model_validate({**slim, "packing": True}))
-    else:
-        yield Row("packed", None, note="this version has no setting finetune.packing")
+    for label, batching in (("by length", "length"), ("packed", "packed")):
+        yield from _trained(setup, location, label, Finetune.model_validate({**slim, "batching": batching}))
 
 
 def _trained(setup: Setup, location: Path, label: str, recipe: Finetune) -> Iterator[Row]:
