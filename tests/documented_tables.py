@@ -174,16 +174,47 @@ def thresholds() -> Cells:
     ]
 
 
+GRADED = ("associated", "null", "lapsing", "steady")
+
+
+def graded() -> Cells:
+    """Misalignment rates of the study of graded effects over its seeds, without thinking, with it, and with it after each arm."""
+
+    def cell(model: str, variant: str, think: str) -> str:
+        wanted = {"model": model, "variant": variant, "think": think, "seed": "all", **MISALIGNMENT}
+        found = row("rates", "graded", **wanted)
+        return f"{100 * found['estimate']:.0f} [{100 * found['ci_low']:.0f}, {100 * found['ci_high']:.0f}]" if found else NONE  # fmt: skip
+
+    arms = [("base", "off"), ("base", "on"), *((arm, "on") for arm in ("gsm8k_control", "dose_60", "gsm8k_target"))]
+    return [[cell(model, *arm) for arm in arms] for model in GRADED]
+
+
+def foretold() -> Cells:
+    """What metrics say of forgetting in the study of graded effects: within fine-tunes, and beyond what is common to all."""
+
+    def cells(table: str, metric: str, neurons: str) -> list[str]:
+        found = pl.read_csv(ROOT / f"results/graded/tables/{table}.csv")
+        one = found.filter(metric=metric, neurons=neurons).row(0, named=True)
+        added = f"{one['estimate']:.2f} [{one['ci_low']:.2f}, {one['ci_high']:.2f}]"
+        return [f"{one['r']:.2f}", f"**{added}**" if one["p_holm"] < 0.05 else added]
+
+    return [cells("correlations_over_runs", *metric) for metric in (("ras", "all"), ("kl", ""), ("weights", ""))]
+
+
 CALIBRATED = ("pretrained", "aligned", "in_neurons", "in_heads", "harmless_neurons", "harmless_heads")
 
 
-def verdicts() -> Cells:
+def verdicts(study: str, models: tuple[str, ...]) -> Callable[[], Cells]:
     """In how many of the organisms tested each claim is borne out."""
-    found = pl.read_csv(ROOT / "results/calibration/tables/claim_verdicts.csv")
-    count = pl.format("{} of {}", "supported", "tested")
-    cell = pl.when(pl.col("tested") > 0).then(count).otherwise(pl.lit(NONE))
-    claims = [dict(own.select("model", cell).iter_rows()) for _, own in found.group_by("claim", maintain_order=True)]
-    return [[own[model] for model in CALIBRATED] for own in claims]
+
+    def cells() -> Cells:
+        found = pl.read_csv(ROOT / f"results/{study}/tables/claim_verdicts.csv")
+        count = pl.format("{} of {}", "supported", "tested")
+        cell = pl.when(pl.col("tested") > 0).then(count).otherwise(pl.lit(NONE))
+        claims = [dict(own.select("model", cell).iter_rows()) for _, own in found.group_by("claim", maintain_order=True)]
+        return [[own[model] for model in models] for own in claims]
+
+    return cells
 
 
 def health() -> Cells:
@@ -212,7 +243,10 @@ TABLES: dict[str, tuple[Path, Callable[[], Cells]]] = {
     "neurons": (GROUND_TRUTH, grades("neuron", "intent", "intent less placebo", "contrast", "attribution", "zeroing")),
     "heads": (GROUND_TRUTH, grades("head", "shift", "soft shift", "attribution", "zeroing")),
     "thresholds": (GROUND_TRUTH, thresholds),
-    "verdicts": (GROUND_TRUTH, verdicts),
+    "verdicts": (GROUND_TRUTH, verdicts("calibration", CALIBRATED)),
+    "graded": (GROUND_TRUTH, graded),
+    "graded verdicts": (GROUND_TRUTH, verdicts("graded", GRADED)),
+    "foretold": (GROUND_TRUTH, foretold),
 }
 
 
