@@ -104,8 +104,11 @@ def test_a_check_tells_wrong_keys_wrong_names_and_missing_files_at_once(
     assert last == f"{file}: cannot run (4 errors, 0 warnings)"
 
 
-def test_the_study_of_grafts_grades_every_graft_and_is_shown_as_it_is(capsys: pytest.CaptureFixture) -> None:
+def test_the_study_of_grafts_grades_every_graft_and_is_shown_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     file = ROOT / "workflow/config/calibration.yaml"
+    monkeypatch.chdir(tmp_path)  # where nothing that could be pulled is named
     assert main(["check", str(file)]) == 0
     assert capsys.readouterr().out == f"{file}: can run (0 errors, 0 warnings)\n"
     study = load_study_file(file)
