@@ -211,7 +211,9 @@ def verdicts(study: str, models: tuple[str, ...]) -> Callable[[], Cells]:
         found = pl.read_csv(ROOT / f"results/{study}/tables/claim_verdicts.csv")
         count = pl.format("{} of {}", "supported", "tested")
         cell = pl.when(pl.col("tested") > 0).then(count).otherwise(pl.lit(NONE))
-        claims = [dict(own.select("model", cell).iter_rows()) for _, own in found.group_by("claim", maintain_order=True)]
+        claims = [
+            dict(own.select("model", cell).iter_rows()) for _, own in found.group_by("claim", maintain_order=True)
+        ]
         return [[own[model] for model in models] for own in claims]
 
     return cells
