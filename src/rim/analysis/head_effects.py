@@ -4,8 +4,9 @@ The effect of a head is how much the next token's refusal logit difference falls
 layer l changes nothing below l's attention, so one full pass is kept and only what follows is run again: the rest of block
 l, with W_h z_h taken off its attention's output, and the blocks above. The blocks themselves are run, not a copy of
 their arithmetic, so any family's norms and experts are in it. Of the last block only the last token matters: its attention
-asks one query, and the rest of it sees one token. First-order attribution would be cheaper still, but on trained organisms
-its sign is wrong too often to stand for an effect, so it is not offered.
+asks one query, and the rest of it sees one token. First-order attribution would be cheaper still. On trained
+organisms its sign is often wrong for a single head, so it does not stand for an effect here; it ranks heads that are known to refuse
+no worse than exact effects do (workflow/docs/ground-truth.md).
 """
 
 from __future__ import annotations
